@@ -1,0 +1,434 @@
+//! The tag header, `x-fauna-tags` by default.
+//!
+//! ```text
+//! tags  = "" / pair *( "," pair )
+//! pair  = name "=" value
+//! name  = 1*40 ( ALPHA / DIGIT / "_" )
+//! value = 1*80 ( ALPHA / DIGIT / "_" )
+//! ```
+//!
+//! At most 25 pairs and 3,000 characters in all. The header's name and the four limits are [`TagRules`]. Blanks and
+//! tabs around the whole value are HTTP's; there is no quoting, no percent-decoding, and no folding of case. Several
+//! field lines are one list, joined by commas, empty lines left out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::grammar::{TooLong, list_value, tag_run, trim};
+
+static FAUNA_TAGS: HeaderName = HeaderName::from_static("x-fauna-tags");
+
+/// The tags of a request: names and values, each name once, in the order they were sent.
+///
+/// They are kept as one header value that was checked once, is read in place, and is shared by all who hold it. No
+/// tags, which is the default, is an empty header, and is not sent.
+///
+/// ```
+/// use tagtrail::Tags;
+///
+/// let tags = Tags::new([("project", "blog"), ("env", "prod")])?;
+/// assert_eq!(tags.get("env"), Some("prod"));
+/// assert_eq!(tags.to_string(), "project=blog,env=prod");
+///
+/// let fault = Tags::new([("project", "my blog")]).unwrap_err();
+/// assert_eq!(
+///     fault.to_string(),
+///     "Invalid header 'x-fauna-tags': invalid tags: pair 1, character 11: \
+///      a value is made of letters, digits and '_', and ends with ',' or the header",
+/// );
+/// # Ok::<_, tagtrail::InvalidTags>(())
+/// ```
+#[derive(Clone)]
+pub struct Tags {
+    /// Follows the grammar, with nothing around it.
+    value: HeaderValue,
+    len: usize,
+}
+
+impl Tags {
+    /// No tags.
+    pub const fn empty() -> Self {
+        Self { value: HeaderValue::from_static(""), len: 0 }
+    }
+
+    /// Makes tags of names and values, by the default [`TagRules`].
+    ///
+    /// # Errors
+    ///
+    /// If they break a rule, as [`TagRules::parse`] says.
+    pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidTags>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        TagRules::default().tags(pairs)
+    }
+
+    /// Reads a header's value by the default [`TagRules`].
+    ///
+    /// # Errors
+    ///
+    /// If it breaks a rule, as [`TagRules::parse`] says.
+    pub fn from_bytes(value: &[u8]) -> Result<Self, InvalidTags> {
+        TagRules::default().parse(value)
+    }
+
+    /// The value of a tag. Names are compared as they are: `a` and `A` are two.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(other, value)| (other == name).then_some(value))
+    }
+
+    /// Names and values, in the order they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(self.as_str())
+    }
+
+    /// How many tags there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none; then no header is sent.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The header's value.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(self.value.as_bytes()).unwrap_or_default()
+    }
+}
+
+fn pairs(list: &str) -> impl Iterator<Item = (&str, &str)> {
+    list.split(',').filter_map(|pair| pair.split_once('='))
+}
+
+/// The rules of the tag header: its name, and its limits.
+///
+/// ```
+/// use http::HeaderName;
+/// use tagtrail::TagRules;
+///
+/// let rules = TagRules::default().header(HeaderName::from_static("x-query-tags")).max_tags(2);
+/// assert_eq!(rules.parse(b"a=1,b=2")?.len(), 2);
+/// assert_eq!(
+///     rules.parse(b"a=1,b=2,c=3").unwrap_err().to_string(),
+///     "Invalid header 'x-query-tags': too many tags: at most 2 are allowed",
+/// );
+/// # Ok::<_, tagtrail::InvalidTags>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct TagRules {
+    header: HeaderName,
+    max_tags: u8,
+    max_name: u16,
+    max_value: u16,
+    max_length: u16,
+}
+
+impl Default for TagRules {
+    fn default() -> Self {
+        Self { header: FAUNA_TAGS.clone(), max_tags: 25, max_name: 40, max_value: 80, max_length: 3000 }
+    }
+}
+
+impl TagRules {
+    /// The name of the header; `x-fauna-tags` by default.
+    pub fn header(self, header: HeaderName) -> Self {
+        Self { header, ..self }
+    }
+
+    /// How many tags there may be; 25 by default.
+    pub fn max_tags(self, max_tags: u8) -> Self {
+        Self { max_tags, ..self }
+    }
+
+    /// How many characters a name may have; 40 by default.
+    pub fn max_name(self, max_name: u16) -> Self {
+        Self { max_name, ..self }
+    }
+
+    /// How many characters a value may have; 80 by default.
+    pub fn max_value(self, max_value: u16) -> Self {
+        Self { max_value, ..self }
+    }
+
+    /// How many characters all tags may have as one header value; 3,000 by default.
+    pub fn max_length(self, max_length: u16) -> Self {
+        Self { max_length, ..self }
+    }
+
+    /// The name of the header.
+    pub fn header_name(&self) -> &HeaderName {
+        &self.header
+    }
+
+    /// Makes tags of names and values.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse); the place is that in the header they would make.
+    pub fn tags<N, V>(&self, pairs: impl IntoIterator<Item = (N, V)>) -> Result<Tags, InvalidTags>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut list = String::new();
+        for (index, (name, value)) in pairs.into_iter().enumerate() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            // In a header, these would be two tags, or a pair with two equals signs.
+            let place = |at: usize| (list.len() + usize::from(index > 0) + at, index + 1);
+            if let Some(at) = name.find([',', '=']) {
+                return Err(self.fault(grammar(place(at), Rule::Name)));
+            }
+            if let Some(at) = value.find([',', '=']) {
+                return Err(self.fault(grammar(place(name.len() + 1 + at), Rule::Value)));
+            }
+            if index > 0 {
+                list.push(',');
+            }
+            list.extend([name, "=", value]);
+            if list.len() > self.max_length.into() {
+                break;
+            }
+        }
+        self.parse_exact(list.as_bytes())
+    }
+
+    /// Reads the value of a header. Blanks and tabs around it are not part of it; an empty one is no tags.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong is looked for in this order: the header is too long; its grammar, as a whole; it has too many
+    /// tags; and for each pair, from left to right, its name is too long, its value is too long, an earlier pair has
+    /// its name.
+    pub fn parse(&self, value: &[u8]) -> Result<Tags, InvalidTags> {
+        self.parse_exact(trim(value))
+    }
+
+    fn parse_exact(&self, value: &[u8]) -> Result<Tags, InvalidTags> {
+        let len = self.check(value).map_err(|reason| self.fault(reason))?;
+        // Letters, digits, '_', '=' and ',' are a header value.
+        let value = HeaderValue::from_bytes(value).map_err(|_| self.fault(grammar((0, 1), Rule::Name)))?;
+        Ok(Tags { value, len })
+    }
+
+    /// Reads every field line of the header, in order, as one list; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), for the list. Reads no further than the limits allow.
+    #[inline]
+    pub fn from_headers(&self, headers: &HeaderMap) -> Result<Option<Tags>, InvalidTags> {
+        let value = match list_value(&headers.get_all(&self.header), self.max_length.into()) {
+            Ok(None) => return Ok(None),
+            Ok(Some(value)) => value,
+            Err(TooLong) => return Err(self.fault(Reason::TooLong { max: self.max_length })),
+        };
+        let len = self.check(value.as_bytes()).map_err(|reason| self.fault(reason))?;
+        Ok(Some(Tags { value, len }))
+    }
+
+    /// Sets the header, in place of every line of it that is there. Removes it where there are no tags.
+    pub fn insert_into(&self, tags: &Tags, headers: &mut HeaderMap) {
+        if tags.is_empty() {
+            headers.remove(&self.header);
+        } else {
+            headers.insert(self.header.clone(), tags.value.clone());
+        }
+    }
+
+    /// Removes the header.
+    pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
+        headers.remove(&self.header);
+    }
+
+    /// Whether tags that were made by other rules follow these.
+    pub(crate) fn recheck(&self, tags: &Tags) -> Result<(), InvalidTags> {
+        self.check(tags.value.as_bytes()).map(|_| ()).map_err(|reason| self.fault(reason))
+    }
+
+    #[cold]
+    fn fault(&self, reason: Reason) -> InvalidTags {
+        InvalidTags { header: self.header.clone(), reason }
+    }
+
+    /// Reads a list by the rules, in one pass, and counts its pairs. Bad grammar ends the reading; what breaks a limit
+    /// is kept until the whole list is known to be of the grammar.
+    fn check(&self, list: &[u8]) -> Result<usize, Reason> {
+        if list.len() > self.max_length.into() {
+            return Err(Reason::TooLong { max: self.max_length });
+        }
+        if list.is_empty() {
+            return Ok(0);
+        }
+        let mut names = Names::default();
+        let mut over_limit = None;
+        let mut pair = 1;
+        let mut start = 0;
+        loop {
+            let name = tag_run(list, start);
+            if name.end == start || list.get(name.end) != Some(&b'=') {
+                return Err(grammar((name.end, pair), Rule::Name));
+            }
+            let value = tag_run(list, name.end + 1);
+            let next = list.get(value.end);
+            if value.end == name.end + 1 || !matches!(next, None | Some(b',')) {
+                return Err(grammar((value.end, pair), Rule::Value));
+            }
+            if pair <= self.max_tags.into() && over_limit.is_none() {
+                if name.end - start > self.max_name.into() {
+                    over_limit = Some(Reason::LongName { pair, max: self.max_name });
+                } else if value.end - name.end - 1 > self.max_value.into() {
+                    over_limit = Some(Reason::LongValue { pair, max: self.max_value });
+                } else if names.is_double(list, start, name.end, name.hash) {
+                    over_limit = Some(Reason::Double { pair });
+                }
+            }
+            if next.is_none() {
+                break;
+            }
+            start = value.end + 1;
+            pair += 1;
+        }
+        match over_limit {
+            _ if pair > self.max_tags.into() => Err(Reason::TooManyTags { max: self.max_tags }),
+            Some(reason) => Err(reason),
+            None => Ok(pair),
+        }
+    }
+}
+
+fn grammar((at, pair): (usize, usize), rule: Rule) -> Reason {
+    Reason::Grammar { pair, position: at + 1, rule }
+}
+
+/// The names that were read, as bits of their hashes: only where a bit is set already are names compared.
+#[derive(Default)]
+struct Names([u64; 8]);
+
+impl Names {
+    /// Whether the name at `start..end` stands in an earlier pair of `list`.
+    #[inline]
+    fn is_double(&mut self, list: &[u8], start: usize, end: usize, hash: u64) -> bool {
+        let bit = 1 << (hash >> 58);
+        let word = &mut self.0[(hash >> 32 & 7) as usize];
+        let seen = *word & bit != 0;
+        *word |= bit;
+        seen && stands_before(list, start, end)
+    }
+}
+
+#[cold]
+fn stands_before(list: &[u8], start: usize, end: usize) -> bool {
+    let name = list.get(start..end).unwrap_or_default();
+    let before = list.get(..start).unwrap_or_default();
+    before.split(|&byte| byte == b',').any(|pair| pair.strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")))
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// Tags are equal where they are the same pairs in the same order.
+impl PartialEq for Tags {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for Tags {}
+
+impl FromStr for Tags {
+    type Err = InvalidTags;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Self::from_bytes(value.as_bytes())
+    }
+}
+
+impl TryFrom<&HeaderValue> for Tags {
+    type Error = InvalidTags;
+
+    fn try_from(value: &HeaderValue) -> Result<Self, Self::Error> {
+        Self::from_bytes(value.as_bytes())
+    }
+}
+
+/// The value as it is sent. An empty one is not to be sent.
+impl From<&Tags> for HeaderValue {
+    fn from(tags: &Tags) -> Self {
+        tags.value.clone()
+    }
+}
+
+/// The form of the header.
+impl fmt::Display for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Why tags were refused: which header, the rule and the place, and nothing of the value. Pairs and characters count
+/// from 1; characters are those of the list after its field lines were joined by commas, empty lines left out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid header '{header}': {}: {reason}", self.rule())]
+pub struct InvalidTags {
+    header: HeaderName,
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("at most {max} characters are allowed")]
+    TooLong { max: u16 },
+    #[error("pair {pair}, character {position}: {rule}")]
+    Grammar { pair: usize, position: usize, rule: Rule },
+    #[error("at most {max} are allowed")]
+    TooManyTags { max: u8 },
+    #[error("pair {pair}: a name has at most {max} characters")]
+    LongName { pair: usize, max: u16 },
+    #[error("pair {pair}: a value has at most {max} characters")]
+    LongValue { pair: usize, max: u16 },
+    #[error("pair {pair}: an earlier pair has the same name")]
+    Double { pair: usize },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Rule {
+    #[error("a name is made of letters, digits and '_', and ends with '='")]
+    Name,
+    #[error("a value is made of letters, digits and '_', and ends with ',' or the header")]
+    Value,
+}
+
+impl InvalidTags {
+    /// The header that was refused.
+    pub fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    /// The rule that was broken, in few words that are always the same, so that they can label a metric: `header is
+    /// too long`, `invalid tags`, `too many tags`, `invalid key`, `invalid value` or `duplicate key`.
+    pub fn rule(&self) -> &'static str {
+        match self.reason {
+            Reason::TooLong { .. } => "header is too long",
+            Reason::Grammar { .. } => "invalid tags",
+            Reason::TooManyTags { .. } => "too many tags",
+            Reason::LongName { .. } => "invalid key",
+            Reason::LongValue { .. } => "invalid value",
+            Reason::Double { .. } => "duplicate key",
+        }
+    }
+}
