@@ -432,3 +432,150 @@ impl InvalidTags {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod rows {
+        include!("../tests/rows/tags.rs");
+    }
+
+    fn refused(value: &str) -> String {
+        let error = value.parse::<Tags>().unwrap_err().to_string();
+        error.strip_prefix("Invalid header 'x-fauna-tags': ").unwrap().to_owned()
+    }
+
+    #[test]
+    fn lines_are_read_or_refused_by_the_rows() {
+        let rules = TagRules::default();
+        for &(lines, expected) in rows::ROWS {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-fauna-tags", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            let read = rules.from_headers(&headers).map(Option::unwrap);
+            match expected {
+                Ok(pairs) => {
+                    let tags = read.unwrap();
+                    assert_eq!(tags.iter().collect::<Vec<_>>(), pairs, "{lines:?}");
+                    assert_eq!((tags.len(), tags.is_empty()), (pairs.len(), pairs.is_empty()), "{lines:?}");
+                    assert_eq!(Tags::new(pairs.iter().copied()), Ok(tags.clone()), "{lines:?}");
+                    assert_eq!(tags.to_string().parse(), Ok(tags), "{lines:?}");
+                }
+                Err(words) => assert_eq!(
+                    read.unwrap_err().to_string(),
+                    format!("Invalid header 'x-fauna-tags': {words}"),
+                    "{lines:?}"
+                ),
+            }
+        }
+        assert_eq!(rules.from_headers(&HeaderMap::new()), Ok(None));
+    }
+
+    #[test]
+    fn a_control_character_is_refused_where_a_header_could_not_hold_it() {
+        assert!(refused("a=b\n").starts_with("invalid tags: pair 1, character 4"));
+        assert!(refused("a=b\0").starts_with("invalid tags: pair 1, character 4"));
+    }
+
+    #[test]
+    fn limits_hold_to_the_character() {
+        let (name, value) = ("n".repeat(40), "v".repeat(80));
+        assert_eq!(format!("{name}={value}").parse::<Tags>().unwrap().get(&name), Some(&*value));
+        assert_eq!(refused(&format!("a=b,{name}n=v")), "invalid key: pair 2: a name has at most 40 characters");
+        assert_eq!(refused(&format!("a=b,n={value}v")), "invalid value: pair 2: a value has at most 80 characters");
+
+        let pairs = |count: usize| (0..count).map(|n| format!("t{n}=1")).collect::<Vec<_>>().join(",");
+        assert_eq!(pairs(25).parse::<Tags>().unwrap().len(), 25);
+        assert_eq!(refused(&pairs(26)), "too many tags: at most 25 are allowed");
+
+        let full = |count: usize| (0..count).map(|n| format!("{n:0>40}={value}")).collect::<Vec<_>>().join(",");
+        assert_eq!((full(24).len(), full(25).len()), (2927, 3049));
+        assert!(full(24).parse::<Tags>().is_ok());
+        assert_eq!(refused(&full(25)), "header is too long: at most 3000 characters are allowed");
+        let of_length = |length: usize| format!("{},{}", full(24), "x".repeat(length - 2928 - 2) + "=1");
+        assert_eq!(of_length(2970).parse::<Tags>().unwrap().as_str().len(), 2970);
+        assert_eq!(refused(&of_length(3000)), "invalid key: pair 25: a name has at most 40 characters");
+        assert_eq!(refused(&of_length(3001)), "header is too long: at most 3000 characters are allowed");
+    }
+
+    #[test]
+    fn faults_are_looked_for_in_one_order() {
+        // Too long, before grammar.
+        assert!(refused(&"?".repeat(3001)).starts_with("header is too long"));
+        // Grammar of the whole, before a name's length.
+        assert!(refused(&"a".repeat(3000)).starts_with("invalid tags: pair 1, character 3001"));
+        assert!(refused(&format!("{}=1,b", "a".repeat(41))).starts_with("invalid tags: pair 2"));
+        // The number of tags, before what is wrong with one of them.
+        let many = |pair: &str| (0..26).map(|_| pair.to_owned()).collect::<Vec<_>>().join(",");
+        assert!(refused(&many(&format!("{}=1", "a".repeat(41)))).starts_with("too many tags"));
+        // Pairs from left to right; in each its name, its value, then doubles.
+        let (name, value) = ("n".repeat(41), "v".repeat(81));
+        assert!(refused(&format!("a=1,a=2,{name}=1")).starts_with("duplicate key: pair 2"));
+        assert!(refused(&format!("{name}={value}")).starts_with("invalid key: pair 1"));
+        assert!(refused(&format!("a=1,a={value}")).starts_with("invalid value: pair 2"));
+    }
+
+    #[test]
+    fn every_double_is_found_and_nothing_else() {
+        // More names than bits: hashes meet.
+        let rules = TagRules::default().max_tags(255).max_length(u16::MAX);
+        let names: Vec<_> = (0..255).map(|n| format!("name_{n}")).collect();
+        assert_eq!(rules.tags(names.iter().map(|name| (name, "1"))).unwrap().len(), 255);
+        for twice in [0, 1, 7, 100, 253] {
+            let mut names = names.clone();
+            names[254] = names[twice].clone();
+            let error = rules.tags(names.iter().map(|name| (name, "1"))).unwrap_err();
+            assert_eq!(error.rule(), "duplicate key");
+        }
+    }
+
+    #[test]
+    fn tags_are_made_in_code_by_the_same_rules() {
+        let tags = Tags::new([("project", "blog"), ("env", "prod")]).unwrap();
+        assert_eq!((tags.as_str(), tags.get("env"), tags.get("Env")), ("project=blog,env=prod", Some("prod"), None));
+        assert_eq!(Tags::new([("", ""); 0]).unwrap(), Tags::empty());
+        for (pairs, words) in [
+            (&[("a", "1,b=2")][..], "invalid tags: pair 1, character 4: a value"),
+            (&[("a", "1"), ("b", "1=2")], "invalid tags: pair 2, character 8: a value"),
+            (&[("a=1,b", "2")], "invalid tags: pair 1, character 2: a name"),
+            (&[("a", "1"), ("", "2")], "invalid tags: pair 2, character 5: a name"),
+            (&[("a", "")], "invalid tags: pair 1, character 3: a value"),
+            (&[("a", "1"), ("a", "2")], "duplicate key: pair 2"),
+            (&[(" a", "1")], "invalid tags: pair 1, character 1: a name"),
+            (&[("a", "1 ")], "invalid tags: pair 1, character 4: a value"),
+        ] {
+            let error = Tags::new(pairs.iter().copied()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("Invalid header 'x-fauna-tags': {words}")), "{pairs:?}: {error}");
+        }
+        let endless = std::iter::repeat(("name", "value"));
+        assert_eq!(Tags::new(endless).unwrap_err().rule(), "header is too long");
+    }
+
+    #[test]
+    fn rules_are_settings() {
+        let rules = TagRules::default()
+            .header(HeaderName::from_static("x-query-tags"))
+            .max_tags(2)
+            .max_name(3)
+            .max_value(4)
+            .max_length(12);
+        assert_eq!(rules.parse(b"abc=1234,d=5").unwrap().len(), 2);
+        for (value, words) in [
+            ("abc=1234,d=56", "header is too long: at most 12 characters are allowed"),
+            ("a=1,b=2,c=3", "too many tags: at most 2 are allowed"),
+            ("abcd=1", "invalid key: pair 1: a name has at most 3 characters"),
+            ("a=12345", "invalid value: pair 1: a value has at most 4 characters"),
+        ] {
+            let error = rules.parse(value.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), format!("Invalid header 'x-query-tags': {words}"));
+            assert_eq!((error.header().as_str(), error.rule()), ("x-query-tags", words.split(':').next().unwrap()));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-fauna-tags", HeaderValue::from_static("a=1"));
+        assert_eq!(rules.from_headers(&headers), Ok(None));
+        headers.insert("x-query-tags", HeaderValue::from_static("b=2"));
+        assert_eq!(rules.from_headers(&headers).unwrap().unwrap().as_str(), "b=2");
+    }
+}

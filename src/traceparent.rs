@@ -393,3 +393,77 @@ impl From<Reason> for InvalidTraceParent {
         Self(reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod rows {
+        include!("../tests/rows/traceparent.rs");
+    }
+
+    #[test]
+    fn values_are_read_or_refused_by_the_rows() {
+        for &(value, expected) in rows::ROWS {
+            let read: Result<TraceParent, _> = value.parse();
+            let read = read.map(|parent| parent.to_string()).map_err(|error| error.to_string());
+            let expected =
+                expected.map(str::to_owned).map_err(|words| format!("Invalid header 'traceparent': {words}"));
+            assert_eq!(read, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_valid_one_has_the_fields_that_were_sent() {
+        let parent: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        assert_eq!(parent.trace_id().to_bytes()[..3], [0x0a, 0xf7, 0x65]);
+        assert_eq!(parent.parent_id().to_bytes()[..3], [0xb7, 0xad, 0x6b]);
+        assert_eq!(parent.flags(), TraceFlags::SAMPLED);
+        assert_eq!(parent.trace_id(), "0af7651916cd43dd8448eb211c80319c".parse().unwrap());
+        assert_eq!(parent.parent_id(), "b7ad6b7169203331".parse().unwrap());
+        assert_eq!(TraceParent::new(parent.trace_id(), parent.parent_id(), parent.flags()), parent);
+        assert_eq!(TraceParent::try_from(&HeaderValue::from(&parent)), Ok(parent));
+    }
+
+    #[test]
+    fn several_lines_are_refused_even_where_they_are_equal() {
+        let value = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let mut headers = HeaderMap::new();
+        assert_eq!(TraceParent::from_headers(&headers), Ok(None));
+        headers.append("TraceParent", value.clone());
+        assert!(TraceParent::from_headers(&headers).unwrap().is_some());
+        for other in [value, HeaderValue::from_static("bad"), HeaderValue::from_static("")] {
+            let mut headers = headers.clone();
+            headers.append("traceparent", other);
+            let error = TraceParent::from_headers(&headers).unwrap_err();
+            assert_eq!(error.to_string(), "Invalid header 'traceparent': several field lines, expected one");
+        }
+    }
+
+    #[test]
+    fn a_new_one_is_random_and_says_so() {
+        let (one, other) = (TraceParent::random(true), TraceParent::random(false));
+        assert_ne!(one.trace_id(), other.trace_id());
+        assert_eq!(one.flags().bits(), 0b11);
+        assert_eq!(other.flags().bits(), 0b10);
+        let child = one.child();
+        assert_eq!((child.trace_id(), child.flags()), (one.trace_id(), one.flags()));
+        assert_ne!(child.parent_id(), one.parent_id());
+    }
+
+    #[test]
+    fn ids_are_read_by_the_same_rules() {
+        for (text, words) in [
+            ("", "expected 16 lowercase hexadecimal digits"),
+            ("b7ad6b71692033310", "expected 16 lowercase hexadecimal digits"),
+            ("b7ad6b716920333G", "expected a lowercase hexadecimal digit at character 16"),
+            ("0000000000000000", "the parent-id is all zero"),
+        ] {
+            let error = text.parse::<ParentId>().unwrap_err().to_string();
+            assert_eq!(error, format!("Invalid header 'traceparent': {words}"));
+        }
+        let error = "0".repeat(32).parse::<TraceId>().unwrap_err().to_string();
+        assert_eq!(error, "Invalid header 'traceparent': the trace-id is all zero");
+        assert_eq!(ParentId::from_bytes([0; 8]), None);
+    }
+}

@@ -341,3 +341,177 @@ impl From<Reason> for InvalidTraceState {
         Self(reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod rows {
+        include!("../tests/rows/tracestate.rs");
+    }
+
+    fn read(lines: &[&str]) -> Result<Option<TraceState>, String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("tracestate", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        TraceState::from_headers(&headers).map_err(|error| error.to_string())
+    }
+
+    fn state(value: &str) -> TraceState {
+        value.parse().unwrap()
+    }
+
+    #[test]
+    fn lines_are_read_or_refused_by_the_rows() {
+        for &(lines, expected) in rows::ROWS {
+            let read = read(lines);
+            match expected {
+                Ok(members) => {
+                    let state = read.unwrap().unwrap();
+                    assert_eq!(state.iter().collect::<Vec<_>>(), members, "{lines:?}");
+                    assert_eq!((state.len(), state.is_empty()), (members.len(), members.is_empty()), "{lines:?}");
+                    // What is written is read as the same.
+                    assert_eq!(TraceState::from_bytes(state.as_str().as_bytes()).unwrap(), state, "{lines:?}");
+                }
+                Err(words) => {
+                    assert_eq!(read.unwrap_err(), format!("Invalid header 'tracestate': {words}"), "{lines:?}");
+                }
+            }
+        }
+        assert_eq!(read(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn limits_hold_to_the_character() {
+        let refused = |value: &str| value.parse::<TraceState>().unwrap_err().to_string();
+        let (key, value) = ("k".repeat(256), "v".repeat(256));
+        assert_eq!(state(&format!("{key}={value}")).get(&key), Some(&*value));
+        assert_eq!(
+            refused(&format!("{key}k=1")),
+            "Invalid header 'tracestate': member 1, character 1: a key has at most 256 characters"
+        );
+        assert_eq!(
+            refused(&format!("a={value}v")),
+            "Invalid header 'tracestate': member 1, character 3: a value has at most 256 characters"
+        );
+        // Blanks after a value are not the value's.
+        assert_eq!(state(&format!("a={value}  ,b=1")).len(), 2);
+
+        let full = |members: usize| {
+            let members: Vec<_> = (0..members).map(|n| format!("{n:0>256}={value}")).collect();
+            members.join(",")
+        };
+        assert_eq!(full(32).len(), 16_447);
+        assert_eq!(state(&full(32)).len(), 32);
+        assert_eq!(refused(&full(33)), "Invalid header 'tracestate': more than 16447 characters");
+        let small: Vec<_> = (0..33).map(|n| format!("{n}=1")).collect();
+        assert_eq!(state(&small[..32].join(",")).len(), 32);
+        assert_eq!(refused(&small.join(",")), "Invalid header 'tracestate': more than 32 members");
+        // Empty members are not counted; the length counts them.
+        assert_eq!(state(&format!("{}a=1", ",".repeat(16_444))).len(), 1);
+        assert_eq!(
+            refused(&format!("{}a=1", ",".repeat(16_445))),
+            "Invalid header 'tracestate': more than 16447 characters"
+        );
+        assert_eq!(read(&[&full(32), "a=1"]).unwrap_err(), "Invalid header 'tracestate': more than 16447 characters");
+    }
+
+    #[test]
+    fn the_first_of_doubles_wins_a_look_up() {
+        assert_eq!(state("foo=1,foo=2").get("foo"), Some("1"));
+        assert_eq!(state("foo=1").get("bar"), None);
+    }
+
+    #[test]
+    fn a_member_that_is_set_moves_to_the_left_end() {
+        for (before, key, value, after) in [
+            ("", "a", "1", "a=1"),
+            ("b=2,c=3", "a", "1", "a=1,b=2,c=3"),
+            ("b=2,a=0,c=3", "a", "1", "a=1,b=2,c=3"),
+            ("a=0,b=2,a=9", "a", "1", "a=1,b=2"),
+            ("b=2 , ,c=3", "a", " 1", "a= 1,b=2,c=3"),
+        ] {
+            let mut state = state(before);
+            state.set(key, value).unwrap();
+            assert_eq!(state.to_string(), after);
+            assert_eq!(state.len(), after.split(',').count());
+        }
+    }
+
+    #[test]
+    fn the_right_most_goes_where_a_33rd_comes() {
+        let members: Vec<_> = (0..32).map(|n| format!("m{n}=1")).collect();
+        let mut full = state(&members.join(","));
+        full.set("m7", "2").unwrap();
+        assert_eq!((full.len(), full.get("m31")), (32, Some("1")));
+        full.set("new", "1").unwrap();
+        assert_eq!((full.len(), full.get("new"), full.get("m31")), (32, Some("1"), None));
+    }
+
+    #[test]
+    fn what_is_no_member_changes_nothing() {
+        let before = state("b=2,c=3");
+        for (key, value) in [
+            ("", "1"),
+            ("A", "1"),
+            ("a", ""),
+            ("a", "1,d=4"),
+            ("a", "1 "),
+            (" a", "1"),
+            ("a=1,b", "1"),
+            ("a", "="),
+            (",a", "1"),
+            ("a", "1,"),
+            ("a", "\n"),
+        ] {
+            let mut state = before.clone();
+            state.set(key, value).unwrap_err();
+            assert_eq!(state, before, "{key:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn members_are_removed() {
+        let mut state = state("a=1,b=2,a=3");
+        assert!(!state.remove("c"));
+        assert_eq!(state.to_string(), "a=1,b=2,a=3");
+        assert!(state.remove("a"));
+        assert_eq!((state.to_string().as_str(), state.len()), ("b=2", 1));
+        assert!(state.remove("b"));
+        assert_eq!(state, TraceState::empty());
+    }
+
+    #[test]
+    fn a_length_limit_cuts_whole_members_large_ones_first() {
+        let large = |key: &str| format!("{key}={}", "x".repeat(127));
+        let fits = |key: &str| format!("{key}={}", "x".repeat(126));
+        for (before, max, after) in [
+            ("a=1,b=2,c=3".to_owned(), 11, "a=1,b=2,c=3".to_owned()),
+            ("a=1,b=2,c=3".to_owned(), 10, "a=1,b=2".to_owned()),
+            ("a=1,b=2,c=3".to_owned(), 7, "a=1,b=2".to_owned()),
+            ("a=1,b=2,c=3".to_owned(), 6, "a=1".to_owned()),
+            ("a=1,b=2,c=3".to_owned(), 2, String::new()),
+            ("a=1 , ,b=2".to_owned(), 9, "a=1,b=2".to_owned()),
+            (format!("{},b=2,{},d=4", large("a"), large("c")), 140, format!("{},b=2,d=4", large("a"))),
+            (format!("{},b=2,{},d=4", large("a"), large("c")), 100, "b=2,d=4".to_owned()),
+            (format!("{},b=2,{}", fits("a"), fits("c")), 200, format!("{},b=2", fits("a"))),
+        ] {
+            let mut state = state(&before);
+            state.truncate(max);
+            assert_eq!(state.to_string(), after, "{before} to {max}");
+            assert!(state.as_str().len() <= max || before.len() <= max);
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_not_sent() {
+        let mut headers = HeaderMap::new();
+        headers.append("tracestate", HeaderValue::from_static("old=1"));
+        headers.append("tracestate", HeaderValue::from_static("old=2"));
+        state("new=1").insert_into(&mut headers);
+        assert_eq!(headers.get_all("tracestate").iter().collect::<Vec<_>>(), ["new=1"]);
+        state(" , ").insert_into(&mut headers);
+        assert!(headers.is_empty());
+    }
+}
