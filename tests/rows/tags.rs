@@ -1,6 +1,6 @@
 // Field lines of the tag header: the tags that are read, or the words of the error.
 
-pub const ROWS: &[(&[&str], Result<&[(&str, &str)], &str>)] = &[
+pub(crate) const ROWS: &[(&[&str], Result<&[(&str, &str)], &str>)] = &[
     (&[""], Ok(&[])),
     (&["a=b"], Ok(&[("a", "b")])),
     (&["foo=3"], Ok(&[("foo", "3")])),

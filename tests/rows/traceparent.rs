@@ -1,6 +1,6 @@
 // Values of `traceparent`: what is read, as it is sent on, or the words of the error.
 
-pub const ROWS: &[(&str, Result<&str, &str>)] = &[
+pub(crate) const ROWS: &[(&str, Result<&str, &str>)] = &[
     // Version 00, as the spec has it.
     (V, Ok(V)),
     ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", Ok("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")),

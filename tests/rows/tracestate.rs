@@ -1,6 +1,6 @@
 // Field lines of `tracestate`: the members that are read, or the words of the error.
 
-pub const ROWS: &[(&[&str], Result<&[(&str, &str)], &str>)] = &[
+pub(crate) const ROWS: &[(&[&str], Result<&[(&str, &str)], &str>)] = &[
     (&["foo=1"], Ok(&[("foo", "1")])),
     (&["foo=1,bar=2"], Ok(&[("foo", "1"), ("bar", "2")])),
     (&["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"], Ok(&[("rojo", "00f067aa0ba902b7"), ("congo", "t61rcWkgMzE")])),
