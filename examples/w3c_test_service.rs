@@ -25,7 +25,7 @@ use tower::{BoxError, Layer, ServiceExt};
 #[derive(Clone)]
 enum Client {
     Reqwest(ClientWithMiddleware),
-    Hyper(OutboundService<HyperClient<HttpConnector, Full<Bytes>>>),
+    Hyper(Box<OutboundService<HyperClient<HttpConnector, Full<Bytes>>>>),
 }
 
 impl Client {
@@ -37,7 +37,7 @@ impl Client {
             }
             Some("hyper") => {
                 let client = HyperClient::builder(TokioExecutor::new()).build_http();
-                Ok(Self::Hyper(OutboundLayer::new(Disclose::All).layer(client)))
+                Ok(Self::Hyper(Box::new(OutboundLayer::new(Disclose::All).layer(client))))
             }
             Some(_) => Err("the second argument is the client: `reqwest`, which is the default, or `hyper`".into()),
         }

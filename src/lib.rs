@@ -1,4 +1,55 @@
-//! Carry a W3C trace context and validated request tags through a service.
+//! Carry a W3C trace context and validated request tags through your services.
+//!
+//! A server layer gives each request its [`Trail`]: the trace it belongs to, its tags, and an id of its own. A client
+//! layer sends the trail on. Four verbs, parse, decide, carry, write; the client is the server read backwards:
+//!
+//! ```text
+//! SERVER  parse               decide               carry                           write
+//!         HeaderMap ────────▶ Admit ─────────────▶ Trail ─▶ request extensions   ─▶ Echo ─▶ response headers
+//!         TraceContext, Tags  Continue             + current, while the request     (a 400 instead, if the
+//!                             Unsample | Restart   is handled                        tags are bad)
+//!
+//! CLIENT  write               decide               carry                           parse
+//!         HeaderMap ◀──────── Disclose ◀────────── Trail ◀─ extensions, else       ◀─ answered(): the trace
+//!         traceparent,        All | TraceOnly      current, else the headers it        that an answer names
+//!         tracestate, tags    | Nothing, per host  has, else a new one
+//! ```
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tagtrail::{Admit, InboundLayer, Trail};
+//!
+//! async fn project(trail: Trail) -> String {
+//!     trail.tags().get("project").unwrap_or("none").to_owned()
+//! }
+//!
+//! let app: Router = Router::new().route("/", get(project)).layer(InboundLayer::new(Admit::Restart));
+//! ```
+//!
+//! | to | see |
+//! | --- | --- |
+//! | wrap a server: axum, hyper, tonic | [`InboundLayer`], and its settings, [`Inbound`] |
+//! | wrap a client | [`OutboundMiddleware`] for reqwest, [`OutboundLayer`] for tower, and their settings, [`Outbound`] |
+//! | decide whose trace goes on | [`Admit`], [`Sample`] |
+//! | decide who is told | [`Disclose`], [`Targets`] |
+//! | decide what an answer shows | [`Echo`] |
+//! | use the trace and tags in a handler | [`Trail`], [`Tags`] |
+//! | read and write the headers yourself | [`TraceParent`], [`TraceState`], [`TraceContext`], [`TagRules`] |
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `tower` (default) | [`InboundLayer`], [`OutboundLayer`] |
+//! | `axum` | [`Trail`] as an extractor |
+//! | `reqwest` | [`OutboundMiddleware`] |
+//! | `regex` | [`Targets::url`] |
+//!
+//! # What callers cannot do
+//!
+//! Nothing a caller or a server sends can panic, hang or make this crate allocate without bound: what is read of a
+//! header is limited before it is parsed, several lines of it together. No error holds any of its input, and nothing
+//! is logged. `#![forbid(unsafe_code)]`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Bytes.
@@ -48,3 +99,8 @@ pub use crate::trace_context::TraceContext;
 pub use crate::traceparent::{InvalidTraceParent, ParentId, TraceFlags, TraceId, TraceParent};
 pub use crate::tracestate::{InvalidTraceState, TraceState};
 pub use crate::trail::Trail;
+
+/// The code of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -36,7 +36,7 @@ static FAUNA_TAGS: HeaderName = HeaderName::from_static("x-fauna-tags");
 /// assert_eq!(
 ///     fault.to_string(),
 ///     "Invalid header 'x-fauna-tags': invalid tags: pair 1, character 11: \
-///      a value is made of letters, digits and '_', and ends with ',' or the header",
+///      expected a value of letters, digits and '_', then ',' or the end",
 /// );
 /// # Ok::<_, tagtrail::InvalidTags>(())
 /// ```
@@ -407,9 +407,9 @@ enum Reason {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Rule {
-    #[error("a name is made of letters, digits and '_', and ends with '='")]
+    #[error("expected a name of letters, digits and '_', then '='")]
     Name,
-    #[error("a value is made of letters, digits and '_', and ends with ',' or the header")]
+    #[error("expected a value of letters, digits and '_', then ',' or the end")]
     Value,
 }
 

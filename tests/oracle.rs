@@ -265,7 +265,7 @@ fn tags_of_every_size_and_with_every_byte() {
     let names = (0..=60).map(|length| line(format!("{}=v", "n".repeat(length))));
     let values = (0..=100).map(|length| line(format!("n={}", "v".repeat(length))));
     let lengths = (2_900..=3_060).map(|length| {
-        let mut value = (0..24).map(|n| format!("{n:0>40}={:0>80},", n)).collect::<String>();
+        let mut value = (0..24).map(|n| format!("{n:0>40}={n:0>80}")).collect::<Vec<_>>().join(",");
         value.truncate(length - 4);
         line(value.trim_end_matches(',').to_owned() + ",x=1")
     });

@@ -1,6 +1,8 @@
 // Field lines of `tracestate`: the members that are read, or the words of the error.
 
-pub(crate) const ROWS: &[(&[&str], Result<&[(&str, &str)], &str>)] = &[
+type Pairs = &'static [(&'static str, &'static str)];
+
+pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&["foo=1"], Ok(&[("foo", "1")])),
     (&["foo=1,bar=2"], Ok(&[("foo", "1"), ("bar", "2")])),
     (&["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"], Ok(&[("rojo", "00f067aa0ba902b7"), ("congo", "t61rcWkgMzE")])),
