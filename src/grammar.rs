@@ -1,114 +1,139 @@
 //! Bytes: the character classes of the three header grammars, hexadecimal digits, optional whitespace, and lists
 //! that arrive in several field lines.
 //!
-//! The hot classes are tested eight bytes at a time, in one `u64` whose bytes are lanes: adding `0x80 - low` to a
-//! lane sets its top bit where the byte is at least `low`, adding `0x7f - high` where it is above `high`. Lanes are
-//! below `0x80` when they are added to (a byte above ASCII is refused by its own top bit), so no lane carries into
-//! the next.
+//! Classes are written as their grammars, and asked of sixteen bytes at once, in functions of their own: alone, and
+//! without branches (`|`, not `||`), the compiler makes a dozen vector instructions of each.
 
 use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 use http::header::GetAll;
 
-/// One byte value in every lane.
-const fn lanes(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
+/// Which bytes of a block are not in a class: a bit for each, the first in the lowest.
+type Outside = fn([u8; 16]) -> u32;
 
-const TOP: u64 = lanes(0x80);
-const LOW_BITS: u64 = lanes(0x7f);
-
-/// The top bit of each lane that lies in `low..=high`; lanes above ASCII are left to [`ascii`].
-const fn range(word: u64, low: u8, high: u8) -> u64 {
-    let word = word & LOW_BITS;
-    (word + lanes(0x80 - low)) & !(word + lanes(0x7f - high))
-}
-
-/// The top bit of each lane that equals `byte`.
-const fn equal(word: u64, byte: u8) -> u64 {
-    !(((word ^ lanes(byte)) & LOW_BITS) + LOW_BITS)
-}
-
-/// The top bits of `class`, in the lanes of `word` that are ASCII.
-const fn ascii(word: u64, class: u64) -> u64 {
-    class & !word & TOP
-}
-
-/// `ALPHA / DIGIT / "_"`, the characters of a tag's name and value.
-const fn tag_char(word: u64) -> u64 {
-    ascii(word, range(word | lanes(0x20), b'a', b'z') | range(word, b'0', b'9') | equal(word, b'_'))
-}
-
-/// `%x61-66 / DIGIT`, the lowercase hexadecimal digits.
-const fn hex_digit(word: u64) -> u64 {
-    ascii(word, range(word, b'0', b'9') | range(word, b'a', b'f'))
-}
-
-/// Up to eight bytes from `at`, the first in the lowest lane; lanes past the end are zero, which is in no class.
-#[inline]
-fn load(bytes: &[u8], at: usize) -> u64 {
-    if let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        return u64::from_le_bytes(*chunk);
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    match bytes.last_chunk::<8>() {
-        // The last eight bytes, moved down by those that stand before `at`.
-        Some(chunk) if !rest.is_empty() => u64::from_le_bytes(*chunk) >> (8 * (8 - rest.len())),
-        _ => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    }
-}
-
-/// A run of tag characters: where it ends, and a hash of what it holds.
-#[derive(Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) end: usize,
-    pub(crate) hash: u64,
-}
-
-/// The longest run of `ALPHA / DIGIT / "_"` that starts at `start`.
-#[inline]
-pub(crate) fn tag_run(bytes: &[u8], start: usize) -> Run {
-    let mut end = start;
-    let mut hash = 0_u64;
-    loop {
-        let word = load(bytes, end);
-        let others = tag_char(word) ^ TOP;
-        if others == 0 {
-            hash = mix(hash, word);
-            end += 8;
-            continue;
+macro_rules! outside {
+    ($(#[$doc:meta])* $name:ident, |$byte:ident| $class:expr) => {
+        $(#[$doc])*
+        #[allow(clippy::needless_bitwise_bool, reason = "lazy ones would be branches")]
+        #[inline(never)]
+        pub(crate) fn $name(mut block: [u8; 16]) -> u32 {
+            for byte in &mut block {
+                let $byte = *byte;
+                *byte = if $class { 0x00 } else { 0x80 };
+            }
+            top_bits(block)
         }
-        let bits = others.trailing_zeros() & !7;
-        hash = mix(hash, word & !(u64::MAX << bits));
-        return Run { end: end + bits as usize / 8, hash };
-    }
+    };
 }
 
-const fn mix(hash: u64, word: u64) -> u64 {
-    (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// Decodes `2 * N` lowercase hexadecimal digits, or nothing where one of them is something else.
+/// The top bits of a block's bytes, which are all that is set in them, side by side.
 #[inline]
-pub(crate) fn decode_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N {
-        return None;
+fn top_bits(block: [u8; 16]) -> u32 {
+    // Each top bit is moved to its place in the highest byte; none meets another on its way.
+    let pack = |bytes: [u8; 8]| u64::from_le_bytes(bytes).wrapping_mul(0x0002_0408_1020_4081).to_le_bytes()[7];
+    let (words, _) = block.as_chunks();
+    u32::from(pack(words[0])) | u32::from(pack(words[1])) << 8
+}
+
+outside! {
+    /// What is no `ALPHA / DIGIT / "_"`, the characters of a tag's name and value.
+    no_tag_char, |byte| (byte | 0x20).is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'_')
+}
+
+outside! {
+    /// What is no `lcalpha / DIGIT / "_" / "-" / "*" / "/" / "@"`, the characters of a tracestate key.
+    no_key_char, |byte| byte.is_ascii_lowercase()
+        | byte.is_ascii_digit()
+        | (byte == b'_')
+        | (byte == b'-')
+        | (byte == b'*')
+        | (byte == b'/')
+        | (byte == b'@')
+}
+
+outside! {
+    /// What is no `%x20-2B / %x2D-3C / %x3E-7E`, the characters of a tracestate value.
+    no_value_char, |byte| matches!(byte, b' '..=b'~') & (byte != b',') & (byte != b'=')
+}
+
+/// `lcalpha / DIGIT`: what a tracestate key begins with.
+pub(crate) const fn begins_key(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9')
+}
+
+/// Where the run of a class that starts at `start` ends.
+#[inline]
+pub(crate) fn run(bytes: &[u8], start: usize, outside: Outside) -> usize {
+    Marks::from(bytes, start, outside).next()
+}
+
+/// The places of all bytes that are not in a class, from left to right, and then the end of the bytes.
+pub(crate) struct Marks<'a> {
+    bytes: &'a [u8],
+    outside: Outside,
+    /// Where the block begins that is read.
+    at: usize,
+    /// What is left of it.
+    others: u32,
+}
+
+impl<'a> Marks<'a> {
+    #[inline]
+    pub(crate) fn from(bytes: &'a [u8], start: usize, outside: Outside) -> Self {
+        Self { bytes, outside, at: start, others: outside(block(bytes, start)) }
     }
-    let mut valid = TOP;
-    for (four, digits) in bytes.chunks_mut(4).zip(digits.chunks(8)) {
-        let word = load(digits, 0);
-        // Lanes that hold no digit, because there are fewer than eight, are not asked.
-        let wanted = u64::MAX >> (8 * (8 - digits.len()));
-        valid &= hex_digit(word) | !wanted;
-        // A letter's low four bits count from 1, and bit 6 tells it from a digit.
-        let nibbles = (word & lanes(0x0f)) + ((word >> 6) & lanes(1)) * 9;
-        let pairs = (nibbles << 4 | nibbles >> 8) & 0x00ff_00ff_00ff_00ff;
-        let quads = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-        let packed = (quads | quads >> 16).to_le_bytes();
-        four.copy_from_slice(packed.get(..four.len())?);
+
+    /// The next place; after the end, it is some place past it.
+    #[inline]
+    pub(crate) fn next(&mut self) -> usize {
+        while self.others == 0 {
+            self.at += 16;
+            self.others = (self.outside)(block(self.bytes, self.at));
+        }
+        let place = self.at + self.others.trailing_zeros() as usize;
+        self.others &= self.others - 1;
+        place
     }
-    (valid == TOP).then_some(bytes)
+}
+
+/// The sixteen bytes from `at`; after the end stand zeros, which are in no class.
+#[inline]
+fn block(bytes: &[u8], at: usize) -> [u8; 16] {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.first_chunk().copied().unwrap_or_else(|| last_block(rest))
+}
+
+/// Fewer than sixteen bytes, with zeros after them.
+#[inline(never)]
+fn last_block(rest: &[u8]) -> [u8; 16] {
+    let block = match (rest.first_chunk(), rest.last_chunk()) {
+        // The first eight and the last: where they overlap, they are the same.
+        (Some(first), Some(last)) => {
+            u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << (8 * (rest.len() - 8))
+        }
+        _ => rest.iter().rev().fold(0, |block, &byte| block << 8 | u128::from(byte)),
+    };
+    block.to_le_bytes()
+}
+
+/// Decodes lowercase hexadecimal digits; `None` where one of them is something else.
+#[inline]
+pub(crate) fn decode_hex<const N: usize>(digits: &[[u8; 2]; N]) -> Option<[u8; N]> {
+    let mut nibbles = [[0; 2]; N];
+    let mut union = 0;
+    for (nibble, &digit) in nibbles.as_flattened_mut().iter_mut().zip(digits.as_flattened()) {
+        let (decimal, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        *nibble = if decimal < 10 {
+            decimal
+        } else if letter < 6 {
+            letter + 10
+        } else {
+            0xff
+        };
+        union |= *nibble;
+    }
+    let bytes = nibbles.map(|[high, low]| high << 4 | low);
+    (union <= 0x0f).then_some(bytes)
 }
 
 /// The position of the first byte that is no lowercase hexadecimal digit.
@@ -135,44 +160,14 @@ pub(crate) fn encode_hex(bytes: &[u8], digits: &mut [u8]) {
     }
 }
 
-/// A set of byte values, written as its grammar.
-pub(crate) struct Class([bool; 256]);
-
-macro_rules! class {
-    ($($pattern:pat_param)|+) => {{
-        let mut members = [false; 256];
-        let mut byte = 0_u8;
-        loop {
-            members[byte as usize] = matches!(byte, $($pattern)|+);
-            if byte == u8::MAX {
-                break Class(members);
-            }
-            byte += 1;
-        }
-    }};
-}
-
-/// `lcalpha / DIGIT`: what a tracestate key begins with.
-pub(crate) static KEY_START: Class = class!(b'a'..=b'z' | b'0'..=b'9');
-/// `lcalpha / DIGIT / "_" / "-" / "*" / "/" / "@"`: the rest of a tracestate key.
-pub(crate) static KEY_CHAR: Class = class!(b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
-/// `%x20-2B / %x2D-3C / %x3E-7E`: a tracestate value, blanks included.
-pub(crate) static VALUE_CHAR: Class = class!(b' '..=b'+' | b'-'..=b'<' | b'>'..=b'~');
-/// `SP / HTAB`: HTTP's optional whitespace.
-pub(crate) static BLANK: Class = class!(b' ' | b'\t');
-
-impl Class {
-    #[inline]
-    pub(crate) const fn has(&self, byte: u8) -> bool {
-        self.0[byte as usize]
+/// Where the optional whitespace (`SP / HTAB`) that starts at `start` ends.
+#[inline]
+pub(crate) fn skip_blanks(bytes: &[u8], start: usize) -> usize {
+    let mut end = start;
+    while let Some(b' ' | b'\t') = bytes.get(end) {
+        end += 1;
     }
-
-    /// Where the run of this class that starts at `start` ends.
-    #[inline]
-    pub(crate) fn run(&self, bytes: &[u8], start: usize) -> usize {
-        let rest = bytes.get(start..).unwrap_or_default();
-        start + rest.iter().position(|&byte| !self.has(byte)).unwrap_or(rest.len())
-    }
+    end
 }
 
 /// The value without the optional whitespace around it (RFC 9110, section 5.5).
@@ -189,15 +184,26 @@ pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
 pub(crate) struct TooLong;
 
 /// All field lines of a list header as one value: in order, joined by commas, empty lines left out (RFC 9110,
-/// section 5.3). One line is taken as it is, without a copy. Reads no further than `max` characters.
+/// section 5.3). One line is shared, not copied. Reads no further than `max` characters.
 #[inline]
 pub(crate) fn list_value(lines: &GetAll<'_, HeaderValue>, max: usize) -> Result<Option<HeaderValue>, TooLong> {
     let mut iter = lines.iter();
     let Some(first) = iter.next() else { return Ok(None) };
-    if iter.next().is_none() && trim(first.as_bytes()).len() == first.len() {
-        return if first.len() > max { Err(TooLong) } else { Ok(Some(first.clone())) };
+    if iter.next().is_none() {
+        return if trim(first.as_bytes()).len() > max { Err(TooLong) } else { Ok(Some(trimmed(first))) };
     }
     join_lines(lines, max).map(Some)
+}
+
+/// The value without the optional whitespace around it: shared, where there is none.
+#[inline]
+pub(crate) fn trimmed(value: &HeaderValue) -> HeaderValue {
+    let text = trim(value.as_bytes());
+    if text.len() == value.len() {
+        return value.clone();
+    }
+    // A part of a header value is one.
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| value.clone())
 }
 
 fn join_lines(lines: &GetAll<'_, HeaderValue>, max: usize) -> Result<HeaderValue, TooLong> {
@@ -224,61 +230,61 @@ mod tests {
     use http::HeaderMap;
 
     #[test]
-    fn the_word_classes_agree_with_their_grammars_in_every_lane() {
-        for byte in 0..=u8::MAX {
-            for lane in 0..8 {
-                // Neighbours of the extreme values show that no lane carries into another.
-                for around in [0x00, b'a', 0x7f, 0xff] {
-                    let mut bytes = [around; 8];
-                    bytes[lane] = byte;
-                    let word = u64::from_le_bytes(bytes);
-                    let bit = |class: u64| class >> (8 * lane + 7) & 1 == 1;
-                    assert_eq!(bit(tag_char(word)), byte.is_ascii_alphanumeric() || byte == b'_', "{bytes:?}");
-                    assert_eq!(bit(hex_digit(word)), matches!(byte, b'0'..=b'9' | b'a'..=b'f'), "{bytes:?}");
-                    assert_eq!(tag_char(word) & !TOP, 0);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_run_ends_where_a_naive_reader_ends_it() {
-        for length in 0..40 {
-            for stop in 0..length {
-                for byte in [b'=', b',', 0, 0xe9, b' '] {
-                    let mut bytes = vec![b'x'; length];
-                    bytes[stop] = byte;
-                    for start in 0..=length {
-                        let end = if start <= stop { stop } else { length };
-                        assert_eq!(tag_run(&bytes, start).end, end, "{bytes:?} from {start}");
+    fn the_classes_are_those_of_the_grammars_in_every_place() {
+        let key = |byte: u8| begins_key(byte) || b"_-*/@".contains(&byte);
+        let value = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b',' && byte != b'=';
+        let tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let classes: [(Outside, fn(u8) -> bool); 3] = [(no_tag_char, tag), (no_key_char, key), (no_value_char, value)];
+        for (outside, grammar) in classes {
+            for byte in 0..=u8::MAX {
+                for place in 0..16 {
+                    for around in [0x00, b'a', 0x7f, 0x80, 0xff] {
+                        let mut block = [around; 16];
+                        block[place] = byte;
+                        let bits = block.iter().rev().fold(0, |bits, &byte| bits << 1 | u32::from(!grammar(byte)));
+                        assert_eq!(outside(block), bits, "{block:?}");
                     }
                 }
             }
         }
+        assert!((0..=u8::MAX).all(|byte| begins_key(byte) == (byte.is_ascii_digit() || byte.is_ascii_lowercase())));
     }
 
     #[test]
-    fn a_hash_depends_on_the_run_alone() {
-        let hash = |bytes: &[u8], start| tag_run(bytes, start).hash;
-        for name in ["a", "abcdefg", "abcdefgh", "abcdefghi", "abcdefghijklmnopq"] {
-            let alone = hash(name.as_bytes(), 0);
-            assert_eq!(hash(format!("{name}=b").as_bytes(), 0), alone);
-            assert_eq!(hash(format!("x,{name}=bbbbbbbbbbbbbbbb").as_bytes(), 2), alone);
-            assert_ne!(hash(format!("{name}a").as_bytes(), 0), alone);
+    fn marks_are_where_a_naive_reader_finds_them() {
+        for length in 0..50 {
+            for stop in 0..length {
+                for byte in [b'=', b',', 0, 0xe9, b' '] {
+                    let mut bytes = vec![b'x'; length];
+                    bytes[stop] = byte;
+                    bytes[length / 2] = b'=';
+                    for start in 0..=length {
+                        let naive = (start..length).filter(|&at| bytes[at] != b'x').chain([length]);
+                        let mut marks = Marks::from(&bytes, start, no_tag_char);
+                        for place in naive.clone() {
+                            assert_eq!(marks.next(), place, "{bytes:?} from {start}");
+                        }
+                        assert!(marks.next() > length);
+                        assert_eq!(Some(run(&bytes, start, no_tag_char)), naive.clone().next());
+                    }
+                }
+            }
         }
+        assert!(run(b"ab", 7, no_tag_char) >= 2, "past the end");
     }
 
     #[test]
     fn hex_is_decoded_and_encoded() {
-        assert_eq!(decode_hex::<8>(b"00f067aa0ba902b7"), Some([0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
         for byte in 0..=u8::MAX {
             let mut digits = [0; 2];
             encode_hex(&[byte], &mut digits);
             assert_eq!(digits, format!("{byte:02x}").as_bytes());
-            assert_eq!(decode_hex::<1>(&digits), Some([byte]));
-        }
-        for bad in [b"0" as &[u8], b"", b"000", b"0G", b"F0", b"+1", b" 1"] {
-            assert_eq!(decode_hex::<1>(bad), None, "{bad:?}");
+            assert_eq!(decode_hex(&[digits]), Some([byte]));
+            assert_eq!(decode_hex(&[*b"0f", digits, *b"a9"]), Some([0x0f, byte, 0xa9]));
+            for digit in [[byte, b'0'], [b'0', byte]] {
+                let is_digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                assert_eq!(decode_hex(&[digit; 16]).is_some(), is_digit, "{digit:?}");
+            }
         }
     }
 

@@ -16,9 +16,7 @@ use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::grammar::{TooLong, list_value, tag_run, trim};
-
-static FAUNA_TAGS: HeaderName = HeaderName::from_static("x-fauna-tags");
+use crate::grammar::{Marks, TooLong, list_value, no_tag_char, trim, trimmed};
 
 /// The tags of a request: names and values, each name once, in the order they were sent.
 ///
@@ -63,7 +61,7 @@ impl Tags {
         N: AsRef<str>,
         V: AsRef<str>,
     {
-        TagRules::default().tags(pairs)
+        DEFAULT.tags(pairs)
     }
 
     /// Reads a header's value by the default [`TagRules`].
@@ -72,7 +70,7 @@ impl Tags {
     ///
     /// If it breaks a rule, as [`TagRules::parse`] says.
     pub fn from_bytes(value: &[u8]) -> Result<Self, InvalidTags> {
-        TagRules::default().parse(value)
+        DEFAULT.parse(value)
     }
 
     /// The value of a tag. Names are compared as they are: `a` and `A` are two.
@@ -129,9 +127,17 @@ pub struct TagRules {
     max_length: u16,
 }
 
+static DEFAULT: TagRules = TagRules {
+    header: HeaderName::from_static("x-fauna-tags"),
+    max_tags: 25,
+    max_name: 40,
+    max_value: 80,
+    max_length: 3000,
+};
+
 impl Default for TagRules {
     fn default() -> Self {
-        Self { header: FAUNA_TAGS.clone(), max_tags: 25, max_name: 40, max_value: 80, max_length: 3000 }
+        DEFAULT.clone()
     }
 }
 
@@ -228,8 +234,13 @@ impl TagRules {
             Ok(Some(value)) => value,
             Err(TooLong) => return Err(self.fault(Reason::TooLong { max: self.max_length })),
         };
+        self.checked(value).map(Some)
+    }
+
+    #[inline]
+    fn checked(&self, value: HeaderValue) -> Result<Tags, InvalidTags> {
         let len = self.check(value.as_bytes()).map_err(|reason| self.fault(reason))?;
-        Ok(Some(Tags { value, len }))
+        Ok(Tags { value, len })
     }
 
     /// Sets the header, in place of every line of it that is there. Removes it where there are no tags.
@@ -265,33 +276,35 @@ impl TagRules {
         if list.is_empty() {
             return Ok(0);
         }
+        let mut marks = Marks::from(list, 0, no_tag_char);
         let mut names = Names::default();
         let mut over_limit = None;
         let mut pair = 1;
         let mut start = 0;
         loop {
-            let name = tag_run(list, start);
-            if name.end == start || list.get(name.end) != Some(&b'=') {
-                return Err(grammar((name.end, pair), Rule::Name));
+            let equals = marks.next();
+            if equals == start || list.get(equals) != Some(&b'=') {
+                return Err(grammar((equals, pair), Rule::Name));
             }
-            let value = tag_run(list, name.end + 1);
-            let next = list.get(value.end);
-            if value.end == name.end + 1 || !matches!(next, None | Some(b',')) {
-                return Err(grammar((value.end, pair), Rule::Value));
+            let end = marks.next();
+            let next = list.get(end);
+            if end == equals + 1 || !matches!(next, None | Some(b',')) {
+                return Err(grammar((end, pair), Rule::Value));
             }
             if pair <= self.max_tags.into() && over_limit.is_none() {
-                if name.end - start > self.max_name.into() {
+                let (before, name) = list.get(..equals).unwrap_or_default().split_at_checked(start).unwrap_or_default();
+                if name.len() > self.max_name.into() {
                     over_limit = Some(Reason::LongName { pair, max: self.max_name });
-                } else if value.end - name.end - 1 > self.max_value.into() {
+                } else if end - equals - 1 > self.max_value.into() {
                     over_limit = Some(Reason::LongValue { pair, max: self.max_value });
-                } else if names.is_double(list, start, name.end, name.hash) {
+                } else if names.is_double(name, before) {
                     over_limit = Some(Reason::Double { pair });
                 }
             }
             if next.is_none() {
                 break;
             }
-            start = value.end + 1;
+            start = end + 1;
             pair += 1;
         }
         match over_limit {
@@ -306,27 +319,40 @@ fn grammar((at, pair): (usize, usize), rule: Rule) -> Reason {
     Reason::Grammar { pair, position: at + 1, rule }
 }
 
-/// The names that were read, as bits of their hashes: only where a bit is set already are names compared.
+/// The names that were read, as bits of a hash of each: only where a bit is set already are names compared.
 #[derive(Default)]
 struct Names([u64; 8]);
 
 impl Names {
     /// Whether the name at `start..end` stands in an earlier pair of `list`.
     #[inline]
-    fn is_double(&mut self, list: &[u8], start: usize, end: usize, hash: u64) -> bool {
+    fn is_double(&mut self, name: &[u8], before: &[u8]) -> bool {
+        let hash = hash(name);
         let bit = 1 << (hash >> 58);
         let word = &mut self.0[(hash >> 32 & 7) as usize];
         let seen = *word & bit != 0;
         *word |= bit;
-        seen && stands_before(list, start, end)
+        seen && stands_in(before, name)
     }
 }
 
+/// A hash of the beginning and the end of a name.
+#[inline]
+fn hash(name: &[u8]) -> u64 {
+    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
+            _ => name.iter().fold((0, 0), |(_, sum), &byte| (0, sum << 8 | u64::from(byte))),
+        },
+    };
+    (first ^ last.rotate_left(27)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Whether one of these pairs has this name.
 #[cold]
-fn stands_before(list: &[u8], start: usize, end: usize) -> bool {
-    let name = list.get(start..end).unwrap_or_default();
-    let before = list.get(..start).unwrap_or_default();
-    before.split(|&byte| byte == b',').any(|pair| pair.strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")))
+fn stands_in(pairs: &[u8], name: &[u8]) -> bool {
+    pairs.split(|&byte| byte == b',').any(|pair| pair.strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")))
 }
 
 impl Default for Tags {
@@ -356,7 +382,7 @@ impl TryFrom<&HeaderValue> for Tags {
     type Error = InvalidTags;
 
     fn try_from(value: &HeaderValue) -> Result<Self, Self::Error> {
-        Self::from_bytes(value.as_bytes())
+        DEFAULT.checked(trimmed(value))
     }
 }
 
@@ -537,14 +563,14 @@ mod tests {
         assert_eq!((tags.as_str(), tags.get("env"), tags.get("Env")), ("project=blog,env=prod", Some("prod"), None));
         assert_eq!(Tags::new([("", ""); 0]).unwrap(), Tags::empty());
         for (pairs, words) in [
-            (&[("a", "1,b=2")][..], "invalid tags: pair 1, character 4: a value"),
-            (&[("a", "1"), ("b", "1=2")], "invalid tags: pair 2, character 8: a value"),
-            (&[("a=1,b", "2")], "invalid tags: pair 1, character 2: a name"),
-            (&[("a", "1"), ("", "2")], "invalid tags: pair 2, character 5: a name"),
-            (&[("a", "")], "invalid tags: pair 1, character 3: a value"),
+            (&[("a", "1,b=2")][..], "invalid tags: pair 1, character 4: expected a value"),
+            (&[("a", "1"), ("b", "1=2")], "invalid tags: pair 2, character 8: expected a value"),
+            (&[("a=1,b", "2")], "invalid tags: pair 1, character 2: expected a name"),
+            (&[("a", "1"), ("", "2")], "invalid tags: pair 2, character 5: expected a name"),
+            (&[("a", "")], "invalid tags: pair 1, character 3: expected a value"),
             (&[("a", "1"), ("a", "2")], "duplicate key: pair 2"),
-            (&[(" a", "1")], "invalid tags: pair 1, character 1: a name"),
-            (&[("a", "1 ")], "invalid tags: pair 1, character 4: a value"),
+            (&[(" a", "1")], "invalid tags: pair 1, character 1: expected a name"),
+            (&[("a", "1 ")], "invalid tags: pair 1, character 4: expected a value"),
         ] {
             let error = Tags::new(pairs.iter().copied()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("Invalid header 'x-fauna-tags': {words}")), "{pairs:?}: {error}");

@@ -69,10 +69,13 @@ macro_rules! hex_id {
 
             fn from_str(digits: &str) -> Result<Self, Self::Err> {
                 let digits = digits.as_bytes();
+                let Ok(pairs) = digits.as_chunks().0.try_into() else {
+                    return Err(Reason::Digits { expected: 2 * $bytes }.into());
+                };
                 if digits.len() != 2 * $bytes {
                     return Err(Reason::Digits { expected: 2 * $bytes }.into());
                 }
-                let bytes = decode_hex(digits).ok_or_else(|| not_hex(digits, 0))?;
+                let bytes = decode_hex(pairs).ok_or_else(|| not_hex(digits, 0))?;
                 Self::from_bytes(bytes).ok_or(InvalidTraceParent($zero))
             }
         }
@@ -283,18 +286,26 @@ impl TraceParent {
 #[inline]
 fn read(value: &[u8]) -> Option<TraceParent> {
     let (text, after) = value.split_first_chunk::<LENGTH>()?;
-    let [version] = decode_hex(&text[..2])?;
-    let bytes = decode_hex(&text[3..35])?;
-    let trace_id = TraceId::from_bytes(bytes)?;
-    let parent_id = ParentId::from_bytes(decode_hex(&text[36..52])?)?;
-    let [flags] = decode_hex(&text[53..])?;
+    // The digits of all fields, without the dashes.
+    let mut digits = [[b'0'; 2]; 32];
+    let flat = digits.as_flattened_mut();
+    flat[..32].copy_from_slice(&text[3..35]);
+    flat[32..48].copy_from_slice(&text[36..52]);
+    flat[48..50].copy_from_slice(&text[..2]);
+    flat[50..52].copy_from_slice(&text[53..]);
+    let bytes = decode_hex(&digits)?;
     let dashes = text[2] == b'-' && text[35] == b'-' && text[52] == b'-';
-    let ends = match version {
+    let ends = match bytes[24] {
         0x00 => after.is_empty(),
         0xff => false,
         _ => matches!(after, [] | [b'-', ..]),
     };
-    (dashes && ends).then_some(TraceParent::new(trace_id, parent_id, TraceFlags::from_bits(flags)))
+    if !dashes || !ends {
+        return None;
+    }
+    let trace_id = TraceId::from_bytes(*bytes.first_chunk()?)?;
+    let parent_id = ParentId::from_bytes(*bytes[16..].first_chunk()?)?;
+    Some(TraceParent::new(trace_id, parent_id, TraceFlags::from_bits(bytes[25])))
 }
 
 /// Why a value was not read, in the order of the header's fields.

@@ -17,7 +17,7 @@ use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::grammar::{BLANK, KEY_CHAR, KEY_START, VALUE_CHAR, list_value, trim};
+use crate::grammar::{begins_key, list_value, no_key_char, no_value_char, run, skip_blanks, trim, trimmed};
 
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -204,7 +204,7 @@ fn check(list: &[u8]) -> Result<usize, Reason> {
     let mut members = 0;
     let mut at = 0;
     loop {
-        at = BLANK.run(list, at);
+        at = skip_blanks(list, at);
         match list.get(at) {
             None => return Ok(members),
             Some(b',') => {}
@@ -223,26 +223,28 @@ fn check(list: &[u8]) -> Result<usize, Reason> {
 /// Reads the member that starts at `start`, and the blanks after it. Returns where it ends: at a comma, or at the end.
 #[inline]
 fn check_member(list: &[u8], start: usize) -> Result<usize, (usize, Rule)> {
-    if !list.get(start).is_some_and(|&byte| KEY_START.has(byte)) {
+    if !list.get(start).copied().is_some_and(begins_key) {
         return Err((start, Rule::KeyStart));
     }
-    let equals = KEY_CHAR.run(list, start + 1);
+    let equals = run(list, start + 1, no_key_char);
     if list.get(equals) != Some(&b'=') {
         return Err((equals, Rule::Key));
     }
     if equals - start > MAX_KEY {
         return Err((start, Rule::LongKey));
     }
-    let end = VALUE_CHAR.run(list, equals + 1);
-    let value = list.get(equals + 1..end).unwrap_or_default();
+    let end = run(list, equals + 1, no_value_char);
+    let mut value = list.get(equals + 1..end).unwrap_or_default();
     // Blanks at the end are not the value's.
-    let blanks = value.iter().rev().take_while(|&&byte| byte == b' ').count();
-    match value.len() - blanks {
+    while let [rest @ .., b' '] = value {
+        value = rest;
+    }
+    match value.len() {
         0 => return Err((equals + 1, Rule::EmptyValue)),
         length if length > MAX_VALUE => return Err((equals + 1, Rule::LongValue)),
         _ => {}
     }
-    let end = BLANK.run(list, end);
+    let end = skip_blanks(list, end);
     match list.get(end) {
         None | Some(b',') => Ok(end),
         Some(_) => Err((end, Rule::Value)),
@@ -276,7 +278,9 @@ impl TryFrom<&HeaderValue> for TraceState {
     type Error = InvalidTraceState;
 
     fn try_from(value: &HeaderValue) -> Result<Self, Self::Error> {
-        Self::from_bytes(value.as_bytes())
+        let value = trimmed(value);
+        let members = check(value.as_bytes())?;
+        Ok(Self::checked(value, members))
     }
 }
 
