@@ -234,8 +234,9 @@ mod tests {
         let key = |byte: u8| begins_key(byte) || b"_-*/@".contains(&byte);
         let value = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b',' && byte != b'=';
         let tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let classes: [(Outside, fn(u8) -> bool); 3] = [(no_tag_char, tag), (no_key_char, key), (no_value_char, value)];
-        for (outside, grammar) in classes {
+        let grammars: [fn(u8) -> bool; 3] = [tag, key, value];
+        let classes: [Outside; 3] = [no_tag_char, no_key_char, no_value_char];
+        for (outside, grammar) in classes.into_iter().zip(grammars) {
             for byte in 0..=u8::MAX {
                 for place in 0..16 {
                     for around in [0x00, b'a', 0x7f, 0x80, 0xff] {

@@ -264,10 +264,11 @@ fn tags_of_every_size_and_with_every_byte() {
     let counts = (0..=40).map(|count| line(tags(count).join(",")));
     let names = (0..=60).map(|length| line(format!("{}=v", "n".repeat(length))));
     let values = (0..=100).map(|length| line(format!("n={}", "v".repeat(length))));
-    let lengths = (2_900..=3_060).map(|length| {
-        let mut value = (0..24).map(|n| format!("{n:0>40}={n:0>80}")).collect::<Vec<_>>().join(",");
-        value.truncate(length - 4);
-        line(value.trim_end_matches(',').to_owned() + ",x=1")
+    // 24 full pairs are 2,927 characters; a last one brings the whole to any length up to one over full size.
+    let lengths = (2_931..=3_050).map(|length| {
+        let full = (0..24).map(|n| format!("{n:0>40}={n:0>80}")).collect::<Vec<_>>().join(",");
+        let value = (length - 2_930).min(80);
+        line(format!("{full},{}={}", "x".repeat(length - 2_929 - value), "v".repeat(value)))
     });
     let bytes = (0..=u8::MAX).flat_map(|byte| {
         let places: [&[u8]; 8] = [b"#n=v", b"n#=v", b"n=#", b"n=v#", b"n=#v", b"n=v#v=w", b"#", b"n=v,#"];
