@@ -558,6 +558,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_begins_like_an_earlier_one_is_no_double() {
+        for (pairs, name, stands) in [
+            ("ab=1", "a", false),
+            ("a=1", "ab", false),
+            ("a=b", "b", false),
+            ("x=1,ab=2", "ab", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(stands_in(pairs.as_bytes(), name.as_bytes()), stands, "{name} in {pairs}");
+        }
+    }
+
+    #[test]
     fn tags_are_made_in_code_by_the_same_rules() {
         let tags = Tags::new([("project", "blog"), ("env", "prod")]).unwrap();
         assert_eq!((tags.as_str(), tags.get("env"), tags.get("Env")), ("project=blog,env=prod", Some("prod"), None));

@@ -1,13 +1,16 @@
 //! The server's side, as tower stacks in memory.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use tagtrail::{Admit, Echo, Inbound, InboundLayer, Sample, TagRules, TraceParent, Trail};
+use tagtrail::{Admit, Echo, Inbound, InboundLayer, ParentId, Sample, TagRules, TraceParent, Trail};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -333,6 +336,56 @@ async fn errors_pass_unchanged() {
     let failing = service_fn(|_: Request<()>| async { Err::<Response<()>, _>("the handler's own error") });
     let error = InboundLayer::new(Admit::Continue).layer(failing).oneshot(Request::new(())).await.unwrap_err();
     assert_eq!(error, "the handler's own error");
+    assert!(Trail::current().is_none());
+}
+
+/// A body of three frames that tells, for each and for its end, which trail is current.
+struct Telling {
+    frames: usize,
+    told: Arc<Mutex<Vec<Option<ParentId>>>>,
+}
+
+impl Telling {
+    fn tell(&self) {
+        self.told.lock().unwrap().push(Trail::current().map(|trail| trail.operation_id()));
+    }
+}
+
+impl Body for Telling {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.tell();
+        self.frames -= 1;
+        Poll::Ready((self.frames > 0).then(|| Ok(Frame::data(Bytes::from("frame")))))
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+#[tokio::test]
+async fn the_trail_is_current_for_every_frame_and_for_what_is_dropped() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sender = Arc::clone(&told);
+    let handler = service_fn(move |_: Request<()>| {
+        let body = Telling { frames: 3, told: Arc::clone(&sender) };
+        async move { Ok::<_, Infallible>(Response::new(body)) }
+    });
+    let layer = InboundLayer::new(Admit::Continue);
+    let answer = layer.layer(handler.clone()).oneshot(Request::new(())).await.unwrap();
+    let operation = Some(answered(answer.headers()).parent_id());
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "frameframe");
+    // Two frames, the end, and the drop.
+    assert_eq!(told.lock().unwrap().split_off(0), [operation; 4]);
+    // A future that is dropped before it was polled: what it holds is dropped under its trail.
+    drop(layer.layer(handler).call(Request::new(())));
+    let dropped = told.lock().unwrap().split_off(0);
+    assert!(dropped.len() == 1 && dropped[0].is_some() && dropped[0] != operation, "{dropped:?}");
     assert!(Trail::current().is_none());
 }
 
