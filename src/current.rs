@@ -1,6 +1,7 @@
 //! The current [`Trail`]: a slot of the thread. A future that is scoped puts its trail there around every poll, so the
 //! slot follows a task from thread to thread, without a runtime's help.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -34,16 +35,20 @@ pub(crate) fn get() -> Option<Trail> {
 /// The two are exchanged, not cloned: `trail` holds what was current before, meanwhile.
 #[inline]
 pub(crate) fn enter(trail: &mut Option<Trail>) -> Entered<'_> {
+    let companion = trail.as_ref().and_then(Trail::attach_companion);
     exchange(trail);
-    Entered(trail)
+    Entered { before: trail, _companion: companion }
 }
 
-pub(crate) struct Entered<'a>(&'a mut Option<Trail>);
+pub(crate) struct Entered<'a> {
+    before: &'a mut Option<Trail>,
+    _companion: Option<Box<dyn Any>>,
+}
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        exchange(self.0);
+        exchange(self.before);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::policy::{Admit, Policy, Sample};
 use crate::reject;
 use crate::tags::{InvalidTags, TagRules, Tags};
 use crate::trace_context::TraceContext;
-use crate::trail::Trail;
+use crate::trail::{Companion, Trail};
 
 /// How requests that arrive get their [`Trail`], and answers their trace.
 ///
@@ -50,6 +50,8 @@ pub struct Inbound {
     echo: Echo,
     bad_tags: BadTags,
     on_refusal: Option<Arc<OnRefusal>>,
+    /// What the trails have beside them.
+    pub(crate) companion: Option<Arc<dyn Companion>>,
 }
 
 impl Inbound {
@@ -74,6 +76,7 @@ impl Inbound {
             echo: Echo::default(),
             bad_tags: BadTags::Refuse,
             on_refusal: None,
+            companion: None,
         }
     }
 
@@ -146,6 +149,10 @@ impl Inbound {
             }
             (dropped, _) => {
                 let trail = Trail::received(context, tags, dropped, admit, sample);
+                let trail = match &self.companion {
+                    Some(companion) => trail.with_companion(&**companion),
+                    None => trail,
+                };
                 head.extensions.insert(trail.clone());
                 Ok(trail)
             }

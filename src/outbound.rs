@@ -1,6 +1,8 @@
 //! The client's side: what a request that goes out carries, and what its receiver is told. [`Outbound`] is used by the
 //! tower layer and the reqwest middleware, and serves any other client that has a header map.
 
+use std::fmt;
+
 use http::{Extensions, HeaderMap, Uri};
 
 use crate::policy::{Disclose, Policy, Sample};
@@ -10,9 +12,9 @@ use crate::trail::Trail;
 
 /// How requests that go out carry a [`Trail`].
 ///
-/// The trail of a request is, in this order: the one in its extensions; the [current](Trail::current) one; the trace
-/// that its own headers name, if they are valid, with the tags of its tag header; a new one. Its tags are those of the
-/// trail, unless the request has [`RequestTags`].
+/// The trail of a request is, in this order: the one in its extensions; the [current](Trail::current) one; that of the
+/// active span, where OpenTelemetry is bridged; the trace that its own headers name, if they are valid, with the tags
+/// of its tag header; a new one. Its tags are those of the trail, unless the request has [`RequestTags`].
 ///
 /// Each request gets a new parent-id, each attempt of a retry too. Headers of ours that were on the request are
 /// replaced, and removed where the receiver is not to be told: a proxy that copies headers cannot undo what an
@@ -32,18 +34,20 @@ use crate::trail::Trail;
 /// assert!(headers["traceparent"].to_str().unwrap().contains(&trail.trace_id().to_string()));
 /// # Ok::<_, tagtrail::InvalidTags>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Outbound {
     disclose: Policy<Uri, Disclose>,
     start: Option<Sample>,
     rules: TagRules,
+    /// The operation that is active in another tracing system of the same program.
+    pub(crate) active: Option<fn() -> Option<TraceContext>>,
 }
 
 impl Outbound {
     /// Tells receivers so much: a [`Disclose`], [`Targets`](crate::Targets), or a function of the request's URL.
     pub fn new(disclose: impl Into<Policy<Uri, Disclose>>) -> Self {
-        Self { disclose: disclose.into(), start: Some(Sample::Always), rules: TagRules::default() }
+        Self { disclose: disclose.into(), start: Some(Sample::Always), rules: TagRules::default(), active: None }
     }
 
     /// Which of the traces that start with a request of this client are sampled. By default all are.
@@ -69,34 +73,56 @@ impl Outbound {
     /// its headers name, in its tag header. The headers are unchanged then, and the request is not to be sent.
     #[inline]
     pub fn apply(&self, uri: &Uri, headers: &mut HeaderMap, extensions: &Extensions) -> Result<(), InvalidTags> {
-        self.apply_told(self.disclose.choose(uri), headers, extensions)
+        self.apply_told(self.disclose.choose(uri), headers, extensions)?;
+        Ok(())
     }
 
-    /// As [`apply`](Self::apply), for a client whose URLs are no [`Uri`]: made into one only where it is asked for.
-    /// Whose URL cannot be one is told nothing.
+    /// As [`apply`](Self::apply), for a client whose URLs are no [`Uri`]. A trail that is made for the request is left
+    /// in its extensions, for its further attempts and hops.
     #[cfg(feature = "reqwest")]
     pub(crate) fn apply_to_url(
         &self,
         url: &str,
         headers: &mut HeaderMap,
-        extensions: &Extensions,
+        extensions: &mut Extensions,
     ) -> Result<(), InvalidTags> {
-        let by_url = || url.parse().map_or(Disclose::Nothing, |uri| self.disclose.choose(&uri));
-        self.apply_told(self.disclose.fixed().unwrap_or_else(by_url), headers, extensions)
+        if let Some(made) = self.apply_told(self.told_url(url), headers, extensions)? {
+            extensions.insert(made);
+        }
+        Ok(())
     }
 
-    fn apply_told(&self, told: Disclose, headers: &mut HeaderMap, extensions: &Extensions) -> Result<(), InvalidTags> {
+    /// What the receiver at a URL is told. The URL is made a [`Uri`] only where that is asked for; whose URL cannot be
+    /// one is told nothing.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn told_url(&self, url: &str) -> Disclose {
+        let by_url = || url.parse().map_or(Disclose::Nothing, |uri| self.disclose.choose(&uri));
+        self.disclose.fixed().unwrap_or_else(by_url)
+    }
+
+    /// Returns the trail, where it was made for this request.
+    fn apply_told(
+        &self,
+        told: Disclose,
+        headers: &mut HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Option<Trail>, InvalidTags> {
         let request_tags = extensions.get::<RequestTags>().map(|tags| tags.check(&self.rules)).transpose()?;
-        let (found, written);
+        let active = self.active.and_then(|active| active());
+        let current;
+        let mut made = (None, None);
         let (trail, tags) = if let Some(trail) = extensions.get::<Trail>() {
             (Some(trail), Some(trail.tags()))
+        } else if let Some(trail) = Trail::current() {
+            current = trail;
+            (Some(&current), Some(current.tags()))
         } else {
-            (found, written) = self.find(headers)?;
-            (found.as_ref(), written.as_ref())
+            made = self.make(active.as_ref(), headers)?;
+            (made.0.as_ref(), made.1.as_ref())
         };
         match (told, trail) {
             (Disclose::All | Disclose::TraceOnly, Some(trail)) => {
-                trail.next_traceparent().insert_into(headers);
+                trail.next_traceparent(active.as_ref().map(TraceContext::traceparent)).insert_into(headers);
                 trail.tracestate().insert_into(headers);
             }
             _ => TraceContext::remove_from(headers),
@@ -105,21 +131,33 @@ impl Outbound {
             (Disclose::All, Some(tags)) => self.rules.insert_into(tags, headers),
             _ => self.rules.remove_from(headers),
         }
-        Ok(())
+        Ok(made.0)
     }
 
-    /// The trail and the tags of a request whose extensions hold no trail.
-    fn find(&self, headers: &HeaderMap) -> Result<(Option<Trail>, Option<Tags>), InvalidTags> {
-        if let Some(current) = Trail::current() {
-            let tags = current.tags().clone();
-            return Ok((Some(current), Some(tags)));
-        }
+    /// The trail and the tags of a request that has none: neither in its extensions nor a current one.
+    fn make(
+        &self,
+        active: Option<&TraceContext>,
+        headers: &HeaderMap,
+    ) -> Result<(Option<Trail>, Option<Tags>), InvalidTags> {
         let tags = self.rules.from_headers(headers)?;
-        let trail = match TraceContext::from_headers(headers).ok().flatten() {
-            Some(context) => Some(Trail::continued(context)),
-            None => self.start.map(Trail::sampled_by),
+        let named = active.cloned().or_else(|| TraceContext::from_headers(headers).ok().flatten());
+        let trail = named.map(Trail::continued).or_else(|| self.start.map(Trail::sampled_by));
+        let trail = match (trail, &tags) {
+            (Some(trail), Some(tags)) => Some(trail.with_tags(tags.clone())),
+            (trail, _) => trail,
         };
         Ok((trail, tags))
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("disclose", &self.disclose)
+            .field("start", &self.start)
+            .field("tag_rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one request carries: [`Trail`].
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -38,9 +39,19 @@ struct Inner {
     tags: Tags,
     dropped_tags: Option<Box<InvalidTags>>,
     on_send: OnceLock<OnSend>,
+    companion: Option<Arc<dyn Companion>>,
 }
 
 type OnSend = Arc<dyn Fn(ParentId) + Send + Sync>;
+
+/// What is current along with a trail, of another tracing system in the same program.
+pub(crate) trait Companion: Send + Sync {
+    /// The companion, of this one's kind, of a trail.
+    fn of(&self, trail: &Trail) -> Arc<dyn Companion>;
+
+    /// Makes it current until what is returned is dropped.
+    fn attach(&self) -> Option<Box<dyn Any>>;
+}
 
 impl Trail {
     /// Starts a new trace, without tags.
@@ -189,14 +200,14 @@ impl Trail {
     /// extensions.
     #[must_use]
     pub fn with_tags(&self, tags: Tags) -> Self {
-        Inner { tags, dropped_tags: None, ..self.0.copy() }.into()
+        Self::from(Inner { tags, dropped_tags: None, ..self.0.copy() }).renew_companion()
     }
 
     /// The same trail with another `tracestate`, for requests that are sent from here on.
     #[must_use]
     pub fn with_tracestate(&self, state: TraceState) -> Self {
         let context = TraceContext::new(*self.traceparent(), state);
-        Inner { context, ..self.0.copy() }.into()
+        Self::from(Inner { context, ..self.0.copy() }).renew_companion()
     }
 
     /// Sets the function that is told the parent-id of every request that is sent with this trail, so that a log can
@@ -208,20 +219,44 @@ impl Trail {
         self.0.on_send.set(Arc::new(function)).is_ok()
     }
 
-    /// What a request that is sent now carries: a new parent-id, which is told to whoever listens.
+    /// What a request that is sent now carries: a new parent-id, or that of the operation that is active in another
+    /// tracing system, where it has one for this trace. It is told to whoever listens.
     #[inline]
-    pub(crate) fn next_traceparent(&self) -> TraceParent {
-        let next = self.traceparent().child();
+    pub(crate) fn next_traceparent(&self, active: Option<&TraceParent>) -> TraceParent {
+        let next = match active {
+            Some(active) if active.trace_id() == self.trace_id() => {
+                active.with_flags(self.flags().with_sampled(active.flags().is_sampled()))
+            }
+            _ => self.traceparent().child(),
+        };
         if let Some(on_send) = self.0.on_send.get() {
             on_send(next.parent_id());
         }
         next
     }
+
+    /// The same trail, with a companion of this kind.
+    pub(crate) fn with_companion(&self, kind: &dyn Companion) -> Self {
+        Inner { companion: Some(kind.of(self)), ..self.0.copy() }.into()
+    }
+
+    /// The companion of what was made of another trail.
+    fn renew_companion(self) -> Self {
+        match &self.0.companion {
+            Some(companion) => self.with_companion(&**companion),
+            None => self,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn attach_companion(&self) -> Option<Box<dyn Any>> {
+        self.0.companion.as_ref()?.attach()
+    }
 }
 
 impl Inner {
     fn of(context: TraceContext, caller: Option<ParentId>) -> Self {
-        Self { context, caller, tags: Tags::empty(), dropped_tags: None, on_send: OnceLock::new() }
+        Self { context, caller, tags: Tags::empty(), dropped_tags: None, on_send: OnceLock::new(), companion: None }
     }
 
     #[inline]
@@ -245,6 +280,7 @@ impl Inner {
             tags: self.tags.clone(),
             dropped_tags: self.dropped_tags.clone(),
             on_send: self.on_send.clone(),
+            companion: self.companion.clone(),
         }
     }
 }
