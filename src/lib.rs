@@ -78,6 +78,8 @@ mod inbound_layer;
 #[cfg(feature = "tower")]
 mod outbound_layer;
 #[cfg(feature = "reqwest")]
+mod redirect;
+#[cfg(feature = "reqwest")]
 mod reqwest;
 
 #[cfg(feature = "axum")]
@@ -91,6 +93,8 @@ pub use crate::outbound::{Outbound, RequestTags};
 #[cfg(feature = "tower")]
 pub use crate::outbound_layer::{OutboundError, OutboundFuture, OutboundLayer, OutboundService};
 pub use crate::policy::{Admit, Disclose, Policy, Sample};
+#[cfg(feature = "reqwest")]
+pub use crate::redirect::RedirectError;
 #[cfg(feature = "reqwest")]
 pub use crate::reqwest::OutboundMiddleware;
 pub use crate::tags::{InvalidTags, TagRules, Tags};
