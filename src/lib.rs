@@ -75,6 +75,8 @@ mod targets;
 mod axum;
 #[cfg(feature = "tower")]
 mod inbound_layer;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
 #[cfg(feature = "tower")]
 mod outbound_layer;
 #[cfg(feature = "reqwest")]
@@ -89,6 +91,8 @@ pub use crate::echo::{Echo, answered};
 pub use crate::inbound::{Inbound, Refusal};
 #[cfg(feature = "tower")]
 pub use crate::inbound_layer::{InboundBody, InboundFuture, InboundLayer, InboundService};
+#[cfg(feature = "opentelemetry")]
+pub use crate::opentelemetry::{OpenTelemetry, Propagator};
 pub use crate::outbound::{Outbound, RequestTags};
 #[cfg(feature = "tower")]
 pub use crate::outbound_layer::{OutboundError, OutboundFuture, OutboundLayer, OutboundService};
@@ -108,3 +112,8 @@ pub use crate::trail::Trail;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Recipes: this crate beside the others of a service's stack.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/recipes.md")]
+pub mod recipes {}

@@ -1,0 +1,4 @@
+//! This crate beside the others of a service's stack: each test uses the real thing.
+
+mod opentelemetry;
+mod support;
