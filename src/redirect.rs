@@ -149,7 +149,8 @@ fn same_origin(one: &Url, other: &Url) -> bool {
     origin(one) == origin(other)
 }
 
-/// Why a redirect was not followed. It is the source of the error of sending the request.
+/// Why a redirect was not followed: the source of reqwest's error, where reqwest follows; in the
+/// [`Middleware`](reqwest_middleware::Error::Middleware) error, where [`OutboundMiddleware`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedirectError {

@@ -1,4 +1,6 @@
 //! This crate beside the others of a service's stack: each test uses the real thing.
 
 mod opentelemetry;
+mod redirects;
+mod retries;
 mod support;
