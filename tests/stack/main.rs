@@ -3,4 +3,7 @@
 mod opentelemetry;
 mod redirects;
 mod retries;
+mod signed;
 mod support;
+mod tracing;
+mod upgrades;
