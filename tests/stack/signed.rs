@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use async_trait::async_trait;
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use reqwest_middleware::{ClientBuilder, Middleware, Next};
 use tagtrail::{Disclose, OutboundLayer, OutboundMiddleware, Tags, Trail};
@@ -16,7 +16,7 @@ const OURS: [&str; 3] = ["traceparent", "tracestate", "x-fauna-tags"];
 
 /// Stands in for a real signature, over the headers that are there: what is signed, and by a key, is all that counts.
 fn sign(headers: &HeaderMap) -> (String, String) {
-    let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).filter(|name| OURS.contains(name)).collect();
+    let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).filter(|name| OURS.contains(name)).collect();
     names.sort_unstable();
     let names = names.join(";");
     let signature = signature(&names, headers);
