@@ -225,10 +225,10 @@ where
     }
 }
 
-/// The inner body's default, under no trail: some layers, such as tower-http's time-out, answer with it.
-impl<B: Default> Default for InboundBody<B> {
+/// An empty body: some layers, such as those of tower-http for time-outs and CORS, answer with it.
+impl<B> Default for InboundBody<B> {
     fn default() -> Self {
-        Self { kind: Kind::Handled { body: Scoped::new(None, B::default()) } }
+        Self { kind: Kind::Refused { text: Bytes::new() } }
     }
 }
 

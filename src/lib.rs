@@ -34,6 +34,7 @@
 //! | decide who is told | [`Disclose`], [`Targets`] |
 //! | decide what an answer shows | [`Echo`] |
 //! | use the trace and tags in a handler | [`Trail`], [`Tags`] |
+//! | stand beside `tracing`, OpenTelemetry, tonic, tower-http, retries, redirects, streams | the [`recipes`] |
 //! | read and write the headers yourself | [`TraceParent`], [`TraceState`], [`TraceContext`], [`TagRules`] |
 //!
 //! # Features
@@ -43,6 +44,7 @@
 //! | `tower` (default) | [`InboundLayer`], [`OutboundLayer`] |
 //! | `axum` | [`Trail`] as an extractor |
 //! | `reqwest` | [`OutboundMiddleware`] |
+//! | `opentelemetry` | the bridge to OpenTelemetry, [`OpenTelemetry`], and its [`Propagator`] |
 //! | `regex` | [`Targets::url`] |
 //!
 //! # What callers cannot do

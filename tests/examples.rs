@@ -76,6 +76,14 @@ fn the_servers_answer_the_client() {
 }
 
 #[test]
+fn the_spans_of_opentelemetry_are_one_tree() {
+    let printed = text(&run("opentelemetry", &[]));
+    let tree = printed.lines().skip_while(|line| !line.starts_with("caller b7ad6b7169203331"));
+    let names: Vec<_> = tree.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["caller", "gateway", "call", "backend"], "{printed}");
+}
+
+#[test]
 fn each_attempt_of_a_retry_has_an_id_of_its_own() {
     let printed = text(&run("reqwest_retries", &[]));
     let mut sent: Vec<&str> = printed
