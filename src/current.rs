@@ -30,25 +30,24 @@ pub(crate) fn get() -> Option<Trail> {
         .flatten()
 }
 
-/// Makes `trail` current until the guard is dropped, also by a panic; then what was current before is again.
+/// Makes `trail`, and its companion, current until the guards are dropped, also by a panic; then what was current before
+/// is again.
 ///
-/// The two are exchanged, not cloned: `trail` holds what was current before, meanwhile.
+/// The two trails are exchanged, not cloned: `trail` holds what was current before, meanwhile. There are two guards, not
+/// one that holds both, since the compiler then leaves no call on the way of a trail without a companion.
 #[inline]
-pub(crate) fn enter(trail: &mut Option<Trail>) -> Entered<'_> {
+pub(crate) fn enter(trail: &mut Option<Trail>) -> (Entered<'_>, Option<Box<dyn Any>>) {
     let companion = trail.as_ref().and_then(Trail::attach_companion);
     exchange(trail);
-    Entered { before: trail, _companion: companion }
+    (Entered(trail), companion)
 }
 
-pub(crate) struct Entered<'a> {
-    before: &'a mut Option<Trail>,
-    _companion: Option<Box<dyn Any>>,
-}
+pub(crate) struct Entered<'a>(&'a mut Option<Trail>);
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        exchange(self.before);
+        exchange(self.0);
     }
 }
 
@@ -73,7 +72,7 @@ pin_project! {
     impl<F> PinnedDrop for Scoped<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = enter(this.trail);
+            let (_entered, _companion) = enter(this.trail);
             this.inner.set(None);
         }
     }
@@ -93,7 +92,7 @@ impl<F> Scoped<F> {
     #[inline]
     pub(crate) fn poll_inner<T>(self: Pin<&mut Self>, poll: impl FnOnce(Pin<&mut F>) -> Poll<T>) -> Poll<T> {
         let this = self.project();
-        let _entered = enter(this.trail);
+        let (_entered, _companion) = enter(this.trail);
         this.inner.as_pin_mut().map_or(Poll::Pending, poll)
     }
 

@@ -111,9 +111,9 @@ where
             Err(answer) => return InboundFuture { state: State::Refused { answer: Some(answer) } },
         };
         let mut slot = Some(trail);
-        let entered = current::enter(&mut slot);
+        let (entered, companion) = current::enter(&mut slot);
         let future = self.inner.call(Request::from_parts(head, body));
-        drop(entered);
+        drop((companion, entered));
         InboundFuture { state: State::Handled { future: Scoped::new(slot, future), inbound: Arc::clone(inbound) } }
     }
 }

@@ -135,7 +135,7 @@ impl Trail {
     /// Runs a closure with this trail as the current one.
     pub fn enter<T>(&self, closure: impl FnOnce() -> T) -> T {
         let mut slot = Some(self.clone());
-        let _entered = current::enter(&mut slot);
+        let (_entered, _companion) = current::enter(&mut slot);
         closure()
     }
 
@@ -248,10 +248,17 @@ impl Trail {
         }
     }
 
+    /// Makes the companion, if there is one, current until what is returned is dropped.
     #[inline]
     pub(crate) fn attach_companion(&self) -> Option<Box<dyn Any>> {
-        self.0.companion.as_ref()?.attach()
+        self.0.companion.as_deref().and_then(attach)
     }
+}
+
+/// Kept apart, so that a trail without a companion costs a branch.
+#[cold]
+fn attach(companion: &dyn Companion) -> Option<Box<dyn Any>> {
+    companion.attach()
 }
 
 impl Inner {
