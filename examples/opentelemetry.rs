@@ -63,10 +63,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", answer.text().await?);
 
     // A server's span ends when the last of the answer is sent, which the caller can be ahead of.
-    while exporter.get_finished_spans()?.len() < 3 {
+    let mut spans = exporter.get_finished_spans()?;
+    for _ in 0..1_000 {
+        if spans.len() == 3 {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(1)).await;
+        spans = exporter.get_finished_spans()?;
     }
-    let spans = exporter.get_finished_spans()?;
     let caller = SpanId::from_hex("b7ad6b7169203331")?;
     println!("caller {caller}");
     let shown = show(&spans, caller, 1);

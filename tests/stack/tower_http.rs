@@ -23,6 +23,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::propagate_header::PropagateHeaderLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
 
 use crate::support::{Heads, called, caller, status};
 
@@ -96,6 +97,35 @@ async fn cors_outside_lets_a_script_read_a_refusal_and_inside_hides_it() {
     let (code, headers, _) = answer(app.layer(cors()).layer(ours()), with_bad_tags()).await;
     assert_eq!(code, StatusCode::BAD_REQUEST);
     assert!(!headers.contains_key("access-control-allow-origin"));
+}
+
+/// The order that the recipes show.
+#[tokio::test]
+async fn in_the_right_order_every_answer_has_the_trace_and_cors() {
+    let layers = ServiceBuilder::new()
+        .layer(cors())
+        .layer(ours())
+        .layer(TraceLayer::new_for_http())
+        .layer(CompressionLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_millis(10)))
+        .layer(CatchPanicLayer::new());
+    let app = Router::new()
+        .route("/", get(current))
+        .route("/panic", get(panics))
+        .route("/slow", get(std::future::pending::<()>))
+        .layer(layers);
+    let rows = [
+        (from_page(called("/")), StatusCode::OK),
+        (from_page(called("/nowhere")), StatusCode::NOT_FOUND),
+        (from_page(called("/panic")), StatusCode::INTERNAL_SERVER_ERROR),
+        (from_page(called("/slow")), StatusCode::GATEWAY_TIMEOUT),
+        (with_bad_tags(), StatusCode::BAD_REQUEST),
+    ];
+    for (request, expected) in rows {
+        let (code, headers, _) = answer(app.clone(), request).await;
+        assert_eq!((code, traced(&headers)), (expected, true));
+        assert_eq!(headers["access-control-expose-headers"], "traceparent");
+    }
 }
 
 #[tokio::test]
