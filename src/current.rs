@@ -72,7 +72,7 @@ pin_project! {
     impl<F> PinnedDrop for Scoped<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let (_entered, _companion) = enter(this.trail);
+            let _guards = this.trail.is_some().then(|| enter(this.trail));
             this.inner.set(None);
         }
     }
@@ -96,7 +96,7 @@ impl<F> Scoped<F> {
         this.inner.as_pin_mut().map_or(Poll::Pending, poll)
     }
 
-    /// Takes the trail out: nothing is current for what is inside from then on.
+    /// Takes the trail out, when what is inside has done its work.
     #[cfg(feature = "tower")]
     #[inline]
     pub(crate) fn take_trail(self: Pin<&mut Self>) -> Option<Trail> {
