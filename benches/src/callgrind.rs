@@ -1,0 +1,186 @@
+//! Runs the programs that do the work: one under callgrind, one under an allocator that counts.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tagtrail_benches::case::TIMES;
+
+/// The function that callgrind counts in, as it is named in the programs.
+const COUNTED: &str = "tagtrail_benches::case::counted";
+
+/// What a piece of work costs, done once.
+#[derive(Debug)]
+pub struct Cost {
+    pub work: String,
+    pub who: String,
+    pub instructions: f64,
+    pub allocations: f64,
+}
+
+/// Two programs with the same cases.
+pub struct Program {
+    directory: PathBuf,
+    /// Before the names of the two programs.
+    prefix: String,
+    /// What each call is given, before the names of the work.
+    arguments: Vec<String>,
+}
+
+impl Program {
+    /// The crate's own cases.
+    pub fn ours() -> Self {
+        Self { directory: target(), prefix: String::new(), arguments: Vec::new() }
+    }
+
+    /// Those of the peers.
+    pub fn peers() -> Vec<Self> {
+        Vec::new()
+    }
+
+    /// Counts the cases whose work begins in one of these ways, and takes off what is not the work's.
+    pub fn count(&self, works: &[&str]) -> Result<Vec<Cost>, Box<dyn Error>> {
+        let (names, callgrind) = self.under_callgrind(&self.file("instructions"), works)?;
+        let instructions = totals(&callgrind);
+        let allocations = output(Command::new(self.file("allocations")).args(&self.arguments).args(works))?;
+        let mut raw = Vec::new();
+        for ((name, total), allocations) in names.lines().zip(instructions).zip(allocations.lines()) {
+            let fields: Vec<&str> = name.split('\t').collect();
+            let &[work, who, over, _] = &fields[..] else { return Err(format!("a strange line: {name}").into()) };
+            let allocations = allocations.rsplit('\t').next().unwrap_or_default().parse::<f64>()?;
+            let each = f64::from(TIMES);
+            raw.push((work, who, over, total / each, allocations / each));
+        }
+        if raw.len() != names.lines().count() {
+            return Err(format!("callgrind wrote {} parts for {} cases", raw.len(), names.lines().count()).into());
+        }
+        let bases: HashMap<&str, (f64, f64)> = raw.iter().map(|case| (case.0, (case.3, case.4))).collect();
+        let cost = |&(work, who, over, instructions, allocations): &(&str, &str, &str, f64, f64)| {
+            let base = if work == over { (0.0, 0.0) } else { bases.get(over).copied().unwrap_or_default() };
+            Cost {
+                work: work.to_owned(),
+                who: who.to_owned(),
+                instructions: instructions - base.0,
+                allocations: allocations - base.1,
+            }
+        };
+        Ok(raw.iter().map(cost).collect())
+    }
+
+    /// Where the instructions of one case go, by function and by line.
+    pub fn profile(&self, work: &str) -> Result<String, Box<dyn Error>> {
+        // With line tables, which change no code, in a folder of their own.
+        let directory = target().with_file_name("profile");
+        let mut build = Command::new("cargo");
+        build.args(["build", "--release", "--bin", "instructions", "--target-dir"]).arg(&directory);
+        output(build.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only").current_dir(env!("CARGO_MANIFEST_DIR")))?;
+        // A file for each part, in a folder that holds nothing else: part 1 is the empty loop's.
+        let parts = directory.join("parts");
+        if parts.exists() {
+            fs::remove_dir_all(&parts)?;
+        }
+        fs::create_dir(&parts)?;
+        let program = directory.join("release/instructions");
+        output(callgrind(&parts.join("callgrind")).arg(program).args(&self.arguments).arg(work))?;
+        Ok(profile(&fs::read_to_string(parts.join("callgrind.2"))?))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{}{name}", self.prefix))
+    }
+
+    /// What the program prints, and what callgrind writes.
+    fn under_callgrind(&self, program: &Path, works: &[&str]) -> Result<(String, String), Box<dyn Error>> {
+        let file = target().join(format!("callgrind.{}", std::process::id()));
+        let printed = output(callgrind(&file).arg("--combine-dumps=yes").arg(program).args(&self.arguments).args(works))?;
+        let written = fs::read_to_string(&file)?;
+        fs::remove_file(&file)?;
+        Ok((printed, written))
+    }
+}
+
+/// Callgrind, which writes a part whenever the function returns that it counts in.
+fn callgrind(file: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--quiet", "--tool=callgrind"])
+        .arg(format!("--toggle-collect={COUNTED}"))
+        .arg(format!("--dump-after={COUNTED}"))
+        .arg(format!("--callgrind-out-file={}", file.display()));
+    command
+}
+
+/// The folder of this program, and of those that are built with it.
+fn target() -> PathBuf {
+    std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned)).unwrap_or_default()
+}
+
+/// The instructions of each part but the last, which is the end of the program.
+fn totals(callgrind: &str) -> Vec<f64> {
+    let totals = callgrind.lines().filter_map(|line| line.strip_prefix("totals: "));
+    totals.filter_map(|total| total.parse().ok()).collect()
+}
+
+/// What each function, and each line, takes itself, for the work done once.
+///
+/// `callgrind_annotate` does not add up what is counted within one function only.
+fn profile(part: &str) -> String {
+    let mut names: HashMap<String, String> = HashMap::new();
+    let (mut function, mut file) = (String::new(), String::new());
+    let (mut functions, mut lines) = (HashMap::new(), HashMap::new());
+    let mut is_call = false;
+    let mut line_number = 0_i64;
+    for line in part.lines() {
+        if let Some((kind @ ("fl" | "fi" | "fe" | "fn" | "cfn" | "cfi" | "cfl"), name)) = line.split_once('=') {
+            // `(id) name` the first time, `(id)` then; files and functions count their ids apart.
+            let (id, text) = name.split_once(' ').unwrap_or((name, ""));
+            let key = format!("{}{id}", if kind.ends_with('n') { "function" } else { "file" });
+            if !text.is_empty() {
+                names.insert(key.clone(), text.to_owned());
+            }
+            let name = names.get(&key).cloned().unwrap_or_default();
+            match kind {
+                "fn" => function = name,
+                "fl" | "fi" | "fe" => file = name,
+                _ => {}
+            }
+        } else if line.starts_with("calls=") {
+            is_call = true;
+        } else if let Some((position, cost)) = line.split_once(' ') {
+            // Positions are relative to the one before: `+3`, `-3`, `*`, or a number.
+            line_number = match (position, position.parse::<i64>()) {
+                ("*", _) => line_number,
+                (_, Ok(offset)) if position.starts_with(['+', '-']) => line_number + offset,
+                (_, Ok(number)) => number,
+                (_, Err(_)) => continue,
+            };
+            let cost = cost.parse::<f64>().unwrap_or_default();
+            // The line after `calls=` is what was called, which is counted where it stands.
+            if !std::mem::take(&mut is_call) {
+                *functions.entry(function.clone()).or_insert(0.0) += cost;
+                let short: Vec<&str> = file.rsplit('/').take(3).collect();
+                let place = short.into_iter().rev().collect::<Vec<_>>().join("/");
+                *lines.entry(format!("{place}:{line_number} in {function}")).or_insert(0.0) += cost;
+            }
+        }
+    }
+    format!("by function:\n{}\nby line, as inlined:\n{}", largest(functions, 25), largest(lines, 40))
+}
+
+/// The costs over one instruction, the largest first, and at most so many.
+fn largest(costs: HashMap<String, f64>, most: usize) -> String {
+    let mut costs: Vec<_> = costs.into_iter().map(|(name, cost)| (name, cost / f64::from(TIMES))).collect();
+    costs.retain(|(_, cost)| *cost >= 1.0);
+    costs.sort_by(|a, b| b.1.total_cmp(&a.1));
+    costs.iter().take(most).map(|(name, cost)| format!("{cost:>8.0}  {name}\n")).collect()
+}
+
+fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
+    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
