@@ -11,6 +11,17 @@ use tagtrail_benches::case::TIMES;
 /// The function that callgrind counts in, as it is named in the programs.
 const COUNTED: &str = "tagtrail_benches::case::counted";
 
+/// The groups of the peers.
+const PEERS: [&str; 7] = [
+    "values",
+    "tower-http",
+    "fastrace",
+    "opentelemetry",
+    "axum-tracing-opentelemetry",
+    "tower-otel",
+    "reqwest",
+];
+
 /// What a piece of work costs, done once.
 #[derive(Debug)]
 pub struct Cost {
@@ -35,9 +46,13 @@ impl Program {
         Self { directory: target(), prefix: String::new(), arguments: Vec::new() }
     }
 
-    /// Those of the peers.
-    pub fn peers() -> Vec<Self> {
-        Vec::new()
+    /// Those of the peers, which are built first: a group of them in a process of its own.
+    pub fn peers() -> Result<Vec<Self>, Box<dyn Error>> {
+        let mut build = Command::new("cargo");
+        build.args(["build", "--release", "--package", "peers"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        output(&mut build)?;
+        let program = |group: &&str| Self { directory: target(), prefix: "peer-".to_owned(), arguments: vec![(*group).to_owned()] };
+        Ok(PEERS.iter().map(program).collect())
     }
 
     /// Counts the cases whose work begins in one of these ways, and takes off what is not the work's.
@@ -101,24 +116,27 @@ impl Program {
     }
 }
 
-/// Callgrind, which writes a part whenever the function returns that it counts in.
-fn callgrind(file: &Path) -> Command {
+/// Callgrind, which counts a whole program.
+pub fn valgrind(file: &Path) -> Command {
     let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--tool=callgrind"]).arg(format!("--callgrind-out-file={}", file.display()));
     command
-        .args(["--quiet", "--tool=callgrind"])
-        .arg(format!("--toggle-collect={COUNTED}"))
-        .arg(format!("--dump-after={COUNTED}"))
-        .arg(format!("--callgrind-out-file={}", file.display()));
+}
+
+/// Callgrind, which counts in one function, and writes a part whenever that returns.
+fn callgrind(file: &Path) -> Command {
+    let mut command = valgrind(file);
+    command.arg(format!("--toggle-collect={COUNTED}")).arg(format!("--dump-after={COUNTED}"));
     command
 }
 
 /// The folder of this program, and of those that are built with it.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned)).unwrap_or_default()
 }
 
-/// The instructions of each part but the last, which is the end of the program.
-fn totals(callgrind: &str) -> Vec<f64> {
+/// The instructions of each part; the last is the end of the program.
+pub fn totals(callgrind: &str) -> Vec<f64> {
     let totals = callgrind.lines().filter_map(|line| line.strip_prefix("totals: "));
     totals.filter_map(|total| total.parse().ok()).collect()
 }
@@ -166,7 +184,7 @@ fn profile(part: &str) -> String {
             }
         }
     }
-    format!("by function:\n{}\nby line, as inlined:\n{}", largest(functions, 25), largest(lines, 40))
+    format!("by function:\n{}\nby line, as inlined:\n{}", largest(functions, 25), largest(lines, 20))
 }
 
 /// The costs over one instruction, the largest first, and at most so many.

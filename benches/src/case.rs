@@ -49,10 +49,10 @@ pub fn counted(case: &mut Case, times: u32) {
     }
 }
 
-/// The main function of a program that runs under callgrind: does every case whose work begins as an argument says,
-/// and prints a line for each, in the order of callgrind's parts.
-pub fn count_instructions(cases: Vec<Case>) {
-    each(cases, |case| {
+/// What a program does under callgrind: every case whose work begins in one of these ways. Prints a line for each, in
+/// the order of callgrind's parts.
+pub fn count_instructions(cases: Vec<Case>, works: &[String]) {
+    each(cases, works, |case| {
         for _ in 0..WARM_UP {
             case.run();
         }
@@ -61,9 +61,9 @@ pub fn count_instructions(cases: Vec<Case>) {
     });
 }
 
-/// The main function of a program that counts allocations by `count`, which tells how many a closure makes.
-pub fn count_allocations(cases: Vec<Case>, count: impl Fn(&mut dyn FnMut()) -> u64) {
-    each(cases, |case| {
+/// What a program does that counts allocations by `count`, which tells how many a closure makes.
+pub fn count_allocations(cases: Vec<Case>, works: &[String], count: impl Fn(&mut dyn FnMut()) -> u64) {
+    each(cases, works, |case| {
         for _ in 0..WARM_UP {
             case.run();
         }
@@ -71,12 +71,10 @@ pub fn count_allocations(cases: Vec<Case>, count: impl Fn(&mut dyn FnMut()) -> u
     });
 }
 
-fn each(cases: Vec<Case>, mut count: impl FnMut(&mut Case) -> u64) {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    for mut case in cases {
-        if wanted.is_empty() || case.work == "empty" || wanted.iter().any(|work| case.work.starts_with(work.as_str())) {
-            let number = count(&mut case);
-            println!("{}\t{}\t{}\t{number}", case.work, case.who, case.over.as_deref().unwrap_or("empty"));
-        }
+fn each(cases: Vec<Case>, works: &[String], mut count: impl FnMut(&mut Case) -> u64) {
+    let wanted = |case: &Case| case.work == "empty" || works.iter().any(|work| case.work.starts_with(work.as_str()));
+    for mut case in cases.into_iter().filter(wanted) {
+        let number = count(&mut case);
+        println!("{}\t{}\t{}\t{number}", case.work, case.who, case.over.as_deref().unwrap_or("empty"));
     }
 }

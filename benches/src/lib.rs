@@ -3,4 +3,5 @@
 pub mod case;
 pub mod inputs;
 pub mod ours;
+pub mod server;
 pub mod service;

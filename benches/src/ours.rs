@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use http_body_util::Full;
 use tagtrail::{
     Admit, Disclose, InboundLayer, OutboundLayer, ParentId, TagRules, Tags, TraceContext, TraceId, TraceParent,
     TraceState, Trail,
@@ -78,8 +80,8 @@ fn server() -> Vec<Case> {
         let (bare, layered) = (format!("server-{name}-bare"), format!("server-{name}"));
         let mut service = InboundLayer::new(policy).layer(Bare);
         let of_bare = head.clone();
-        cases.push(Case::new(&*bare, "bare", move || drive(&mut Bare, request(&of_bare, ()))));
-        cases.push(Case::new(layered, US, move || drive(&mut service, request(&head, ()))).over(&bare));
+        cases.push(Case::new(&*bare, "bare", move || drive(&mut Bare, request(&of_bare, Full::<Bytes>::default()))));
+        cases.push(Case::new(layered, US, move || drive(&mut service, request(&head, Full::<Bytes>::default()))).over(&bare));
     }
     cases
 }
@@ -94,10 +96,10 @@ fn client() -> Vec<Case> {
     let head = Head::absent();
     let mut cases = Vec::new();
     let (of_bare, current) = (head.clone(), alone.clone());
-    cases.push(Case::new("client-bare", "bare", move || current.enter(|| drive(&mut Bare, request(&of_bare, ())))));
+    cases.push(Case::new("client-bare", "bare", move || current.enter(|| drive(&mut Bare, request(&of_bare, Full::<Bytes>::default())))));
     for (name, trail) in [("client-traceparent", alone), ("client-all", all)] {
         let (head, mut service) = (head.clone(), service.clone());
-        let run = move || trail.enter(|| drive(&mut service, request(&head, ())));
+        let run = move || trail.enter(|| drive(&mut service, request(&head, Full::<Bytes>::default())));
         cases.push(Case::new(name, US, run).over("client-bare"));
     }
     cases

@@ -16,8 +16,42 @@ pub struct Budgets(Vec<(String, Budget)>);
 #[derive(Deserialize)]
 struct Budget {
     text: String,
-    instructions: f64,
-    allocations: f64,
+    /// None: the row is shown, and held against nothing.
+    instructions: Option<f64>,
+    allocations: Option<f64>,
+    /// For a row whose instructions are a multiple of those of something bare.
+    ratio: Option<f64>,
+}
+
+impl Budget {
+    /// What is counted, what it may be at most, and what it is.
+    fn limits<'a>(&'a self, cost: &'a Cost) -> impl Iterator<Item = (&'static str, f64, f64)> + 'a {
+        let limits = [
+            ("instructions", self.instructions, cost.instructions.round()),
+            ("allocations", self.allocations, cost.allocations.round()),
+            ("times the bare server's instructions", self.ratio, (cost.instructions * 100.0).round() / 100.0),
+        ];
+        limits.into_iter().filter_map(|(what, most, is)| Some((what, most?, is)))
+    }
+
+    fn shown(&self) -> String {
+        match (self.instructions.zip(self.allocations), self.ratio) {
+            (Some((instructions, allocations)), _) => pair(instructions, allocations),
+            (None, Some(ratio)) => format!("{ratio:.2}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn cost(&self, cost: &Cost) -> String {
+        match self.ratio {
+            Some(_) => format!("{:.2}", cost.instructions),
+            None => pair(cost.instructions, cost.allocations),
+        }
+    }
+
+    fn peer(&self, peer: &Cost) -> String {
+        format!("{} {}", peer.who, self.cost(peer))
+    }
 }
 
 impl Budgets {
@@ -30,10 +64,6 @@ impl Budgets {
         Ok(Self(rows))
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The names of the work.
     pub fn rows(&self) -> Vec<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).chain(["map-cleared", "client-bare"]).collect()
@@ -43,17 +73,17 @@ impl Budgets {
     pub fn exceeded(&self, costs: &[Cost]) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, budget) in &self.0 {
-            let Some(ours) = ours(costs, name) else {
-                faults.push(format!("{name}: nothing was counted"));
+            if budget.shown().is_empty() {
                 continue;
-            };
-            for (what, cost, most) in [
-                ("instructions", ours.instructions, budget.instructions),
-                ("allocations", ours.allocations, budget.allocations),
-            ] {
-                if cost.round() > most {
-                    faults.push(format!("{name}: {cost:.0} {what}, at most {most} are allowed"));
-                }
+            }
+            match ours(costs, name) {
+                None => faults.push(format!("{name}: nothing was counted")),
+                Some(ours) => faults.extend(
+                    budget
+                        .limits(ours)
+                        .filter(|(_, most, is)| is > most)
+                        .map(|(what, most, is)| format!("{name}: {is} {what}, at most {most} are allowed")),
+                ),
             }
         }
         faults
@@ -61,22 +91,26 @@ impl Budgets {
 
     /// The table, in Markdown.
     pub fn table(&self, costs: &[Cost]) -> String {
-        let mut table = String::from("| work | ours | budget | best peer | ours ÷ best | others |\n| --- | --- | --- | --- | --- | --- |\n");
+        let mut table = String::from(
+            "| work | ours | budget | best peer | ours ÷ best | others |\n| --- | --- | --- | --- | --- | --- |\n",
+        );
         for (name, budget) in &self.0 {
             let Some(ours) = ours(costs, name) else { continue };
             let mut peers: Vec<&Cost> = costs.iter().filter(|cost| cost.work == *name && cost.who != US).collect();
-            peers.sort_by(|a, b| a.instructions.total_cmp(&b.instructions));
-            let ratio = peers.first().map(|best| format!("{:.2}", ours.instructions / best.instructions));
-            let mut peers = peers.iter().map(|peer| format!("{} {}", peer.who, pair(peer.instructions, peer.allocations)));
+            // In brackets is who does less than the work, and so is not compared with.
+            let less = |cost: &Cost| cost.who.starts_with('(');
+            peers.sort_by(|a, b| less(a).cmp(&less(b)).then(a.instructions.total_cmp(&b.instructions)));
+            let best = peers.first().copied().filter(|best| !less(best));
+            let others = &peers[usize::from(best.is_some())..];
             let _ = writeln!(
                 table,
                 "| {} | {} | {} | {} | {} | {} |",
                 budget.text,
-                pair(ours.instructions, ours.allocations),
-                pair(budget.instructions, budget.allocations),
-                peers.next().unwrap_or_default(),
-                ratio.unwrap_or_default(),
-                peers.collect::<Vec<_>>().join(" · "),
+                budget.cost(ours),
+                budget.shown(),
+                best.map(|best| budget.peer(best)).unwrap_or_default(),
+                best.map(|best| format!("{:.2}", ours.instructions / best.instructions)).unwrap_or_default(),
+                others.iter().map(|peer| budget.peer(peer)).collect::<Vec<_>>().join(" · "),
             );
         }
         table
