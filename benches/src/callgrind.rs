@@ -11,24 +11,27 @@ use tagtrail_benches::case::TIMES;
 /// The function that callgrind counts in, as it is named in the programs.
 const COUNTED: &str = "tagtrail_benches::case::counted";
 
-/// The groups of the peers.
-const PEERS: [&str; 7] = [
-    "values",
-    "tower-http",
-    "fastrace",
-    "opentelemetry",
-    "axum-tracing-opentelemetry",
-    "tower-otel",
-    "reqwest",
-];
-
 /// What a piece of work costs, done once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cost {
     pub work: String,
     pub who: String,
     pub instructions: f64,
     pub allocations: f64,
+}
+
+/// Takes off what each case names as not its own.
+pub fn net(counted: &[(Cost, String)]) -> Vec<Cost> {
+    let cost = |(cost, over): &(Cost, String)| {
+        let base = counted.iter().map(|(base, _)| base).find(|base| base.work == *over && base.work != cost.work);
+        let (instructions, allocations) = base.map_or((0.0, 0.0), |base| (base.instructions, base.allocations));
+        Cost {
+            instructions: cost.instructions - instructions,
+            allocations: cost.allocations - allocations,
+            ..cost.clone()
+        }
+    };
+    counted.iter().map(cost).collect()
 }
 
 /// Two programs with the same cases.
@@ -51,8 +54,13 @@ impl Program {
         let mut build = Command::new("cargo");
         build.args(["build", "--release", "--package", "peers"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         output(&mut build)?;
-        let program = |group: &&str| Self { directory: target(), prefix: "peer-".to_owned(), arguments: vec![(*group).to_owned()] };
-        Ok(PEERS.iter().map(program).collect())
+        let program = |group: &str| Self {
+            directory: target(),
+            prefix: "peer-".to_owned(),
+            arguments: vec![group.to_owned()],
+        };
+        let groups = output(&mut Command::new(target().join("peer-instructions")))?;
+        Ok(groups.lines().map(program).collect())
     }
 
     /// Counts the cases whose work begins in one of these ways, and takes off what is not the work's.
@@ -60,28 +68,23 @@ impl Program {
         let (names, callgrind) = self.under_callgrind(&self.file("instructions"), works)?;
         let instructions = totals(&callgrind);
         let allocations = output(Command::new(self.file("allocations")).args(&self.arguments).args(works))?;
-        let mut raw = Vec::new();
+        let mut counted = Vec::new();
         for ((name, total), allocations) in names.lines().zip(instructions).zip(allocations.lines()) {
             let fields: Vec<&str> = name.split('\t').collect();
             let &[work, who, over, _] = &fields[..] else { return Err(format!("a strange line: {name}").into()) };
             let allocations = allocations.rsplit('\t').next().unwrap_or_default().parse::<f64>()?;
-            let each = f64::from(TIMES);
-            raw.push((work, who, over, total / each, allocations / each));
-        }
-        if raw.len() != names.lines().count() {
-            return Err(format!("callgrind wrote {} parts for {} cases", raw.len(), names.lines().count()).into());
-        }
-        let bases: HashMap<&str, (f64, f64)> = raw.iter().map(|case| (case.0, (case.3, case.4))).collect();
-        let cost = |&(work, who, over, instructions, allocations): &(&str, &str, &str, f64, f64)| {
-            let base = if work == over { (0.0, 0.0) } else { bases.get(over).copied().unwrap_or_default() };
-            Cost {
+            let cost = Cost {
                 work: work.to_owned(),
                 who: who.to_owned(),
-                instructions: instructions - base.0,
-                allocations: allocations - base.1,
-            }
-        };
-        Ok(raw.iter().map(cost).collect())
+                instructions: total / f64::from(TIMES),
+                allocations: allocations / f64::from(TIMES),
+            };
+            counted.push((cost, over.to_owned()));
+        }
+        if counted.len() != names.lines().count() {
+            return Err(format!("callgrind wrote {} parts for {} cases", counted.len(), names.lines().count()).into());
+        }
+        Ok(net(&counted))
     }
 
     /// Where the instructions of one case go, by function and by line.
@@ -195,7 +198,7 @@ fn largest(costs: HashMap<String, f64>, most: usize) -> String {
     costs.iter().take(most).map(|(name, cost)| format!("{cost:>8.0}  {name}\n")).collect()
 }
 
-fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
+pub fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());

@@ -26,7 +26,7 @@ const PEERS: [&str; 6] = [
 /// What a request costs in each server, as a multiple of what it costs in the bare one.
 pub fn ratios(peers: bool) -> Result<Vec<Cost>, Box<dyn Error>> {
     let bare = each("server", "bare")?;
-    let mut servers = vec![("server", "tagtrail")];
+    let mut servers = ["tagtrail", "(tagtrail, around the whole router)", "(a layer that does nothing)"].map(|who| ("server", who)).to_vec();
     if peers {
         servers.extend(PEERS.map(|peer| ("peer-server", peer)));
     }

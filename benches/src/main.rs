@@ -3,6 +3,7 @@
 mod callgrind;
 mod loopback;
 mod table;
+mod time;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -10,11 +11,12 @@ use std::process::ExitCode;
 use callgrind::{Cost, Program};
 use table::Budgets;
 
-const USAGE: &str = "usage: cargo run --release -- [--ours | --check | --series | --profile WORK]
+const USAGE: &str = "usage: cargo run --release -- [--ours | --check | --time | --series | --profile WORK]
 
 (nothing)       the table, with the peers
 --ours          the table, without the peers
 --check         fails where a budget is exceeded
+--time          the table in nanoseconds, with the peers: some minutes, on an idle machine
 --series        what more and more input costs
 --profile WORK  where the instructions of one row go";
 
@@ -35,6 +37,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             }
             return Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        ["--time"] => print!("{}", budgets.table_of_times(&time::measure()?)),
         ["--series"] => print!("{}", table::series(&count(&["series-"], false)?)),
         ["--profile", work] => print!("{}", Program::ours().profile(work)?),
         _ => {

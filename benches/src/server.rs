@@ -1,12 +1,16 @@
 //! A whole axum server on loopback, which serves until its standard input ends.
 
+use std::convert::Infallible;
 use std::io::{Read, stdin};
 use std::thread;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::{Router, ServiceExt};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tower::Service;
 
 /// The application that layers are put around.
 pub fn app() -> Router {
@@ -18,7 +22,10 @@ pub fn app() -> Router {
 /// # Panics
 ///
 /// If loopback cannot be listened on.
-pub fn serve(app: Router) {
+pub fn serve<S>(app: S)
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+{
     // Leaves at once: what is counted is the requests.
     thread::spawn(|| {
         let _ = stdin().read(&mut [0]);
@@ -28,6 +35,6 @@ pub fn serve(app: Router) {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         println!("{}", listener.local_addr().expect("an address").port());
-        axum::serve(listener, app).await.expect("a server");
+        axum::serve(listener, app.into_make_service()).await.expect("a server");
     });
 }

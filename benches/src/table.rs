@@ -48,10 +48,6 @@ impl Budget {
             None => pair(cost.instructions, cost.allocations),
         }
     }
-
-    fn peer(&self, peer: &Cost) -> String {
-        format!("{} {}", peer.who, self.cost(peer))
-    }
 }
 
 impl Budgets {
@@ -89,11 +85,30 @@ impl Budgets {
         faults
     }
 
-    /// The table, in Markdown.
+    /// The table of counts, in Markdown.
     pub fn table(&self, costs: &[Cost]) -> String {
-        let mut table = String::from(
-            "| work | ours | budget | best peer | ours ÷ best | others |\n| --- | --- | --- | --- | --- | --- |\n",
-        );
+        self.rows_of(costs, |budget| Some(budget.shown()), Budget::cost)
+    }
+
+    /// The table of times, in Markdown: the instructions of the costs are nanoseconds.
+    pub fn table_of_times(&self, costs: &[Cost]) -> String {
+        self.rows_of(costs, |_| None, |_, cost| format!("{:.0} ns", cost.instructions))
+    }
+
+    fn rows_of(
+        &self,
+        costs: &[Cost],
+        limit: impl Fn(&Budget) -> Option<String>,
+        shown: impl Fn(&Budget, &Cost) -> String,
+    ) -> String {
+        let mut table = String::new();
+        let mut row = |cells: [Option<&str>; 6]| {
+            let _ = writeln!(table, "| {} |", cells.into_iter().flatten().collect::<Vec<_>>().join(" | "));
+        };
+        let has_limits = self.0.first().is_some_and(|(_, budget)| limit(budget).is_some());
+        let head = has_limits.then_some("budget");
+        row([Some("work"), Some("ours"), head, Some("best peer"), Some("ours ÷ best"), Some("others")]);
+        row([Some("---"), Some("---"), head.map(|_| "---"), Some("---"), Some("---"), Some("---")]);
         for (name, budget) in &self.0 {
             let Some(ours) = ours(costs, name) else { continue };
             let mut peers: Vec<&Cost> = costs.iter().filter(|cost| cost.work == *name && cost.who != US).collect();
@@ -101,17 +116,16 @@ impl Budgets {
             let less = |cost: &Cost| cost.who.starts_with('(');
             peers.sort_by(|a, b| less(a).cmp(&less(b)).then(a.instructions.total_cmp(&b.instructions)));
             let best = peers.first().copied().filter(|best| !less(best));
-            let others = &peers[usize::from(best.is_some())..];
-            let _ = writeln!(
-                table,
-                "| {} | {} | {} | {} | {} | {} |",
-                budget.text,
-                budget.cost(ours),
-                budget.shown(),
-                best.map(|best| budget.peer(best)).unwrap_or_default(),
-                best.map(|best| format!("{:.2}", ours.instructions / best.instructions)).unwrap_or_default(),
-                others.iter().map(|peer| budget.peer(peer)).collect::<Vec<_>>().join(" · "),
-            );
+            let peer = |peer: &Cost| format!("{} {}", peer.who, shown(budget, peer));
+            let others: Vec<_> = peers.iter().skip(usize::from(best.is_some())).map(|other| peer(other)).collect();
+            row([
+                Some(&budget.text),
+                Some(&shown(budget, ours)),
+                limit(budget).as_deref(),
+                Some(&best.map(peer).unwrap_or_default()),
+                Some(&best.map(|best| format!("{:.2}", ours.instructions / best.instructions)).unwrap_or_default()),
+                Some(&others.join(" · ")),
+            ]);
         }
         table
     }

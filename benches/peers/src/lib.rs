@@ -20,6 +20,17 @@ use tagtrail_benches::case::{Case, empty};
 use tagtrail_benches::inputs::Head;
 use tagtrail_benches::service::{Bare, drive, request};
 
+/// The groups.
+pub const GROUPS: [&str; 7] = [
+    "values",
+    "tower-http",
+    "fastrace",
+    "opentelemetry",
+    "axum-tracing-opentelemetry",
+    "tower-otel",
+    "reqwest",
+];
+
 /// The cases of one group.
 ///
 /// # Panics
