@@ -1,6 +1,5 @@
 //! Runs the programs that do the work: one under callgrind, one under an allocator that counts.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,29 +12,26 @@ const COUNTED: &str = "tagtrail_benches::case::counted";
 
 /// What a piece of work costs, done once.
 #[derive(Clone, Debug)]
-pub struct Cost {
-    pub work: String,
-    pub who: String,
-    pub instructions: f64,
-    pub allocations: f64,
+pub(crate) struct Cost {
+    pub(crate) work: String,
+    pub(crate) who: String,
+    /// Instructions; nanoseconds, in a table of times; a multiple of the bare server's, for a server.
+    pub(crate) amount: f64,
+    pub(crate) allocations: f64,
 }
 
 /// Takes off what each case names as not its own.
-pub fn net(counted: &[(Cost, String)]) -> Vec<Cost> {
+pub(crate) fn net(counted: &[(Cost, String)]) -> Vec<Cost> {
     let cost = |(cost, over): &(Cost, String)| {
         let base = counted.iter().map(|(base, _)| base).find(|base| base.work == *over && base.work != cost.work);
-        let (instructions, allocations) = base.map_or((0.0, 0.0), |base| (base.instructions, base.allocations));
-        Cost {
-            instructions: cost.instructions - instructions,
-            allocations: cost.allocations - allocations,
-            ..cost.clone()
-        }
+        let (amount, allocations) = base.map_or((0.0, 0.0), |base| (base.amount, base.allocations));
+        Cost { amount: cost.amount - amount, allocations: cost.allocations - allocations, ..cost.clone() }
     };
     counted.iter().map(cost).collect()
 }
 
 /// Two programs with the same cases.
-pub struct Program {
+pub(crate) struct Program {
     directory: PathBuf,
     /// Before the names of the two programs.
     prefix: String,
@@ -45,26 +41,23 @@ pub struct Program {
 
 impl Program {
     /// The crate's own cases.
-    pub fn ours() -> Self {
+    pub(crate) fn ours() -> Self {
         Self { directory: target(), prefix: String::new(), arguments: Vec::new() }
     }
 
     /// Those of the peers, which are built first: a group of them in a process of its own.
-    pub fn peers() -> Result<Vec<Self>, Box<dyn Error>> {
+    pub(crate) fn peers() -> Result<Vec<Self>, Box<dyn Error>> {
         let mut build = Command::new("cargo");
         build.args(["build", "--release", "--package", "peers"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         output(&mut build)?;
-        let program = |group: &str| Self {
-            directory: target(),
-            prefix: "peer-".to_owned(),
-            arguments: vec![group.to_owned()],
-        };
+        let program =
+            |group: &str| Self { directory: target(), prefix: "peer-".to_owned(), arguments: vec![group.to_owned()] };
         let groups = output(&mut Command::new(target().join("peer-instructions")))?;
         Ok(groups.lines().map(program).collect())
     }
 
     /// Counts the cases whose work begins in one of these ways, and takes off what is not the work's.
-    pub fn count(&self, works: &[&str]) -> Result<Vec<Cost>, Box<dyn Error>> {
+    pub(crate) fn count(&self, works: &[&str]) -> Result<Vec<Cost>, Box<dyn Error>> {
         let (names, callgrind) = self.under_callgrind(&self.file("instructions"), works)?;
         let instructions = totals(&callgrind);
         let allocations = output(Command::new(self.file("allocations")).args(&self.arguments).args(works))?;
@@ -76,7 +69,7 @@ impl Program {
             let cost = Cost {
                 work: work.to_owned(),
                 who: who.to_owned(),
-                instructions: total / f64::from(TIMES),
+                amount: total / f64::from(TIMES),
                 allocations: allocations / f64::from(TIMES),
             };
             counted.push((cost, over.to_owned()));
@@ -88,7 +81,7 @@ impl Program {
     }
 
     /// Where the instructions of one case go, by function and by line.
-    pub fn profile(&self, work: &str) -> Result<String, Box<dyn Error>> {
+    pub(crate) fn profile(&self, work: &str) -> Result<String, Box<dyn Error>> {
         // With line tables, which change no code, in a folder of their own.
         let directory = target().with_file_name("profile");
         let mut build = Command::new("cargo");
@@ -102,7 +95,7 @@ impl Program {
         fs::create_dir(&parts)?;
         let program = directory.join("release/instructions");
         output(callgrind(&parts.join("callgrind")).arg(program).args(&self.arguments).arg(work))?;
-        Ok(profile(&fs::read_to_string(parts.join("callgrind.2"))?))
+        Ok(crate::profile::profile(&fs::read_to_string(parts.join("callgrind.2"))?))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -112,7 +105,8 @@ impl Program {
     /// What the program prints, and what callgrind writes.
     fn under_callgrind(&self, program: &Path, works: &[&str]) -> Result<(String, String), Box<dyn Error>> {
         let file = target().join(format!("callgrind.{}", std::process::id()));
-        let printed = output(callgrind(&file).arg("--combine-dumps=yes").arg(program).args(&self.arguments).args(works))?;
+        let printed =
+            output(callgrind(&file).arg("--combine-dumps=yes").arg(program).args(&self.arguments).args(works))?;
         let written = fs::read_to_string(&file)?;
         fs::remove_file(&file)?;
         Ok((printed, written))
@@ -120,7 +114,7 @@ impl Program {
 }
 
 /// Callgrind, which counts a whole program.
-pub fn valgrind(file: &Path) -> Command {
+pub(crate) fn valgrind(file: &Path) -> Command {
     let mut command = Command::new("valgrind");
     command.args(["--quiet", "--tool=callgrind"]).arg(format!("--callgrind-out-file={}", file.display()));
     command
@@ -134,71 +128,17 @@ fn callgrind(file: &Path) -> Command {
 }
 
 /// The folder of this program, and of those that are built with it.
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned)).unwrap_or_default()
 }
 
 /// The instructions of each part; the last is the end of the program.
-pub fn totals(callgrind: &str) -> Vec<f64> {
+pub(crate) fn totals(callgrind: &str) -> Vec<f64> {
     let totals = callgrind.lines().filter_map(|line| line.strip_prefix("totals: "));
     totals.filter_map(|total| total.parse().ok()).collect()
 }
 
-/// What each function, and each line, takes itself, for the work done once.
-///
-/// `callgrind_annotate` does not add up what is counted within one function only.
-fn profile(part: &str) -> String {
-    let mut names: HashMap<String, String> = HashMap::new();
-    let (mut function, mut file) = (String::new(), String::new());
-    let (mut functions, mut lines) = (HashMap::new(), HashMap::new());
-    let mut is_call = false;
-    let mut line_number = 0_i64;
-    for line in part.lines() {
-        if let Some((kind @ ("fl" | "fi" | "fe" | "fn" | "cfn" | "cfi" | "cfl"), name)) = line.split_once('=') {
-            // `(id) name` the first time, `(id)` then; files and functions count their ids apart.
-            let (id, text) = name.split_once(' ').unwrap_or((name, ""));
-            let key = format!("{}{id}", if kind.ends_with('n') { "function" } else { "file" });
-            if !text.is_empty() {
-                names.insert(key.clone(), text.to_owned());
-            }
-            let name = names.get(&key).cloned().unwrap_or_default();
-            match kind {
-                "fn" => function = name,
-                "fl" | "fi" | "fe" => file = name,
-                _ => {}
-            }
-        } else if line.starts_with("calls=") {
-            is_call = true;
-        } else if let Some((position, cost)) = line.split_once(' ') {
-            // Positions are relative to the one before: `+3`, `-3`, `*`, or a number.
-            line_number = match (position, position.parse::<i64>()) {
-                ("*", _) => line_number,
-                (_, Ok(offset)) if position.starts_with(['+', '-']) => line_number + offset,
-                (_, Ok(number)) => number,
-                (_, Err(_)) => continue,
-            };
-            let cost = cost.parse::<f64>().unwrap_or_default();
-            // The line after `calls=` is what was called, which is counted where it stands.
-            if !std::mem::take(&mut is_call) {
-                *functions.entry(function.clone()).or_insert(0.0) += cost;
-                let short: Vec<&str> = file.rsplit('/').take(3).collect();
-                let place = short.into_iter().rev().collect::<Vec<_>>().join("/");
-                *lines.entry(format!("{place}:{line_number} in {function}")).or_insert(0.0) += cost;
-            }
-        }
-    }
-    format!("by function:\n{}\nby line, as inlined:\n{}", largest(functions, 25), largest(lines, 20))
-}
-
-/// The costs over one instruction, the largest first, and at most so many.
-fn largest(costs: HashMap<String, f64>, most: usize) -> String {
-    let mut costs: Vec<_> = costs.into_iter().map(|(name, cost)| (name, cost / f64::from(TIMES))).collect();
-    costs.retain(|(_, cost)| *cost >= 1.0);
-    costs.sort_by(|a, b| b.1.total_cmp(&a.1));
-    costs.iter().take(most).map(|(name, cost)| format!("{cost:>8.0}  {name}\n")).collect()
-}
-
-pub fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
+pub(crate) fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());

@@ -64,7 +64,8 @@ pub fn sliced(value: &str) -> HeaderValue {
 
 /// A `tracestate` of so many members, of 30 characters each.
 pub fn members(count: usize) -> String {
-    let members: Vec<String> = (0..count).map(|index| format!("vendor{index:02}@system=00f067aa0ba9{index:02}")).collect();
+    let members: Vec<String> =
+        (0..count).map(|index| format!("vendor{index:02}@system=00f067aa0ba9{index:02}")).collect();
     members.join(",")
 }
 

@@ -24,15 +24,17 @@ const PEERS: [&str; 6] = [
 ];
 
 /// What a request costs in each server, as a multiple of what it costs in the bare one.
-pub fn ratios(peers: bool) -> Result<Vec<Cost>, Box<dyn Error>> {
+pub(crate) fn ratios(peers: bool) -> Result<Vec<Cost>, Box<dyn Error>> {
     let bare = each("server", "bare")?;
-    let mut servers = ["tagtrail", "(tagtrail, around the whole router)", "(a layer that does nothing)"].map(|who| ("server", who)).to_vec();
+    let mut servers = ["tagtrail", "(tagtrail, around the whole router)", "(a layer that does nothing)"]
+        .map(|who| ("server", who))
+        .to_vec();
     if peers {
         servers.extend(PEERS.map(|peer| ("peer-server", peer)));
     }
     let ratio = |(program, who): (&str, &str)| {
         let cost = each(program, who)?;
-        Ok(Cost { work: "loopback".to_owned(), who: who.to_owned(), instructions: cost / bare, allocations: 0.0 })
+        Ok(Cost { work: "loopback".to_owned(), who: who.to_owned(), amount: cost / bare, allocations: 0.0 })
     };
     servers.into_iter().map(ratio).collect()
 }

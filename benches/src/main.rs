@@ -2,6 +2,8 @@
 
 mod callgrind;
 mod loopback;
+mod profile;
+mod series;
 mod table;
 mod time;
 
@@ -9,6 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use callgrind::{Cost, Program};
+use series::Series;
 use table::Budgets;
 
 const USAGE: &str = "usage: cargo run --release -- [--ours | --check | --time | --series | --profile WORK]
@@ -17,7 +20,7 @@ const USAGE: &str = "usage: cargo run --release -- [--ours | --check | --time | 
 --ours          the table, without the peers
 --check         fails where a budget is exceeded
 --time          the table in nanoseconds, with the peers: some minutes, on an idle machine
---series        what more and more input costs
+--series        what more and more input costs; drawn in series.svg, too
 --profile WORK  where the instructions of one row go";
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -38,7 +41,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             return Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         ["--time"] => print!("{}", budgets.table_of_times(&time::measure()?)),
-        ["--series"] => print!("{}", table::series(&count(&["series-"], false)?)),
+        ["--series"] => {
+            let costs = count(&["series-"], false)?;
+            let series = Series::of(&costs);
+            print!("{}", series.text());
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/series.svg"), series.svg())?;
+        }
         ["--profile", work] => print!("{}", Program::ours().profile(work)?),
         _ => {
             eprintln!("{USAGE}");

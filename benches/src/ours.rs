@@ -81,7 +81,9 @@ fn server() -> Vec<Case> {
         let mut service = InboundLayer::new(policy).layer(Bare);
         let of_bare = head.clone();
         cases.push(Case::new(&*bare, "bare", move || drive(&mut Bare, request(&of_bare, Full::<Bytes>::default()))));
-        cases.push(Case::new(layered, US, move || drive(&mut service, request(&head, Full::<Bytes>::default()))).over(&bare));
+        cases.push(
+            Case::new(layered, US, move || drive(&mut service, request(&head, Full::<Bytes>::default()))).over(&bare),
+        );
     }
     cases
 }
@@ -96,7 +98,9 @@ fn client() -> Vec<Case> {
     let head = Head::absent();
     let mut cases = Vec::new();
     let (of_bare, current) = (head.clone(), alone.clone());
-    cases.push(Case::new("client-bare", "bare", move || current.enter(|| drive(&mut Bare, request(&of_bare, Full::<Bytes>::default())))));
+    cases.push(Case::new("client-bare", "bare", move || {
+        current.enter(|| drive(&mut Bare, request(&of_bare, Full::<Bytes>::default())))
+    }));
     for (name, trail) in [("client-traceparent", alone), ("client-all", all)] {
         let (head, mut service) = (head.clone(), service.clone());
         let run = move || trail.enter(|| drive(&mut service, request(&head, Full::<Bytes>::default())));

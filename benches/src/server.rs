@@ -6,8 +6,8 @@ use std::thread;
 
 use axum::extract::Request;
 use axum::response::Response;
-use axum::{Router, ServiceExt};
 use axum::routing::get;
+use axum::{Router, ServiceExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tower::Service;

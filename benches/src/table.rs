@@ -11,7 +11,7 @@ use crate::callgrind::Cost;
 const US: &str = "tagtrail";
 
 /// The rows of `budgets.toml`, in its order.
-pub struct Budgets(Vec<(String, Budget)>);
+pub(crate) struct Budgets(Vec<(String, Budget)>);
 
 #[derive(Deserialize)]
 struct Budget {
@@ -27,9 +27,9 @@ impl Budget {
     /// What is counted, what it may be at most, and what it is.
     fn limits<'a>(&'a self, cost: &'a Cost) -> impl Iterator<Item = (&'static str, f64, f64)> + 'a {
         let limits = [
-            ("instructions", self.instructions, cost.instructions.round()),
+            ("instructions", self.instructions, cost.amount.round()),
             ("allocations", self.allocations, cost.allocations.round()),
-            ("times the bare server's instructions", self.ratio, (cost.instructions * 100.0).round() / 100.0),
+            ("times the bare server's instructions", self.ratio, (cost.amount * 100.0).round() / 100.0),
         ];
         limits.into_iter().filter_map(|(what, most, is)| Some((what, most?, is)))
     }
@@ -44,14 +44,14 @@ impl Budget {
 
     fn cost(&self, cost: &Cost) -> String {
         match self.ratio {
-            Some(_) => format!("{:.2}", cost.instructions),
-            None => pair(cost.instructions, cost.allocations),
+            Some(_) => format!("{:.2}", cost.amount),
+            None => pair(cost.amount, cost.allocations),
         }
     }
 }
 
 impl Budgets {
-    pub fn read() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn read() -> Result<Self, Box<dyn Error>> {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.toml"))?;
         let rows = toml::from_str::<BTreeMap<String, Budget>>(&text)?;
         let place = |name: &str| text.find(&format!("[{name}]"));
@@ -61,12 +61,12 @@ impl Budgets {
     }
 
     /// The names of the work.
-    pub fn rows(&self) -> Vec<&str> {
+    pub(crate) fn rows(&self) -> Vec<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).chain(["map-cleared", "client-bare"]).collect()
     }
 
     /// What costs more than it may, in words.
-    pub fn exceeded(&self, costs: &[Cost]) -> Vec<String> {
+    pub(crate) fn exceeded(&self, costs: &[Cost]) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, budget) in &self.0 {
             if budget.shown().is_empty() {
@@ -86,13 +86,13 @@ impl Budgets {
     }
 
     /// The table of counts, in Markdown.
-    pub fn table(&self, costs: &[Cost]) -> String {
+    pub(crate) fn table(&self, costs: &[Cost]) -> String {
         self.rows_of(costs, |budget| Some(budget.shown()), Budget::cost)
     }
 
-    /// The table of times, in Markdown: the instructions of the costs are nanoseconds.
-    pub fn table_of_times(&self, costs: &[Cost]) -> String {
-        self.rows_of(costs, |_| None, |_, cost| format!("{:.0} ns", cost.instructions))
+    /// The table of times, in Markdown: the amounts are nanoseconds.
+    pub(crate) fn table_of_times(&self, costs: &[Cost]) -> String {
+        self.rows_of(costs, |_| None, |_, cost| format!("{:.0} ns", cost.amount))
     }
 
     fn rows_of(
@@ -114,7 +114,7 @@ impl Budgets {
             let mut peers: Vec<&Cost> = costs.iter().filter(|cost| cost.work == *name && cost.who != US).collect();
             // In brackets is who does less than the work, and so is not compared with.
             let less = |cost: &Cost| cost.who.starts_with('(');
-            peers.sort_by(|a, b| less(a).cmp(&less(b)).then(a.instructions.total_cmp(&b.instructions)));
+            peers.sort_by(|a, b| less(a).cmp(&less(b)).then(a.amount.total_cmp(&b.amount)));
             let best = peers.first().copied().filter(|best| !less(best));
             let peer = |peer: &Cost| format!("{} {}", peer.who, shown(budget, peer));
             let others: Vec<_> = peers.iter().skip(usize::from(best.is_some())).map(|other| peer(other)).collect();
@@ -123,7 +123,7 @@ impl Budgets {
                 Some(&shown(budget, ours)),
                 limit(budget).as_deref(),
                 Some(&best.map(peer).unwrap_or_default()),
-                Some(&best.map(|best| format!("{:.2}", ours.instructions / best.instructions)).unwrap_or_default()),
+                Some(&best.map(|best| format!("{:.2}", ours.amount / best.amount)).unwrap_or_default()),
                 Some(&others.join(" · ")),
             ]);
         }
@@ -136,7 +136,7 @@ fn ours<'a>(costs: &'a [Cost], work: &str) -> Option<&'a Cost> {
 }
 
 /// Instructions and allocations, as `1,234, 5`.
-fn pair(instructions: f64, allocations: f64) -> String {
+pub(crate) fn pair(instructions: f64, allocations: f64) -> String {
     format!("{}, {allocations:.0}", thousands(instructions))
 }
 
@@ -151,16 +151,4 @@ fn thousands(number: f64) -> String {
         grouped.push(digit);
     }
     format!("{sign}{grouped}")
-}
-
-/// What more and more input costs, in Markdown.
-pub fn series(costs: &[Cost]) -> String {
-    let mut table = String::from("| input | count | instructions, allocations |\n| --- | --- | --- |\n");
-    for cost in costs {
-        let Some((input, count)) = cost.work.strip_prefix("series-").and_then(|work| work.rsplit_once('-')) else {
-            continue;
-        };
-        let _ = writeln!(table, "| {input} | {count} | {} |", pair(cost.instructions, cost.allocations));
-    }
-    table
 }

@@ -8,7 +8,7 @@ use tower::ServiceBuilder;
 use crate::tower_otel::subscribe;
 use crate::{bare_servers, server};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     subscribe();
     let mut cases: Vec<Case> = bare_servers().collect();
     cases.extend(server!("axum-tracing-opentelemetry", {

@@ -49,7 +49,7 @@ pub fn report() {
     fastrace::set_reporter(Dropped, Config::default());
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     report();
     // Requests are sent within a span.
     let root = Span::root("bench", SpanContext::random());

@@ -21,15 +21,8 @@ use tagtrail_benches::inputs::Head;
 use tagtrail_benches::service::{Bare, drive, request};
 
 /// The groups.
-pub const GROUPS: [&str; 7] = [
-    "values",
-    "tower-http",
-    "fastrace",
-    "opentelemetry",
-    "axum-tracing-opentelemetry",
-    "tower-otel",
-    "reqwest",
-];
+pub const GROUPS: [&str; 7] =
+    ["values", "tower-http", "fastrace", "opentelemetry", "axum-tracing-opentelemetry", "tower-otel", "reqwest"];
 
 /// The cases of one group.
 ///
@@ -64,9 +57,9 @@ fn heads() -> [(&'static str, Head); 2] {
 
 /// What the service costs that a server layer is around.
 fn bare_servers() -> impl Iterator<Item = Case> {
-    heads().into_iter().map(|(name, head)| {
-        Case::new(format!("server-{name}-bare"), "bare", move || drive(&mut Bare, arrived(&head)))
-    })
+    heads()
+        .into_iter()
+        .map(|(name, head)| Case::new(format!("server-{name}-bare"), "bare", move || drive(&mut Bare, arrived(&head))))
 }
 
 /// What the service costs that a client layer is around.

@@ -50,14 +50,14 @@ pub fn propagate() -> SdkTracer {
     provider.tracer("bench")
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let tracer = propagate();
     // Requests are sent within a span.
     std::mem::forget(OtelContext::current_with_span(tracer.start("bench")).attach());
 
     let mut cases: Vec<Case> = bare_servers().collect();
     cases.extend(server!("opentelemetry-instrumentation-tower, without metrics", {
-        LayerBuilder::builder().with_metrics(false).build().ok().expect("a layer").layer(Bare)
+        LayerBuilder::builder().with_metrics(false).build().expect("a layer").layer(Bare)
     }));
     cases.push(bare_client());
     cases.push(client!("opentelemetry by hand, a span for each request", ByHand { tracer: Some(tracer.clone()) }));

@@ -33,7 +33,7 @@ fn drive(client: &ClientWithMiddleware) -> bool {
     answer.is_ok()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));

@@ -8,7 +8,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::{bare_servers, server};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = bare_servers().collect();
     cases.extend(server!("(tower-http request-id, one opaque id)", {
         ServiceBuilder::new()

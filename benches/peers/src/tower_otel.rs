@@ -17,7 +17,7 @@ pub fn subscribe() {
     tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     subscribe();
     let mut cases: Vec<Case> = bare_servers().collect();
     cases.extend(server!("tower-otel", HttpLayer::server(Level::INFO).trace_body().layer(Bare)));

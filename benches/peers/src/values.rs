@@ -25,7 +25,7 @@ const LEVEL3: &str = "trace-context-level3";
 const FASTRAND: &str = "(fastrand, whose numbers can be predicted)";
 const REGEX: &str = "(a regex, without limits and doubles)";
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(from_bytes());
     cases.extend(from_map());
@@ -96,16 +96,20 @@ fn into_map() -> Vec<Case> {
     let context = propagator.extract(&HeaderExtractor(&map));
     assert!(context.span().span_context().is_valid());
     let of_fastrace = fastrace::prelude::SpanContext::decode_w3c_traceparent(TRACEPARENT).expect("valid");
-    let emit = Traceparent::try_from_str(TRACEPARENT).ok().expect("valid");
-    let level3 = level3::TraceParent::from_str(TRACEPARENT).ok().expect("valid");
+    let emit = Traceparent::try_from_str(TRACEPARENT).expect("valid");
+    let level3 = level3::TraceParent::from_str(TRACEPARENT).expect("valid");
     let insert = |map: &mut HeaderMap, text: String| {
         map.insert("traceparent", HeaderValue::try_from(text).expect("a header value"));
     };
     [
         Case::new("map-cleared", "bare", cleared(|_| ())),
-        Case::new(work, OTEL, cleared(move |map| {
-            propagator.inject_context(black_box(&context), &mut HeaderInjector(map));
-        })),
+        Case::new(
+            work,
+            OTEL,
+            cleared(move |map| {
+                propagator.inject_context(black_box(&context), &mut HeaderInjector(map));
+            }),
+        ),
         Case::new(work, FASTRACE, cleared(move |map| insert(map, black_box(&of_fastrace).encode_w3c_traceparent()))),
         Case::new(work, EMIT, cleared(move |map| insert(map, black_box(&emit).to_string()))),
         Case::new(work, LEVEL3, cleared(move |map| insert(map, black_box(&level3).to_string()))),
@@ -144,10 +148,10 @@ fn ids() -> Vec<Case> {
             (rng.next_u64(), rng.next_u64(), rng.next_u64())
         }),
         Case::new("ids", FASTRAND, || (fastrand::u128(..), fastrand::u64(..))),
-        Case::new("ids", "(opentelemetry, whose numbers can be predicted)", move || (otel.new_trace_id(), otel.new_span_id())),
-        Case::new("ids", FASTRACE, || {
-            (fastrace::prelude::TraceId::random(), fastrace::prelude::SpanId::random())
+        Case::new("ids", "(opentelemetry, whose numbers can be predicted)", move || {
+            (otel.new_trace_id(), otel.new_span_id())
         }),
+        Case::new("ids", FASTRACE, || (fastrace::prelude::TraceId::random(), fastrace::prelude::SpanId::random())),
         Case::new("ids", LEVEL3, || (level3::TraceId::random(), level3::ParentId::random())),
     ]
 }

@@ -27,7 +27,7 @@ fn main() {
         }
         Some("opentelemetry-instrumentation-tower") => {
             propagate();
-            serve(app().layer(LayerBuilder::builder().with_metrics(false).build().ok().expect("a layer")));
+            serve(app().layer(LayerBuilder::builder().with_metrics(false).build().expect("a layer")));
         }
         Some("axum-tracing-opentelemetry") => {
             subscribe();
