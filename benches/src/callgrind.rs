@@ -7,6 +7,8 @@ use std::process::Command;
 
 use tagtrail_benches::case::TIMES;
 
+use crate::profile::profile;
+
 /// The function that callgrind counts in, as it is named in the programs.
 const COUNTED: &str = "tagtrail_benches::case::counted";
 
@@ -87,15 +89,22 @@ impl Program {
         let mut build = Command::new("cargo");
         build.args(["build", "--release", "--bin", "instructions", "--target-dir"]).arg(&directory);
         output(build.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only").current_dir(env!("CARGO_MANIFEST_DIR")))?;
-        // A file for each part, in a folder that holds nothing else: part 1 is the empty loop's.
+        let program = directory.join("release/instructions");
+        let named = output(Command::new(&program).args(&self.arguments).arg(work))?;
+        let case = named.lines().find_map(|line| line.strip_prefix(work)?.strip_prefix('\t')?.split('\t').nth(1));
+        let over = case.ok_or_else(|| format!("no work has the name {work}"))?;
+        // A file for each part, in a folder that holds nothing else.
         let parts = directory.join("parts");
         if parts.exists() {
             fs::remove_dir_all(&parts)?;
         }
         fs::create_dir(&parts)?;
-        let program = directory.join("release/instructions");
-        output(callgrind(&parts.join("callgrind")).arg(program).args(&self.arguments).arg(work))?;
-        Ok(crate::profile::profile(&fs::read_to_string(parts.join("callgrind.2"))?))
+        let printed = output(callgrind(&parts.join("part")).arg(program).args(&self.arguments).args([over, work]))?;
+        let part = |work: &str| -> Result<String, Box<dyn Error>> {
+            let index = printed.lines().position(|line| line.split('\t').next() == Some(work)).ok_or("no part")?;
+            Ok(fs::read_to_string(parts.join(format!("part.{}", index + 1)))?)
+        };
+        Ok(format!("{work}, over {over}\n\n{}", profile(&part(work)?, &part(over)?)))
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -14,7 +14,7 @@ use tower::Layer;
 
 use crate::case::{Case, empty};
 use crate::inputs::{Head, TAGS, TRACEPARENT, TRACESTATE, X_FAUNA_TAGS, members, sliced, tags};
-use crate::service::{Bare, drive, request};
+use crate::service::{Bare, drive, outgoing, request};
 
 const US: &str = "tagtrail";
 
@@ -95,15 +95,12 @@ fn client() -> Vec<Case> {
     let alone = Trail::start(true);
     let all = alone.with_tags(tags).with_tracestate(state);
     let service = OutboundLayer::new(Disclose::All).layer(Bare);
-    let head = Head::absent();
     let mut cases = Vec::new();
-    let (of_bare, current) = (head.clone(), alone.clone());
-    cases.push(Case::new("client-bare", "bare", move || {
-        current.enter(|| drive(&mut Bare, request(&of_bare, Full::<Bytes>::default())))
-    }));
+    let current = alone.clone();
+    cases.push(Case::new("client-bare", "bare", move || current.enter(|| drive(&mut Bare, outgoing()))));
     for (name, trail) in [("client-traceparent", alone), ("client-all", all)] {
-        let (head, mut service) = (head.clone(), service.clone());
-        let run = move || trail.enter(|| drive(&mut service, request(&head, Full::<Bytes>::default())));
+        let mut service = service.clone();
+        let run = move || trail.enter(|| drive(&mut service, outgoing()));
         cases.push(Case::new(name, US, run).over("client-bare"));
     }
     cases

@@ -286,16 +286,19 @@ impl Target {
     fn matches(&self, uri: &Uri) -> bool {
         let Some(authority) = uri.authority() else { return false };
         let address = authority.as_str().rsplit('@').next().unwrap_or_default();
-        let (host, port) = match address.rfind(':') {
-            Some(colon) if !address.ends_with(']') => (&address[..colon], &address[colon + 1..]),
-            _ => (address, ""),
+        // As a connector of hyper reads it: garbage after an address is no port.
+        let host_end = match address.find(']') {
+            Some(bracket) if address.starts_with('[') => bracket + 1,
+            _ => address.find(':').unwrap_or(address.len()),
         };
+        let (host, rest) = address.split_at(host_end);
+        let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let by_scheme = match uri.scheme_str() {
             Some("http" | "ws") => Some(80),
             Some("https" | "wss") => Some(443),
             _ => None,
         };
-        let port = if port.is_empty() { by_scheme } else { port.parse().ok() };
+        let port = port.or(by_scheme);
         let Some(host) = plain(host) else { return false };
         let matches = match host.strip_suffix(&self.host) {
             Some("") => !self.under,

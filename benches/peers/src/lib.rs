@@ -18,7 +18,7 @@ use http::Request;
 use http_body_util::Full;
 use tagtrail_benches::case::{Case, empty};
 use tagtrail_benches::inputs::Head;
-use tagtrail_benches::service::{Bare, drive, request};
+use tagtrail_benches::service::{Bare, drive, outgoing, request};
 
 /// The groups.
 pub const GROUPS: [&str; 7] =
@@ -64,8 +64,7 @@ fn bare_servers() -> impl Iterator<Item = Case> {
 
 /// What the service costs that a client layer is around.
 fn bare_client() -> Case {
-    let head = Head::absent();
-    Case::new("client-bare", "bare", move || drive(&mut Bare, arrived(&head)))
+    Case::new("client-bare", "bare", || drive(&mut Bare, outgoing()))
 }
 
 /// Two cases: a server layer of `who`, made by `layer` around the bare service, over that service.
@@ -84,8 +83,10 @@ use server;
 macro_rules! client {
     ($who:literal, $layered:expr) => {{
         let mut service = $layered;
-        let head = tagtrail_benches::inputs::Head::absent();
-        let run = move || tagtrail_benches::service::drive(&mut service, $crate::arrived(&head));
+        let run = move || {
+            let request = tagtrail_benches::service::outgoing();
+            tagtrail_benches::service::drive(&mut service, request)
+        };
         Case::new("client-traceparent", $who, run).over("client-bare")
     }};
 }
