@@ -151,7 +151,7 @@ fn ipv6(host: &str) -> Option<Ipv6Addr> {
 }
 
 fn port_of(uri: &Uri) -> Option<u16> {
-    uri.port_u16().or(match uri.scheme_str()? {
+    uri.port_u16().or_else(|| match uri.scheme_str()? {
         "http" | "ws" => Some(80),
         "https" | "wss" => Some(443),
         _ => None,
@@ -245,6 +245,8 @@ mod tests {
         ("example.com", "/example.com", false),
         ("example.com", "*", false),
         ("example.com:443", "https://example.com/", true),
+        ("example.com:443", "example.com:443", true),
+        ("example.com:443", "example.com", false),
         ("example.com:443", "wss://example.com/", true),
         ("example.com:443", "http://example.com:443/", true),
         ("example.com:443", "http://example.com/", false),

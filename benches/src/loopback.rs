@@ -1,0 +1,88 @@
+//! A whole server under callgrind, and a client that sends it requests one after another.
+
+use std::error::Error;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use tagtrail_benches::inputs::Head;
+
+use crate::callgrind::{self, Cost, target};
+
+/// Requests that warm the server up, and requests that are counted beyond them.
+const COUNTS: [u32; 2] = [200, 1200];
+
+/// The servers that `peer-server` knows.
+const PEERS: [&str; 6] = [
+    "(tower-http TraceLayer, which propagates nothing)",
+    "(tower-http request-id, one opaque id)",
+    "fastrace-axum",
+    "opentelemetry-instrumentation-tower",
+    "axum-tracing-opentelemetry",
+    "tower-otel",
+];
+
+/// What a request costs in each server, as a multiple of what it costs in the bare one.
+pub(crate) fn ratios(peers: bool) -> Result<Vec<Cost>, Box<dyn Error>> {
+    let bare = each("server", "bare")?;
+    let mut servers = ["tagtrail", "(tagtrail, around the whole router)", "(a layer that does nothing)"]
+        .map(|who| ("server", who))
+        .to_vec();
+    if peers {
+        servers.extend(PEERS.map(|peer| ("peer-server", peer)));
+    }
+    let ratio = |(program, who): (&str, &str)| {
+        let cost = each(program, who)?;
+        Ok(Cost { work: "loopback".to_owned(), who: who.to_owned(), amount: cost / bare, allocations: 0.0 })
+    };
+    servers.into_iter().map(ratio).collect()
+}
+
+/// The instructions of one request.
+fn each(program: &str, who: &str) -> Result<f64, Box<dyn Error>> {
+    let [few, many] = COUNTS;
+    let (of_few, of_many) = (whole(program, who, few)?, whole(program, who, many)?);
+    Ok((of_many - of_few) / f64::from(many - few))
+}
+
+/// The instructions of a server that serves so many requests.
+fn whole(program: &str, who: &str, requests: u32) -> Result<f64, Box<dyn Error>> {
+    let file = target().join(format!("callgrind.{}", std::process::id()));
+    let mut server = callgrind::valgrind(&file)
+        .arg(target().join(program))
+        .arg(who)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().ok_or("the server prints nothing")?).read_line(&mut port)?;
+    send(port.trim().parse()?, requests)?;
+    drop(server.stdin.take());
+    server.wait()?;
+    let written = fs::read_to_string(&file)?;
+    fs::remove_file(&file)?;
+    callgrind::totals(&written).pop().ok_or_else(|| "callgrind counted nothing".into())
+}
+
+/// Sends requests over one connection, with all headers present.
+fn send(port: u16, requests: u32) -> Result<(), Box<dyn Error>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    let mut request = b"GET / HTTP/1.1\r\n".to_vec();
+    for (name, value) in &Head::present().map() {
+        request.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    request.extend_from_slice(b"\r\n");
+    let mut answer = [0; 4096];
+    for _ in 0..requests {
+        stream.write_all(&request)?;
+        // The answer is small, and sent at once.
+        let length = stream.read(&mut answer)?;
+        let answer = &answer[..length];
+        if !(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\nok")) {
+            return Err(format!("an answer that was not expected: {}", String::from_utf8_lossy(answer)).into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,318 @@
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::Ipv6Addr;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use regex::Regex;
+use tagtrail::{
+    Disclose, Outbound, OutboundLayer, RequestTags, Tags, Targets, TraceContext, TraceParent, TraceState, Trail,
+};
+use tower::{Layer, Service};
+
+use crate::oracle::{self, DEFAULT, Members, Parent};
+use crate::{traceparent, tracestate};
+
+/// A request through the whole client layer.
+///
+/// The first line are settings, a byte each: what others are told, where the trail is, whether new traces are started.
+/// Each further line is a piece of the request or of the list of targets, as its first byte says.
+///
+/// # Panics
+///
+/// If one of the checks fails.
+pub fn outbound(data: &[u8]) {
+    let Some(input) = Input::read(data) else { return };
+    let told = input.told();
+    let before = input.headers();
+    let expected = input.expected();
+
+    let trail = input.trail.clone().filter(|_| input.place != Place::Nowhere);
+    let announced = Arc::new(Mutex::new(Vec::new()));
+    if let Some(trail) = &trail {
+        let announced = Arc::clone(&announced);
+        trail.on_send(move |id| announced.lock().expect("no panic").push(id.to_string()));
+    }
+    let sent = send(&input, before.clone(), trail.as_ref());
+    let Some(expected) = expected else {
+        assert!(sent.is_none(), "a request with bad tags was sent");
+        return;
+    };
+    let sent = sent.expect("the request was sent");
+    check_trace(&sent, told, &expected, &announced.lock().expect("no panic"));
+    let tags = expected.tags.filter(|tags| told == Disclose::All && !tags.is_empty());
+    assert_eq!(values(&sent, "x-fauna-tags"), tags.iter().map(String::as_bytes).collect::<Vec<_>>());
+    assert_eq!(values(&sent, "x-other"), values(&before, "x-other"));
+    assert!(sent.keys().all(|name| OURS.contains(&name.as_str()) || before.contains_key(name)));
+}
+
+const OURS: [&str; 3] = ["traceparent", "tracestate", "x-fauna-tags"];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Extensions,
+    Current,
+    Nowhere,
+}
+
+struct Input {
+    otherwise: Disclose,
+    place: Place,
+    starts: bool,
+    uri: Uri,
+    /// As they are written, and what each is told.
+    targets: Vec<(String, Disclose)>,
+    lines: Vec<(&'static str, HeaderValue)>,
+    request_tags: Option<Vec<u8>>,
+    trail: Option<Trail>,
+}
+
+impl Input {
+    /// `None` where a line says nothing that a program could say.
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut lines = data.split(|&byte| byte == b'\n');
+        let settings = lines.next().unwrap_or_default();
+        let byte = |index| settings.get(index).copied().unwrap_or_default();
+        let place = [Place::Extensions, Place::Current, Place::Nowhere][usize::from(byte(1) % 3)];
+        let mut input = Self {
+            otherwise: disclose(byte(0)),
+            place,
+            starts: byte(2) % 2 == 0,
+            uri: Uri::from_static("http://example.com/"),
+            targets: Vec::new(),
+            lines: Vec::new(),
+            request_tags: None,
+            trail: None,
+        };
+        let (mut parent, mut state, mut tags) = (None, TraceState::empty(), Tags::empty());
+        for line in lines {
+            let (kind, value) = line.split_first()?;
+            match kind {
+                b'u' => input.uri = Uri::try_from(value).ok()?,
+                b'p' => input.lines.push(("traceparent", HeaderValue::from_bytes(value).ok()?)),
+                b's' => input.lines.push(("tracestate", HeaderValue::from_bytes(value).ok()?)),
+                b't' => input.lines.push(("x-fauna-tags", HeaderValue::from_bytes(value).ok()?)),
+                b'o' => input.lines.push(("x-other", HeaderValue::from_bytes(value).ok()?)),
+                b'r' => input.request_tags = Some(value.to_vec()),
+                b'P' => parent = Some(TraceParent::from_bytes(value).ok()?),
+                b'S' => state = TraceState::from_bytes(value).ok()?,
+                b'T' => tags = Tags::from_bytes(value).ok()?,
+                told => input.targets.push((str::from_utf8(value).ok()?.to_owned(), disclose(*told))),
+            }
+        }
+        input.trail = parent.map(|parent| Trail::continued(TraceContext::new(parent, state)).with_tags(tags));
+        Some(input)
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.lines {
+            headers.append(HeaderName::from_static(name), value.clone());
+        }
+        headers
+    }
+
+    fn outbound(&self) -> Outbound {
+        let mut targets = Targets::otherwise(self.otherwise);
+        for (host, told) in &self.targets {
+            let readable = Target::read(host).is_some();
+            match targets.clone().host(host, *told) {
+                Ok(longer) => {
+                    assert!(readable, "{host:?} was read");
+                    targets = longer;
+                }
+                Err(fault) => {
+                    assert!(!readable, "{host:?} was refused");
+                    assert!(fault.to_string().len() < 300);
+                }
+            }
+        }
+        let outbound = Outbound::new(targets);
+        if self.starts { outbound } else { outbound.without_new_traces() }
+    }
+
+    /// What the receiver may be told.
+    fn told(&self) -> Disclose {
+        let readable = self.targets.iter().filter_map(|(host, told)| Some((Target::read(host)?, *told)));
+        let first = readable.into_iter().find(|(target, _)| target.matches(&self.uri));
+        first.map_or(self.otherwise, |(_, told)| told)
+    }
+
+    /// What is sent to somebody who may know all; `None` where nothing is, because of bad tags.
+    fn expected(&self) -> Option<Expected> {
+        let headers = self.headers();
+        let list = |name: &str| oracle::joined(&values(&headers, name));
+        let tags_of = |list: &[u8]| oracle::tags(list, DEFAULT).ok().map(|pairs| oracle::written(&pairs));
+        let request_tags = match &self.request_tags {
+            Some(list) => Some(tags_of(list)?),
+            None => None,
+        };
+        if let Some(trail) = self.trail.as_ref().filter(|_| self.place != Place::Nowhere) {
+            return Some(Expected {
+                trace: Trace::Known(traceparent::fields(*trail.traceparent()), tracestate::members(trail.tracestate())),
+                tags: request_tags.or(Some(trail.tags().to_string())),
+            });
+        }
+        let tags = if headers.contains_key("x-fauna-tags") { Some(tags_of(&list("x-fauna-tags"))?) } else { None };
+        let parent = match values(&headers, "traceparent")[..] {
+            [value] => oracle::traceparent(value),
+            _ => None,
+        };
+        let trace = match parent {
+            Some(parent) => Trace::Known(parent, oracle::tracestate(&list("tracestate")).unwrap_or_default()),
+            None if self.starts => Trace::New,
+            None => Trace::None,
+        };
+        Some(Expected { trace, tags: request_tags.or(tags) })
+    }
+}
+
+fn disclose(byte: u8) -> Disclose {
+    match byte % 3 {
+        0 => Disclose::All,
+        1 => Disclose::TraceOnly,
+        _ => Disclose::Nothing,
+    }
+}
+
+struct Expected {
+    trace: Trace,
+    tags: Option<String>,
+}
+
+enum Trace {
+    Known(Parent, Members),
+    New,
+    None,
+}
+
+/// Sends a request; `None` where the layer does not.
+fn send(input: &Input, headers: HeaderMap, trail: Option<&Trail>) -> Option<HeaderMap> {
+    let mut request = Request::new(());
+    *request.uri_mut() = input.uri.clone();
+    *request.headers_mut() = headers;
+    if let Some(list) = &input.request_tags {
+        request.extensions_mut().insert(RequestTags::from(Tags::from_bytes(list)));
+    }
+    if let Some(trail) = trail.filter(|_| input.place == Place::Extensions) {
+        request.extensions_mut().insert(trail.clone());
+    }
+    let mut client = OutboundLayer::new(input.outbound()).layer(Network);
+    let mut call = || {
+        let request = std::mem::take(&mut request);
+        match pin!(client.call(request)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer.ok(),
+            Poll::Pending => panic!("no answer"),
+        }
+    };
+    match (input.place, trail) {
+        (Place::Current, Some(trail)) => trail.enter(call),
+        _ => call(),
+    }
+}
+
+/// Answers with what it is sent.
+struct Network;
+
+impl Service<Request<()>> for Network {
+    type Response = HeaderMap;
+    type Error = Infallible;
+    type Future = Ready<Result<HeaderMap, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        ready(Ok(request.into_parts().0.headers))
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+}
+
+fn check_trace(sent: &HeaderMap, told: Disclose, expected: &Expected, announced: &[String]) {
+    let (parents, states) = (values(sent, "traceparent"), values(sent, "tracestate"));
+    if told == Disclose::Nothing || matches!(expected.trace, Trace::None) {
+        assert!(parents.is_empty() && states.is_empty() && announced.is_empty());
+        return;
+    }
+    let [parent] = parents[..] else { panic!("{} lines of traceparent", parents.len()) };
+    assert_eq!(parent.len(), 55);
+    let parent = oracle::traceparent(parent).expect("a traceparent");
+    let members = match &states[..] {
+        [] => Members::new(),
+        [state] => oracle::tracestate(state).filter(|members| !members.is_empty()).expect("members"),
+        _ => panic!("{} lines of tracestate", states.len()),
+    };
+    match &expected.trace {
+        Trace::Known(known, state) => {
+            assert_eq!((&parent.trace_id, parent.flags, &members), (&known.trace_id, known.flags, state));
+            assert_ne!(parent.parent_id, known.parent_id);
+        }
+        Trace::New | Trace::None => assert_eq!((parent.flags, members.len()), (0b11, 0)),
+    }
+    // Whoever listens was told this id, once.
+    assert!(announced.is_empty() || announced == [parent.parent_id]);
+}
+
+/// An entry of a list of targets.
+struct Target {
+    under: bool,
+    host: String,
+    port: Option<u16>,
+}
+
+static TARGET: LazyLock<Regex> = LazyLock::new(|| {
+    let label = "[A-Za-z0-9_-]+";
+    let regex = format!(r"(?-u)\A(?:(\*\.)?({label}(?:\.{label})*)\.?|(\[[0-9A-Fa-f:.]+\]))(?::([0-9]+))?\z");
+    Regex::new(&regex).expect("a regex")
+});
+
+impl Target {
+    fn read(text: &str) -> Option<Self> {
+        let fields = TARGET.captures(text)?;
+        let host = fields.get(2).or(fields.get(3))?.as_str();
+        let port = match fields.get(4) {
+            Some(port) => Some(port.as_str().parse().ok()?),
+            None => None,
+        };
+        Some(Self { under: fields.get(1).is_some(), host: plain(host)?, port })
+    }
+
+    fn matches(&self, uri: &Uri) -> bool {
+        let Some(authority) = uri.authority() else { return false };
+        let address = authority.as_str().rsplit('@').next().unwrap_or_default();
+        // As a connector of hyper reads it: garbage after an address is no port.
+        let host_end = match address.find(']') {
+            Some(bracket) if address.starts_with('[') => bracket + 1,
+            _ => address.find(':').unwrap_or(address.len()),
+        };
+        let (host, rest) = address.split_at(host_end);
+        let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let by_scheme = match uri.scheme_str() {
+            Some("http" | "ws") => Some(80),
+            Some("https" | "wss") => Some(443),
+            _ => None,
+        };
+        let port = port.or(by_scheme);
+        let Some(host) = plain(host) else { return false };
+        let matches = match host.strip_suffix(&self.host) {
+            Some("") => !self.under,
+            Some(before) => self.under && before.len() > 1 && before.ends_with('.'),
+            None => false,
+        };
+        matches && self.port.is_none_or(|wanted| port == Some(wanted))
+    }
+}
+
+/// A host in one form of many: in lower case, without the dot at the end, an address as Rust writes it.
+fn plain(host: &str) -> Option<String> {
+    match host.strip_prefix('[') {
+        Some(address) => Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string()),
+        None => Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()),
+    }
+}

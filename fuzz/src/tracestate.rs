@@ -1,0 +1,87 @@
+use tagtrail::TraceState;
+
+use crate::oracle::{self, Members};
+use crate::{check_message, header_map};
+
+/// A `tracestate`: one field line, or several, divided by line feeds.
+///
+/// # Panics
+///
+/// If one of the checks fails.
+pub fn tracestate(data: &[u8]) {
+    let one = TraceState::from_bytes(data);
+    check(one.as_ref(), oracle::tracestate(data));
+    let lines: Vec<&[u8]> = data.split(|&byte| byte == b'\n').collect();
+    if let Some(map) = header_map("tracestate", &lines) {
+        let read = TraceState::from_headers(&map).map(|state| state.expect("there is a line"));
+        check(read.as_ref(), oracle::tracestate(&oracle::joined(&lines)));
+    }
+    if let Ok(state) = one {
+        mutate(&state, data.len());
+    }
+}
+
+fn check(read: Result<&TraceState, &tagtrail::InvalidTraceState>, expected: Option<Members>) {
+    assert_eq!(read.ok().map(members), expected);
+    match read {
+        Err(fault) => check_message(&fault.to_string(), "tracestate"),
+        Ok(state) => {
+            let expected = expected.unwrap_or_default();
+            assert_eq!((state.len(), state.is_empty()), (expected.len(), expected.is_empty()));
+            // The first of a key is the newest.
+            for (key, _) in &expected {
+                let first = expected.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str());
+                assert_eq!(state.get(key), first);
+            }
+            // What is sent says the same, and is nothing where there is nothing to say.
+            assert_eq!(state.as_str().is_empty(), expected.is_empty());
+            assert_eq!(oracle::tracestate(state.as_str().as_bytes()), Some(expected));
+            assert_eq!(state.as_str().parse().as_ref(), Ok(state));
+        }
+    }
+}
+
+pub(crate) fn members(state: &TraceState) -> Members {
+    state.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// What can be done to a list, against the same done to a `Vec`.
+fn mutate(state: &TraceState, seed: usize) {
+    let before = members(state);
+    let mut keys: Vec<String> = before.iter().map(|(key, _)| key.clone()).collect();
+    keys.push("new@system".to_owned());
+    for key in &keys {
+        let others: Members = before.iter().filter(|(other, _)| other != key).cloned().collect();
+        let mut removed = state.clone();
+        assert_eq!(removed.remove(key), others.len() < before.len());
+        assert_eq!(members(&removed), others);
+
+        let mut set = state.clone();
+        assert_eq!(set.set(key, "a value"), Ok(()));
+        let mut expected = vec![(key.clone(), "a value".to_owned())];
+        expected.extend(others.into_iter().take(31));
+        assert_eq!(members(&set), expected);
+    }
+    for max in [0, 1, seed % 64, seed / 2, 128, 512] {
+        let mut cut = state.clone();
+        cut.truncate(max);
+        assert!(cut.as_str().len() <= max);
+        let fits = state.as_str().len() <= max;
+        assert_eq!(members(&cut), if fits { before.clone() } else { truncated(before.clone(), max) });
+    }
+    // What is no member changes nothing.
+    for (key, value) in [("", "1"), ("A", "1"), ("a", ""), ("a", "1 "), ("a", "1,b=2"), ("a", "="), (" a", "1")] {
+        let mut same = state.clone();
+        assert!(same.set(key, value).is_err(), "{key}={value}");
+        assert_eq!(&same, state);
+    }
+}
+
+fn truncated(mut members: Members, max: usize) -> Members {
+    let large = |(key, value): &(String, String)| key.len() + 1 + value.len() > 128;
+    while oracle::written(&members).len() > max {
+        let last = members.iter().rposition(large).unwrap_or(members.len() - 1);
+        members.remove(last);
+    }
+    members
+}
