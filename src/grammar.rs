@@ -5,8 +5,7 @@
 //! without branches (`|`, not `||`), the compiler makes a dozen vector instructions of each.
 
 use bytes::{BufMut, BytesMut};
-use http::HeaderValue;
-use http::header::GetAll;
+use http::header::{GetAll, HeaderMap, HeaderName, HeaderValue};
 
 /// Which bytes of a block are not in a class: a bit for each, the first in the lowest.
 type Outside = fn([u8; 16]) -> u32;
@@ -141,23 +140,14 @@ pub(crate) fn first_non_hex(digits: &[u8]) -> Option<usize> {
     digits.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-const HEX_PAIRS: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 0x0f]];
-        byte += 1;
-    }
-    pairs
-};
-
-/// Writes `bytes` as lowercase hexadecimal digits; `digits` is twice as long.
+/// Encodes bytes as lowercase hexadecimal digits.
 #[inline]
-pub(crate) fn encode_hex(bytes: &[u8], digits: &mut [u8]) {
-    for (&byte, pair) in bytes.iter().zip(digits.as_chunks_mut::<2>().0) {
-        *pair = HEX_PAIRS[byte as usize];
+pub(crate) fn encode_hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    let mut digits = bytes.map(|byte| [byte >> 4, byte & 0x0f]);
+    for digit in digits.as_flattened_mut() {
+        *digit += if *digit < 10 { b'0' } else { b'a' - 10 };
     }
+    digits
 }
 
 /// Where the optional whitespace (`SP / HTAB`) that starts at `start` ends.
@@ -204,6 +194,14 @@ pub(crate) fn trimmed(value: &HeaderValue) -> HeaderValue {
     }
     // A part of a header value is one.
     HeaderValue::from_bytes(text).unwrap_or_else(|_| value.clone())
+}
+
+/// Removes a header. Where there are few, a look at their names costs less than finding out where one would be.
+#[inline]
+pub(crate) fn remove_header(headers: &mut HeaderMap, name: &HeaderName) {
+    if headers.keys_len() > 8 || headers.keys().any(|other| other == name) {
+        headers.remove(name);
+    }
 }
 
 fn join_lines(lines: &GetAll<'_, HeaderValue>, max: usize) -> Result<HeaderValue, TooLong> {
@@ -277,8 +275,7 @@ mod tests {
     #[test]
     fn hex_is_decoded_and_encoded() {
         for byte in 0..=u8::MAX {
-            let mut digits = [0; 2];
-            encode_hex(&[byte], &mut digits);
+            let [digits] = encode_hex([byte]);
             assert_eq!(digits, format!("{byte:02x}").as_bytes());
             assert_eq!(decode_hex(&[digits]), Some([byte]));
             assert_eq!(decode_hex(&[*b"0f", digits, *b"a9"]), Some([0x0f, byte, 0xa9]));

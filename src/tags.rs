@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::grammar::{Marks, TooLong, list_value, no_tag_char, trim, trimmed};
+use crate::grammar::{Marks, TooLong, list_value, no_tag_char, remove_header, trim, trimmed};
 
 /// The tags of a request: names and values, each name once, in the order they were sent.
 ///
@@ -246,7 +246,7 @@ impl TagRules {
     /// Sets the header, in place of every line of it that is there. Removes it where there are no tags.
     pub fn insert_into(&self, tags: &Tags, headers: &mut HeaderMap) {
         if tags.is_empty() {
-            headers.remove(&self.header);
+            remove_header(headers, &self.header);
         } else {
             headers.insert(self.header.clone(), tags.value.clone());
         }
@@ -254,7 +254,7 @@ impl TagRules {
 
     /// Removes the header.
     pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
-        headers.remove(&self.header);
+        remove_header(headers, &self.header);
     }
 
     /// Whether tags that were made by other rules follow these.
@@ -324,7 +324,7 @@ fn grammar((at, pair): (usize, usize), rule: Rule) -> Reason {
 struct Names([u64; 8]);
 
 impl Names {
-    /// Whether the name at `start..end` stands in an earlier pair of `list`.
+    /// Whether one of the pairs before it has this name.
     #[inline]
     fn is_double(&mut self, name: &[u8], before: &[u8]) -> bool {
         let hash = hash(name);

@@ -2,7 +2,8 @@
 
 use http::HeaderMap;
 
-use crate::traceparent::{InvalidTraceParent, TraceParent};
+use crate::grammar::remove_header;
+use crate::traceparent::{InvalidTraceParent, TRACEPARENT, TraceParent};
 use crate::tracestate::{TRACESTATE, TraceState};
 
 /// The two headers of a trace: its `traceparent`, and the `tracestate` that goes with it.
@@ -70,7 +71,7 @@ impl TraceContext {
 
     /// Removes both headers.
     pub(crate) fn remove_from(headers: &mut HeaderMap) {
-        headers.remove(&crate::traceparent::TRACEPARENT);
-        headers.remove(&TRACESTATE);
+        remove_header(headers, &TRACEPARENT);
+        remove_header(headers, &TRACESTATE);
     }
 }

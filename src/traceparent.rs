@@ -274,10 +274,17 @@ impl TraceParent {
     /// The text, in version `00`: always 55 characters of ASCII.
     #[inline]
     pub(crate) fn encode(&self) -> [u8; LENGTH] {
+        // Trace-id, parent-id and flags; sixteen at a time are quicker than as many as there are.
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&self.trace_id.to_bytes());
+        bytes[16..24].copy_from_slice(&self.parent_id.to_bytes());
+        bytes[24] = self.flags.bits();
+        let digits = encode_hex(bytes);
+        let digits = digits.as_flattened();
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        encode_hex(&self.trace_id.to_bytes(), &mut text[3..35]);
-        encode_hex(&self.parent_id.to_bytes(), &mut text[36..52]);
-        encode_hex(&[self.flags.bits()], &mut text[53..]);
+        text[3..35].copy_from_slice(&digits[..32]);
+        text[36..52].copy_from_slice(&digits[32..48]);
+        text[53..].copy_from_slice(&digits[48..50]);
         text
     }
 }

@@ -17,7 +17,9 @@ use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::grammar::{begins_key, list_value, no_key_char, no_value_char, run, skip_blanks, trim, trimmed};
+use crate::grammar::{
+    begins_key, list_value, no_key_char, no_value_char, remove_header, run, skip_blanks, trim, trimmed,
+};
 
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -167,7 +169,7 @@ impl TraceState {
     /// Sets the header, in place of every line of it that is there. Removes it where the list is empty.
     pub fn insert_into(&self, headers: &mut HeaderMap) {
         if self.is_empty() {
-            headers.remove(&TRACESTATE);
+            remove_header(headers, &TRACESTATE);
         } else {
             headers.insert(TRACESTATE.clone(), self.value.clone());
         }
