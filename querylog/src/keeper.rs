@@ -1,0 +1,153 @@
+//! What becomes of files that are rolled: compressed, and kept for as long as is asked. A thread of its own does it,
+//! so that the writer does not wait.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::folder::{LogFile, sync_folder};
+use crate::time::Timestamp;
+
+/// How long files that are rolled are kept: all of them for ever, by default. The file that is being written is never
+/// deleted.
+///
+/// ```
+/// use std::time::Duration;
+/// use tagtrail_querylog::Keep;
+///
+/// let keep = Keep::all().at_most_bytes(10_000_000_000).for_at_most(Duration::from_secs(30 * 24 * 3600));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Keep {
+    age: Option<Duration>,
+    files: Option<usize>,
+    bytes: Option<u64>,
+}
+
+impl Keep {
+    /// All files.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Files that were last written so long ago, and no longer.
+    pub fn for_at_most(self, age: Duration) -> Self {
+        Self { age: Some(age), ..self }
+    }
+
+    /// So many files, the newest ones, with the one that is being written.
+    pub fn at_most_files(self, files: usize) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// The newest files that together have so many bytes, with the one that is being written.
+    pub fn at_most_bytes(self, bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+}
+
+/// Asks the thread to look after a folder.
+pub(crate) struct Keeper(Option<Sender<Look>>);
+
+struct Look {
+    folder: PathBuf,
+    /// Files that begin earlier are whole.
+    before: Timestamp,
+}
+
+impl Keeper {
+    /// Without a thread where there is nothing to do.
+    pub(crate) fn start(gzip: bool, keep: Keep) -> io::Result<Self> {
+        if !gzip && keep == Keep::all() {
+            return Ok(Self(None));
+        }
+        let (sender, receiver) = channel();
+        thread::Builder::new().name("querylog-keeper".into()).spawn(move || run(&receiver, gzip, keep))?;
+        Ok(Self(Some(sender)))
+    }
+
+    /// Looks after the files that begin `before`, and returns at once.
+    pub(crate) fn look(&self, folder: &Path, before: Timestamp) {
+        if let Some(sender) = &self.0 {
+            // The thread ends with its sender, and not before.
+            let _ = sender.send(Look { folder: folder.to_owned(), before });
+        }
+    }
+}
+
+fn run(receiver: &Receiver<Look>, gzip: bool, keep: Keep) {
+    while let Ok(first) = receiver.recv() {
+        // The last one sees all that those before it would.
+        let look = receiver.try_iter().last().unwrap_or(first);
+        if let Err(error) = look_after(&look, gzip, keep) {
+            tracing::error!(%error, folder = %look.folder.display(), "query log: rolled files are not looked after");
+        }
+    }
+}
+
+fn look_after(look: &Look, gzip: bool, keep: Keep) -> io::Result<()> {
+    if gzip {
+        for file in LogFile::list(&look.folder)?.iter().filter(|file| file.begin < look.before) {
+            // Plain and compressed are both there where the process died before the last step.
+            let plain = file.path.with_extension("");
+            match file.gzip {
+                true if plain.extension().is_some_and(|end| end == "jsonl") && plain.exists() => {
+                    fs::remove_file(plain)?
+                }
+                true => {}
+                false => compress(&file.path, &look.folder)?,
+            }
+        }
+    }
+    delete(look, keep)
+}
+
+/// Replaces a file by its compressed form, in such an order that the lines are there at every moment.
+fn compress(plain: &Path, folder: &Path) -> io::Result<()> {
+    let mut source = File::open(plain)?;
+    let unfinished = plain.with_extension("jsonl.gz.tmp");
+    let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::default());
+    io::copy(&mut source, &mut encoder)?;
+    let target = encoder.finish()?;
+    // Its age is that of its last record.
+    target.set_modified(source.metadata()?.modified()?)?;
+    target.sync_all()?;
+    fs::rename(&unfinished, plain.with_extension("jsonl.gz"))?;
+    sync_folder(folder)?;
+    fs::remove_file(plain)
+}
+
+fn delete(look: &Look, keep: Keep) -> io::Result<()> {
+    let now = SystemTime::now();
+    let (mut files, mut bytes) = (0, 0_u64);
+    for file in LogFile::list(&look.folder)?.iter().rev() {
+        // Another process may have deleted it.
+        let Ok(about) = fs::metadata(&file.path) else { continue };
+        files += 1;
+        bytes = bytes.saturating_add(about.len());
+        let age = about.modified().ok().and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
+        let is_over = keep.files.is_some_and(|limit| files > limit)
+            || keep.bytes.is_some_and(|limit| bytes > limit)
+            || keep.age.is_some_and(|limit| age > limit);
+        if is_over && file.begin < look.before {
+            remove_if_there(&file.path)?;
+            let name = file.path.to_string_lossy();
+            remove_if_there(Path::new(&format!("{}.torn", name.trim_end_matches(".gz"))))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
