@@ -120,12 +120,11 @@ impl Done {
         if let Some(result) = waiting.result {
             return Poll::Ready(result);
         }
-        match place.and_then(|place| waiting.wakers.get_mut(place)) {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => {
-                *place = Some(waiting.wakers.len());
-                waiting.wakers.push(cx.waker().clone());
-            }
+        if let Some(waker) = place.and_then(|place| waiting.wakers.get_mut(place)) {
+            waker.clone_from(cx.waker());
+        } else {
+            *place = Some(waiting.wakers.len());
+            waiting.wakers.push(cx.waker().clone());
         }
         Poll::Pending
     }

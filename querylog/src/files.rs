@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use memchr::{memchr, memrchr};
+
 use crate::disk::{Disk, DiskFile, Place};
 use crate::time::Timestamp;
 
@@ -84,20 +86,19 @@ impl Files {
     /// Writes what of the lines fits into one file.
     fn write_part(&mut self, lines: &[u8], now: Timestamp) -> io::Result<usize> {
         let Self { disk, roll, synced, current, newest } = self;
-        let first = lines.iter().position(|&byte| byte == b'\n').map_or(lines.len(), |at| at + 1);
+        let first = memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
         if current.as_ref().is_some_and(|current| current.is_over(*roll, first, now)) {
             *current = None;
             disk.rolled();
         }
-        let mut open = match current.take() {
-            Some(open) => open,
-            None => {
-                // Also where the clock went backwards, names sort in the order of writing.
-                let begin = now.max(Timestamp::from_micros(newest.as_micros() + 1));
-                let file = disk.create(begin, *synced)?;
-                *newest = begin;
-                Current { file, length: 0, period: roll.period(now) }
-            }
+        let mut open = if let Some(open) = current.take() {
+            open
+        } else {
+            // Also where the clock went backwards, names sort in the order of writing.
+            let begin = now.max(Timestamp::from_micros(newest.as_micros() + 1));
+            let file = disk.create(begin, *synced)?;
+            *newest = begin;
+            Current { file, length: 0, period: roll.period(now) }
         };
         let part = &lines[..open.fitting(lines, first, roll.bytes)];
         let written = open.write(part, *synced);
@@ -152,7 +153,7 @@ impl Current {
     fn fitting(&self, lines: &[u8], first: usize, limit: u64) -> usize {
         let room = usize::try_from(limit.saturating_sub(self.length)).unwrap_or(usize::MAX);
         let Some(within) = lines.get(..room) else { return lines.len() };
-        within.iter().rposition(|&byte| byte == b'\n').map_or(first, |at| at + 1)
+        memrchr(b'\n', within).map_or(first, |at| at + 1)
     }
 
     fn write(&mut self, part: &[u8], synced: bool) -> Result<Place, Fault> {

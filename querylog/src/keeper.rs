@@ -95,14 +95,11 @@ fn run(receiver: &Receiver<Look>, gzip: bool, keep: Keep) {
 fn look_after(look: &Look, gzip: bool, keep: Keep) -> io::Result<()> {
     if gzip {
         for file in LogFile::list(&look.folder)?.iter().filter(|file| file.begin < look.before) {
-            // Plain and compressed are both there where the process died before the last step.
-            let plain = file.path.with_extension("");
-            match file.gzip {
-                true if plain.extension().is_some_and(|end| end == "jsonl") && plain.exists() => {
-                    fs::remove_file(plain)?
-                }
-                true => {}
-                false => compress(&file.path, &look.folder)?,
+            if file.gzip {
+                // Plain and compressed are both there where the process died before the last step.
+                remove_if_there(&file.path.with_extension(""))?;
+            } else {
+                compress(&file.path, &look.folder)?;
             }
         }
     }

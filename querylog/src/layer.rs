@@ -58,6 +58,9 @@ use crate::service::QueryLogService;
 #[must_use]
 pub struct QueryLogLayer(Arc<Options>);
 
+type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
+type Always = dyn Fn(&Record) -> bool + Send + Sync;
+
 #[derive(Clone)]
 struct Options {
     log: QueryLog,
@@ -65,9 +68,9 @@ struct Options {
     query_string: bool,
     client: ClientAddress,
     host: Option<Cow<'static, str>>,
-    filter: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
+    filter: Option<Arc<Filter>>,
     sample: Sample,
-    always: Option<Arc<dyn Fn(&Record) -> bool + Send + Sync>>,
+    always: Option<Arc<Always>>,
     standalone: bool,
     acknowledged: bool,
 }

@@ -128,7 +128,7 @@ impl<'a> Line<'a> {
             request: RequestMember {
                 method: Text(request.method.clone()),
                 path: Cow::Borrowed(&request.path),
-                route: text(&request.route),
+                route: text(request.route.as_ref()),
                 http_version: request.version.map(|version| Text(HttpVersion(version))),
                 headers: HeadersMember(Cow::Borrowed(&request.headers)),
             },
@@ -140,24 +140,24 @@ impl<'a> Line<'a> {
                 counters: Cow::Borrowed(&notes.counters),
             },
             caller: CallerMember {
-                user_id: text(&notes.caller.user_id),
-                user_email: text(&notes.caller.user_email),
-                exec_env_id: text(&notes.caller.exec_env_id),
+                user_id: text(notes.caller.user_id.as_ref()),
+                user_email: text(notes.caller.user_email.as_ref()),
+                exec_env_id: text(notes.caller.exec_env_id.as_ref()),
             },
             operation: OperationMember {
-                id: text(&notes.operation.id),
-                name: text(&notes.operation.name),
-                engine: text(&notes.operation.engine),
+                id: text(notes.operation.id.as_ref()),
+                name: text(notes.operation.name.as_ref()),
+                engine: text(notes.operation.engine.as_ref()),
                 cache: notes.operation.cache,
             },
             database: (!notes.database.is_empty())
                 .then(|| notes.database.iter().map(|name| Cow::Borrowed(name.as_str())).collect()),
-            region_group: text(&notes.region_group),
+            region_group: text(notes.region_group.as_ref()),
             client_ip: record.client_ip,
             host: record.host.as_deref().map(Cow::Borrowed),
-            stdout: text(&notes.stdout).filter(|_| output),
-            stderr: text(&notes.stderr).filter(|_| output),
-            payload: text(&notes.payload).filter(|_| output),
+            stdout: text(notes.stdout.as_ref()).filter(|_| output),
+            stderr: text(notes.stderr.as_ref()).filter(|_| output),
+            payload: text(notes.payload.as_ref()).filter(|_| output),
         }
     }
 
@@ -212,8 +212,8 @@ impl<'a> Line<'a> {
     }
 }
 
-fn text(text: &Option<String>) -> OptionalText<'_> {
-    text.as_deref().map(Cow::Borrowed)
+fn text(text: Option<&String>) -> OptionalText<'_> {
+    text.map(|text| Cow::Borrowed(text.as_str()))
 }
 
 fn owned(text: OptionalText<'_>) -> Option<String> {

@@ -75,7 +75,7 @@ enum Writer {
 
 /// What the writer is to do.
 pub(crate) enum Task {
-    Write(Batch),
+    Write(Box<Batch>),
     /// It is the time that was named.
     Tick,
     /// The log is closed, and all is written or it is too late.
@@ -231,7 +231,7 @@ impl Queue {
             gaps: std::mem::take(&mut state.gaps),
             done: std::mem::take(&mut state.batch),
         };
-        Task::Write(batch)
+        Task::Write(Box::new(batch))
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Option<Duration>) -> MutexGuard<'a, State> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use memchr::memchr_iter;
+
 use crate::ack::{Done, NotWritten};
 use crate::disk::Disk;
 use crate::files::{Files, Roll};
@@ -73,7 +75,7 @@ impl Writer {
         let wrote_all = loop {
             let tick = self.files.until_tick(Timestamp::now()).and_then(|wait| Instant::now().checked_add(wait));
             match self.queue.next(tick) {
-                Task::Write(batch) => self.write(batch),
+                Task::Write(batch) => self.write(*batch),
                 Task::Tick => self.files.tick(Timestamp::now()),
                 Task::End { wrote_all } => break wrote_all,
             }
@@ -126,5 +128,5 @@ impl Writer {
 }
 
 fn lines_in(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|&&byte| byte == b'\n').count()
+    memchr_iter(b'\n', bytes).count()
 }
