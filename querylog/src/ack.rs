@@ -104,10 +104,11 @@ impl Done {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is told first stays.
     pub(crate) fn tell(&self, result: Result<(), NotWritten>) {
         let wakers = {
             let mut waiting = self.lock();
-            waiting.result = Some(result);
+            waiting.result.get_or_insert(result);
             std::mem::take(&mut waiting.wakers)
         };
         self.told.notify_all();

@@ -35,6 +35,9 @@ mod layer;
 mod open;
 mod service;
 
+#[cfg(test)]
+mod faults;
+
 pub use crate::ack::{Ack, NotWritten};
 pub use crate::audit::AuditRecord;
 #[cfg(feature = "axum")]

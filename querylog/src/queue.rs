@@ -96,6 +96,13 @@ pub(crate) struct Batch {
 /// Buffers that grew larger than this are given back when they are little used.
 const KEPT_CAPACITY: usize = 1 << 20;
 
+/// Where the writer panics with a batch in hand, those who wait are not left waiting.
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.done.tell(Err(NotWritten::Closed));
+    }
+}
+
 impl Queue {
     pub(crate) fn new(limits: Limits) -> Self {
         let state = State {
@@ -242,11 +249,11 @@ impl Queue {
     }
 
     /// The batch is written, or given up: so many of its records are not in the log, and neither are `gaps`.
-    pub(crate) fn finish(&self, batch: Batch, result: Result<(), NotWritten>, lost: u64) {
-        let Batch { mut lines, records, gaps, done } = batch;
-        self.tally.written.fetch_add(records - lost, Relaxed);
+    pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), NotWritten>, lost: u64) {
+        let mut lines = std::mem::take(&mut batch.lines);
+        self.tally.written.fetch_add(batch.records - lost, Relaxed);
         self.tally.failed.fetch_add(lost, Relaxed);
-        self.tally.queued.fetch_sub(records, Relaxed);
+        self.tally.queued.fetch_sub(batch.records, Relaxed);
         if lines.capacity() > KEPT_CAPACITY && lines.len() < lines.capacity() / 4 {
             lines = Vec::new();
         }
@@ -254,7 +261,7 @@ impl Queue {
         {
             let mut state = self.lock();
             state.taken = 0;
-            state.gaps.merge(gaps);
+            state.gaps.merge(std::mem::take(&mut batch.gaps));
             if lost > 0 {
                 state.gaps.note(Why::Failed, lost);
             }
@@ -263,7 +270,7 @@ impl Queue {
             }
             self.filled.store(state.lines.len(), Relaxed);
         }
-        done.tell(result);
+        batch.done.tell(result);
         self.room.notify_waiters();
     }
 
