@@ -2,6 +2,7 @@
 //! it has after each step is what a crash would leave.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
@@ -9,13 +10,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use tagtrail::Trail;
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::ack::NotWritten;
 use crate::disk::{Disk, DiskFile, Place};
 use crate::files::Roll;
 use crate::folder::Found;
 use crate::gap::Gap;
+use crate::layer::QueryLogLayer;
 use crate::line::read_record;
 use crate::log::QueryLog;
 use crate::queue::Limits;
@@ -48,6 +54,7 @@ struct Data {
 
 /// What fails, until it is taken back.
 #[derive(Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Faults {
     create: bool,
     /// Appending fails when the disk has so many bytes; what fits is written.
@@ -288,7 +295,7 @@ fn after_a_failed_sync_the_lines_go_to_a_new_file() {
     let (records, _) = disk.lines();
     assert_eq!(records.len(), 2, "the first attempts are taken back");
     assert_eq!(lines_of(&disk.safe()).0.len(), 2);
-    assert_eq!(disk.state().files[0].bytes.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(lines_of(&disk.state().files[0].bytes).0.len(), 1);
 }
 
 #[test]
@@ -350,7 +357,7 @@ fn what_overload_sheds_is_counted_and_told_once_there_is_room() {
         acks.push(ack);
     }
     assert_eq!((log.counters().queued, log.counters().shed), (taken, shed));
-    assert!(shed > 0 && taken as usize * 500 <= LIMITS.queue, "bounded: {taken} taken, {shed} shed");
+    assert!(shed > 0 && taken * 500 <= LIMITS.queue as u64, "bounded: {taken} taken, {shed} shed");
     disk.fail(|faults| faults.slow = false);
     log.close(SOON).unwrap();
     let (records, gaps) = disk.lines();
@@ -436,7 +443,9 @@ fn files_roll_by_size_at_the_end_of_a_line() {
     let disk = Memory::default();
     let log = open(&disk, Start { roll: Roll::at_bytes(2_000), ..start() }, Overload::default());
     let acks: Vec<_> = (0..100).map(|_| log.append(&record())).collect();
-    acks.iter().for_each(|ack| assert_eq!(ack.wait(SOON), Some(Ok(()))));
+    for ack in acks {
+        assert_eq!(ack.wait(SOON), Some(Ok(())));
+    }
     let mut large = record();
     large.request.path = "x".repeat(5_000);
     log.append(&large).wait(SOON).unwrap().unwrap();
@@ -480,4 +489,75 @@ fn a_writer_that_panics_holds_nobody() {
     assert!(ack.wait(SOON).unwrap().is_err());
     wait_for("closed", || log.append(&record()).wait(SOON) == Some(Err(NotWritten::Closed)));
     log.close(SOON).unwrap_err();
+}
+
+/// What requests are answered that come one after the other, while the disk is slow and then again when it is not.
+async fn answers(overload: Overload) -> (Vec<u16>, u16, QueryLog, Memory) {
+    let disk = Memory::default();
+    let log = open(&disk, start(), overload);
+    let handler = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
+    let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
+    let ask = || async {
+        let request = Request::new(Full::<Bytes>::default());
+        service.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    disk.fail(|faults| faults.slow = true);
+    let mut answers = Vec::new();
+    for _ in 0..200 {
+        answers.push(ask().await);
+    }
+    disk.fail(|faults| faults.slow = false);
+    wait_for("room", || !log.queue().is_full());
+    (answers, ask().await, log, disk)
+}
+
+#[tokio::test]
+async fn a_service_that_sheds_answers_all_and_the_log_says_how_many_it_misses() {
+    let begin = Instant::now();
+    let (answers, after, log, disk) = answers(Overload::Shed { wait: Duration::from_millis(2) }).await;
+    assert!(answers.iter().all(|status| *status == 200) && after == 200);
+    assert!(begin.elapsed() >= Duration::from_millis(100), "some have waited");
+    log.close(SOON).unwrap();
+    let (records, gaps) = disk.lines();
+    let missing: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
+    assert!(missing > 20, "{missing}");
+    assert_eq!(records.len() as u64 + missing, 201);
+    assert_eq!(log.counters().shed, missing);
+}
+
+#[tokio::test]
+async fn a_service_that_must_not_lose_records_answers_503_and_loses_none() {
+    let (answers, after, log, disk) = answers(Overload::Fail { wait: Duration::from_millis(1) }).await;
+    assert_eq!(after, 200);
+    let handled = answers.iter().filter(|status| **status == 200).count();
+    assert!(answers[..handled].iter().all(|status| *status == 200));
+    assert!(answers[handled..].iter().all(|status| *status == 503) && handled < 200);
+    log.close(SOON).unwrap();
+    let (records, gaps) = disk.lines();
+    assert_eq!(records.len(), handled + 1);
+    let refused: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
+    assert_eq!(refused as usize, 200 - handled);
+    assert!(gaps.iter().all(|gap| gap.why == "overload: answered with 503"));
+    let counters = log.counters();
+    assert_eq!((counters.shed, counters.refused), (0, refused));
+}
+
+#[tokio::test]
+async fn a_request_that_waits_goes_on_as_soon_as_there_is_room() {
+    let disk = Memory::default();
+    let log = open(&disk, start(), Overload::Fail { wait: SOON });
+    let handler = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
+    let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
+    disk.fail(|faults| faults.slow = true);
+    while !log.queue().is_full() {
+        drop(log.append(&record()));
+    }
+    let waiting: Vec<_> =
+        (0..10).map(|_| tokio::spawn(service.clone().oneshot(Request::new(Full::<Bytes>::default())))).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    disk.fail(|faults| faults.slow = false);
+    for task in waiting {
+        assert_eq!(task.await.unwrap().unwrap().status(), 200);
+    }
 }

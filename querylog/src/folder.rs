@@ -53,8 +53,9 @@ impl LogFile {
 /// A folder, opened for writing.
 pub(crate) struct Folder {
     path: PathBuf,
-    lock: Lock,
+    // Before the lock, so that it is dropped while nobody else has the folder.
     keeper: Keeper,
+    lock: Lock,
     /// The begin of the newest file.
     newest: Timestamp,
 }

@@ -2,10 +2,12 @@
 //! so that the writer does not wait.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
@@ -53,8 +55,14 @@ impl Keep {
     }
 }
 
-/// Asks the thread to look after a folder.
-pub(crate) struct Keeper(Option<Sender<Look>>);
+/// The thread that looks after a folder. Whoever drops this waits until it has stopped, so that a folder never has two.
+pub(crate) struct Keeper(Option<Running>);
+
+struct Running {
+    looks: Sender<Look>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
 
 struct Look {
     folder: PathBuf,
@@ -68,57 +76,86 @@ impl Keeper {
         if !gzip && keep == Keep::all() {
             return Ok(Self(None));
         }
-        let (sender, receiver) = channel();
-        thread::Builder::new().name("querylog-keeper".into()).spawn(move || run(&receiver, gzip, keep))?;
-        Ok(Self(Some(sender)))
+        let (looks, receiver) = channel();
+        let stop = Arc::<AtomicBool>::default();
+        let work = Work { gzip, keep, stop: Arc::clone(&stop) };
+        let thread = thread::Builder::new().name("querylog-keeper".into()).spawn(move || work.run(&receiver))?;
+        Ok(Self(Some(Running { looks, stop, thread })))
     }
 
     /// Looks after the files that begin `before`, and returns at once.
     pub(crate) fn look(&self, folder: &Path, before: Timestamp) {
-        if let Some(sender) = &self.0 {
+        if let Some(running) = &self.0 {
             // The thread ends with its sender, and not before.
-            let _ = sender.send(Look { folder: folder.to_owned(), before });
+            let _ = running.looks.send(Look { folder: folder.to_owned(), before });
         }
     }
 }
 
-fn run(receiver: &Receiver<Look>, gzip: bool, keep: Keep) {
-    while let Ok(first) = receiver.recv() {
-        // The last one sees all that those before it would.
-        let look = receiver.try_iter().last().unwrap_or(first);
-        if let Err(error) = look_after(&look, gzip, keep) {
-            tracing::error!(%error, folder = %look.folder.display(), "query log: rolled files are not looked after");
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(Running { looks, stop, thread }) = self.0.take() {
+            stop.store(true, Relaxed);
+            drop(looks);
+            let _ = thread.join();
         }
     }
 }
 
-fn look_after(look: &Look, gzip: bool, keep: Keep) -> io::Result<()> {
-    if gzip {
-        for file in LogFile::list(&look.folder)?.iter().filter(|file| file.begin < look.before) {
-            if file.gzip {
-                // Plain and compressed are both there where the process died before the last step.
-                remove_if_there(&file.path.with_extension(""))?;
-            } else {
-                compress(&file.path, &look.folder)?;
+struct Work {
+    gzip: bool,
+    keep: Keep,
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run(&self, looks: &Receiver<Look>) {
+        while let Ok(first) = looks.recv() {
+            // The last one sees all that those before it would.
+            let look = looks.try_iter().last().unwrap_or(first);
+            match self.look_after(&look) {
+                Err(error) if !self.stop.load(Relaxed) => {
+                    let folder = look.folder.display();
+                    tracing::error!(%error, %folder, "query log: rolled files are not looked after");
+                }
+                _ => {}
             }
         }
     }
-    delete(look, keep)
-}
 
-/// Replaces a file by its compressed form, in such an order that the lines are there at every moment.
-fn compress(plain: &Path, folder: &Path) -> io::Result<()> {
-    let mut source = File::open(plain)?;
-    let unfinished = plain.with_extension("jsonl.gz.tmp");
-    let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::default());
-    io::copy(&mut source, &mut encoder)?;
-    let target = encoder.finish()?;
-    // Its age is that of its last record.
-    target.set_modified(source.metadata()?.modified()?)?;
-    target.sync_all()?;
-    fs::rename(&unfinished, plain.with_extension("jsonl.gz"))?;
-    sync_folder(folder)?;
-    fs::remove_file(plain)
+    fn look_after(&self, look: &Look) -> io::Result<()> {
+        if self.gzip {
+            for file in LogFile::list(&look.folder)?.iter().filter(|file| file.begin < look.before) {
+                if file.gzip {
+                    // Plain and compressed are both there where the process died before the last step.
+                    remove_if_there(&file.path.with_extension(""))?;
+                } else {
+                    self.compress(&file.path, &look.folder)?;
+                }
+            }
+        }
+        delete(look, self.keep)
+    }
+
+    /// Replaces a file by its compressed form, in such an order that the lines are there at every moment.
+    fn compress(&self, plain: &Path, folder: &Path) -> io::Result<()> {
+        let mut source = File::open(plain)?;
+        let unfinished = plain.with_extension("jsonl.gz.tmp");
+        let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::default());
+        while io::copy(&mut Read::by_ref(&mut source).take(64 << 10), &mut encoder)? > 0 {
+            if self.stop.load(Relaxed) {
+                // The next process that opens the log does it.
+                return fs::remove_file(&unfinished);
+            }
+        }
+        let target = encoder.finish()?;
+        // Its age is that of its last record.
+        target.set_modified(source.metadata()?.modified()?)?;
+        target.sync_all()?;
+        fs::rename(&unfinished, plain.with_extension("jsonl.gz"))?;
+        sync_folder(folder)?;
+        fs::remove_file(plain)
+    }
 }
 
 fn delete(look: &Look, keep: Keep) -> io::Result<()> {

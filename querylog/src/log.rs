@@ -201,7 +201,7 @@ pub struct Counters {
 
 /// A log was closed, and not all of it is in the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the query log was closed with {records} records not written")]
+#[error("the query log did not end in time: {records} records are not written")]
 #[non_exhaustive]
 pub struct Unwritten {
     /// So many records that were queued.

@@ -51,6 +51,7 @@ struct Writer {
     unclean: Option<Gap>,
     /// Whether the last attempt failed: said once, not at each attempt.
     fails: bool,
+    // Last, so that the files are closed and the folder is free when it is told.
     _ended: Ended,
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tagtrail::{Admit, Disclose, Inbound, Outbound, Sample, Trail};
-use tagtrail_querylog::{Outcome, QueryLog, QueryLogLayer, Record, RecordHandle};
+use tagtrail_querylog::{Outcome, QueryLogLayer, Record, RecordHandle};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use common::{Frames, Logged, Step};
