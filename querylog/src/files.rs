@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Roll {
-    bytes: u64,
+    pub(crate) bytes: u64,
     every: Option<Duration>,
 }
 

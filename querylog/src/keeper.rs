@@ -49,7 +49,8 @@ impl Keep {
         Self { files: Some(files), ..self }
     }
 
-    /// The newest files that together have so many bytes, with the one that is being written.
+    /// The newest files that together have so many bytes, where the one that is being written counts as one that is
+    /// full.
     pub fn at_most_bytes(self, bytes: u64) -> Self {
         Self { bytes: Some(bytes), ..self }
     }
@@ -71,14 +72,14 @@ struct Look {
 }
 
 impl Keeper {
-    /// Without a thread where there is nothing to do.
-    pub(crate) fn start(gzip: bool, keep: Keep) -> io::Result<Self> {
+    /// Without a thread where there is nothing to do. `full` is the size at which files are rolled.
+    pub(crate) fn start(gzip: bool, keep: Keep, full: u64) -> io::Result<Self> {
         if !gzip && keep == Keep::all() {
             return Ok(Self(None));
         }
         let (looks, receiver) = channel();
         let stop = Arc::<AtomicBool>::default();
-        let work = Work { gzip, keep, stop: Arc::clone(&stop) };
+        let work = Work { gzip, keep, full, stop: Arc::clone(&stop) };
         let thread = thread::Builder::new().name("querylog-keeper".into()).spawn(move || work.run(&receiver))?;
         Ok(Self(Some(Running { looks, stop, thread })))
     }
@@ -105,6 +106,7 @@ impl Drop for Keeper {
 struct Work {
     gzip: bool,
     keep: Keep,
+    full: u64,
     stop: Arc<AtomicBool>,
 }
 
@@ -134,7 +136,7 @@ impl Work {
                 }
             }
         }
-        delete(look, self.keep)
+        delete(look, self.keep, self.full)
     }
 
     /// Replaces a file by its compressed form, in such an order that the lines are there at every moment.
@@ -158,10 +160,11 @@ impl Work {
     }
 }
 
-fn delete(look: &Look, keep: Keep) -> io::Result<()> {
+/// The file that is written, or will be, counts as one that is full.
+fn delete(look: &Look, keep: Keep, full: u64) -> io::Result<()> {
     let now = SystemTime::now();
-    let (mut files, mut bytes) = (0, 0_u64);
-    for file in LogFile::list(&look.folder)?.iter().rev() {
+    let (mut files, mut bytes) = (1, full);
+    for file in LogFile::list(&look.folder)?.iter().rev().filter(|file| file.begin < look.before) {
         // Another process may have deleted it.
         let Ok(about) = fs::metadata(&file.path) else { continue };
         files += 1;
@@ -170,7 +173,7 @@ fn delete(look: &Look, keep: Keep) -> io::Result<()> {
         let is_over = keep.files.is_some_and(|limit| files > limit)
             || keep.bytes.is_some_and(|limit| bytes > limit)
             || keep.age.is_some_and(|limit| age > limit);
-        if is_over && file.begin < look.before {
+        if is_over {
             remove_if_there(&file.path)?;
             let name = file.path.to_string_lossy();
             remove_if_there(Path::new(&format!("{}.torn", name.trim_end_matches(".gz"))))?;

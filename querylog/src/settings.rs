@@ -194,7 +194,7 @@ impl Settings {
     /// If the folder cannot be made or written, or another process writes its log there, or no thread can be started.
     pub fn open(self) -> Result<QueryLog, OpenError> {
         let at = |source| OpenError { folder: self.folder.clone(), source };
-        let keeper = Keeper::start(self.gzip, self.keep).map_err(at)?;
+        let keeper = Keeper::start(self.gzip, self.keep, self.roll.bytes).map_err(at)?;
         let (folder, found) = Folder::open(&self.folder, keeper).map_err(at)?;
         let (batch, linger) = self.gather.unwrap_or(match self.durability {
             Durability::Buffered => (256 << 10, Duration::from_secs(1)),
