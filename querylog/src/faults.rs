@@ -536,7 +536,7 @@ async fn a_service_that_must_not_lose_records_answers_503_and_loses_none() {
     let (records, gaps) = disk.lines();
     assert_eq!(records.len(), handled + 1);
     let refused: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
-    assert_eq!(refused as usize, 200 - handled);
+    assert_eq!(refused, 200 - handled as u64);
     assert!(gaps.iter().all(|gap| gap.why == "overload: answered with 503"));
     let counters = log.counters();
     assert_eq!((counters.shed, counters.refused), (0, refused));

@@ -158,8 +158,8 @@ impl Current {
 
     fn write(&mut self, part: &[u8], synced: bool) -> Result<Place, Fault> {
         if let Err(error) = self.file.append(part) {
-            // Half a line may be in the file.
-            let usable = self.file.cut(self.length).is_ok();
+            // Half a line may be in the file. Where the file may not grow, another may.
+            let usable = self.file.cut(self.length).is_ok() && error.kind() != io::ErrorKind::FileTooLarge;
             return Err(Fault { error, usable });
         }
         if synced && let Err(error) = self.file.sync() {
