@@ -1,10 +1,11 @@
 //! What a log does not have: [`Gap`].
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::line::{Text, write_line};
+use crate::line::{Text, show, write_line};
 use crate::time::Timestamp;
 
 /// Records that a log does not have, and why: a line of its own in the log.
@@ -49,6 +50,13 @@ impl Gap {
         let Line { gap } = serde_json::from_slice(line)?;
         let Members { from, to, count, why } = gap;
         Ok(Self { from: from.0, to: to.0, count, why: Cow::Owned(why.into_owned()) })
+    }
+}
+
+/// The line of a file, without its line feed.
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, |line| self.write(line))
     }
 }
 

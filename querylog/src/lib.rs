@@ -55,4 +55,5 @@ pub use crate::record::{
 };
 pub use crate::service::{QueryLogFuture, QueryLogService};
 pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
+pub use crate::text::shown;
 pub use crate::time::{InvalidTimestamp, Timestamp};

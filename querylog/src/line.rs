@@ -36,6 +36,20 @@ pub(crate) fn write_line(value: &impl Serialize, line: &mut Vec<u8>) -> io::Resu
     Ok(())
 }
 
+/// The line of a file that has all, output included, without its line feed.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, |line| write_record(self, true, line))
+    }
+}
+
+/// Shows a line.
+pub(crate) fn show(f: &mut fmt::Formatter<'_>, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> fmt::Result {
+    let mut line = Vec::new();
+    write(&mut line).map_err(|_| fmt::Error)?;
+    f.write_str(str::from_utf8(&line).map_err(|_| fmt::Error)?.trim_end_matches('\n'))
+}
+
 /// Reads the line of a record, with or without its line feed.
 pub(crate) fn read_record(line: &[u8]) -> Result<Record, serde_json::Error> {
     Ok(serde_json::from_slice::<Line<'_>>(line)?.into_record())

@@ -45,13 +45,22 @@ const LONGEST_LINE: u64 = 256 << 20;
 /// If the path cannot be read.
 pub fn read(path: impl AsRef<Path>) -> io::Result<Entries> {
     let path = path.as_ref();
-    let files = if fs::metadata(path)?.is_dir() {
+    let is_folder = fs::metadata(path)?.is_dir();
+    let files = if is_folder {
         LogFile::list(path)?.into()
     } else {
         let gzip = path.extension().is_some_and(|end| end == "gz");
         VecDeque::from([LogFile { begin: Timestamp::MIN, gzip, path: path.to_owned() }])
     };
-    Ok(Entries { files, open: None, from: Timestamp::MIN, until: None })
+    Ok(Entries {
+        files,
+        open: None,
+        folder: is_folder.then(|| path.to_owned()),
+        last: Timestamp::MIN,
+        is_growing: false,
+        from: Timestamp::MIN,
+        until: None,
+    })
 }
 
 /// What a line of a log is.
@@ -84,6 +93,11 @@ pub struct ForeignLine {
 pub struct Entries {
     files: VecDeque<LogFile>,
     open: Option<Lines>,
+    /// Where later files come from.
+    folder: Option<PathBuf>,
+    /// The begin of the last file that was opened.
+    last: Timestamp,
+    is_growing: bool,
     from: Timestamp,
     /// Exclusive.
     until: Option<Timestamp>,
@@ -111,6 +125,46 @@ impl Entries {
         self
     }
 
+    /// Goes on where the log grows: `None` then is the end for now, and a later call of `next` returns what has been
+    /// written since, in this file or in later ones. A line that has no end yet is not told of before it has.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// let mut entries = tagtrail_querylog::read("logs")?.growing();
+    /// loop {
+    ///     for entry in entries.by_ref() {
+    ///         println!("{:?}", entry?);
+    ///     }
+    ///     std::thread::sleep(Duration::from_millis(200));
+    /// }
+    /// # #[allow(unreachable_code, reason = "the loop has no end")]
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    pub fn growing(mut self) -> Self {
+        self.is_growing = true;
+        self
+    }
+
+    /// Only the newest so many files.
+    pub fn newest_files(mut self, count: usize) -> Self {
+        self.files.drain(..self.files.len().saturating_sub(count));
+        self
+    }
+
+    /// How many files there are to read.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The files that are later than the last one that was opened.
+    fn look_for_more(&mut self) {
+        if let Some(folder) = &self.folder {
+            // A folder that is gone may come again.
+            let files = LogFile::list(folder).unwrap_or_default();
+            self.files.extend(files.into_iter().filter(|file| file.begin > self.last));
+        }
+    }
+
     fn is_within(&self, entry: &Entry) -> bool {
         let (first, last) = match entry {
             Entry::Record(record) => (record.begin, record.begin),
@@ -127,15 +181,28 @@ impl Iterator for Entries {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let Some(lines) = &mut self.open else {
-                match Lines::open(&self.files.pop_front()?) {
+                if self.files.is_empty() && self.is_growing {
+                    self.look_for_more();
+                }
+                let file = self.files.pop_front()?;
+                self.last = file.begin;
+                match Lines::open(&file) {
                     Ok(lines) => self.open = lines,
                     Err(error) => return Some(Err(error)),
                 }
                 continue;
             };
-            match lines.next_entry() {
+            let may_grow = self.is_growing && self.files.is_empty() && !lines.is_compressed;
+            match lines.next_entry(may_grow) {
                 Some(entry) if self.is_within(&entry) => return Some(Ok(entry)),
                 Some(_) => {}
+                None if may_grow => {
+                    self.look_for_more();
+                    if self.files.is_empty() {
+                        return None;
+                    }
+                    // There is a later file, so this one is whole; what came since it was read is next.
+                }
                 None => self.open = None,
             }
         }
@@ -148,6 +215,7 @@ struct Lines {
     reader: Box<dyn BufRead + Send>,
     line: Vec<u8>,
     number: u64,
+    is_compressed: bool,
     ended: bool,
 }
 
@@ -173,34 +241,33 @@ impl Lines {
         } else {
             Box::new(plain)
         };
-        Ok(Some(Self { file: path, reader, line: Vec::new(), number: 0, ended: false }))
+        Ok(Some(Self { file: path, reader, line: Vec::new(), number: 1, is_compressed: gzip, ended: false }))
     }
 
-    fn next_entry(&mut self) -> Option<Entry> {
+    /// `None` at the end; a line without its end is left for later where the file `may_grow`.
+    fn next_entry(&mut self, may_grow: bool) -> Option<Entry> {
         loop {
             if self.ended {
                 return None;
             }
-            self.line.clear();
-            self.number += 1;
-            match self.reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line) {
-                Ok(0) => return None,
-                Ok(_) if self.line == b"\n" => {}
+            if self.line.ends_with(b"\n") {
+                self.line.clear();
+                self.number += 1;
+            }
+            let room = LONGEST_LINE - self.line.len() as u64;
+            let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.line);
+            let fault = match read {
+                Ok(_) if self.line == b"\n" => continue,
                 Ok(_) if self.line.ends_with(b"\n") => return Some(self.entry()),
                 Ok(_) if self.line.len() as u64 == LONGEST_LINE => {
-                    self.ended = true;
-                    return Some(self.foreign("longer than 256 MB; the rest of the file is not read"));
+                    "longer than 256 MB; the rest of the file is not read".to_owned()
                 }
-                Ok(_) => {
-                    self.ended = true;
-                    return Some(self.foreign("torn: it has no end"));
-                }
-                Err(error) => {
-                    self.ended = true;
-                    let why = format!("the rest of the file cannot be read: {error}");
-                    return Some(self.foreign(&why));
-                }
-            }
+                Ok(_) if self.line.is_empty() || may_grow => return None,
+                Ok(_) => "torn: it has no end".to_owned(),
+                Err(error) => format!("the rest of the file cannot be read: {error}"),
+            };
+            self.ended = true;
+            return Some(self.foreign(&fault));
         }
     }
 
