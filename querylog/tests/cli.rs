@@ -52,7 +52,7 @@ fn log() -> (Logged, Vec<Record>) {
 }
 
 fn lines(records: impl IntoIterator<Item = Record>) -> String {
-    records.into_iter().map(|record| format!("{record}\n")).collect()
+    records.into_iter().flat_map(|record| [record.to_string(), "\n".to_owned()]).collect()
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn follow_goes_on_across_rolls() {
             .append(&record(&format!("/{number}"), 200, "blog", 1))
             .wait(Duration::from_secs(20))
             .unwrap()
-            .unwrap()
+            .unwrap();
     };
     append(0);
     let path = logged.path().to_str().unwrap();

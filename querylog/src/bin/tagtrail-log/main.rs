@@ -141,7 +141,10 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
         files *= 4;
     };
     out.flush()?;
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         for entry in entries.by_ref() {
             let entry = entry?;
             if log.filter.passes(&entry) {
@@ -151,7 +154,6 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
         out.flush()?;
         thread::sleep(Duration::from_millis(200));
     }
-    Ok(())
 }
 
 impl Log {
