@@ -3,7 +3,7 @@
 //! Characters that break a line or that a terminal obeys are escaped, beyond what JSON asks for.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -12,7 +12,6 @@ use std::time::Duration;
 use http::{HeaderName, Method, Version};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::ser::{CompactFormatter, Formatter};
 use tagtrail::{ParentId, TagRules, Tags, TraceFlags, TraceId};
 use uuid::Uuid;
 
@@ -31,9 +30,30 @@ pub(crate) fn write_record(record: &Record, output: bool, line: &mut Vec<u8>) ->
 
 /// Appends any value as a line, with the escapes of this file.
 pub(crate) fn write_line(value: &impl Serialize, line: &mut Vec<u8>) -> io::Result<()> {
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut *line, Escaping))?;
+    let start = line.len();
+    serde_json::to_writer(&mut *line, value)?;
+    escape(line, start);
     line.push(b'\n');
     Ok(())
+}
+
+/// Escapes what a terminal obeys and JSON does not escape, from `start` on. In JSON it stands in strings only.
+fn escape(line: &mut Vec<u8>, start: usize) {
+    // Nothing of the kind is below 0x7f but what JSON escapes itself.
+    if !line[start..].iter().fold(false, |found, &byte| found | (byte >= 0x7f)) {
+        return;
+    }
+    let json = String::from_utf8_lossy(&line[start..]).into_owned();
+    line.truncate(start);
+    for char in json.chars() {
+        if obeyed_by_terminals(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                line.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+            }
+        } else {
+            line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
 }
 
 /// The line of a file that has all, output included, without its line feed.
@@ -239,7 +259,32 @@ pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: fmt::Display> Serialize for Text<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+        let mut short = Short { bytes: [0; _], len: 0 };
+        match write!(short, "{}", self.0) {
+            Ok(()) => serializer.serialize_str(short.as_str()),
+            Err(fmt::Error) => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+/// A text that needs no allocation: most are short, and written faster as one piece.
+struct Short {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Short {
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 
@@ -427,25 +472,4 @@ fn of_millis<E: Error>(millis: f64) -> Result<Duration, E> {
 enum Count {
     Number(u64),
     Other(IgnoredAny),
-}
-
-/// JSON in one line, with what a terminal obeys escaped.
-struct Escaping;
-
-impl Formatter for Escaping {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        // Nothing of the kind is below 0x7f but what JSON escapes itself.
-        if fragment.bytes().all(|byte| byte < 0x7f) {
-            return CompactFormatter.write_string_fragment(writer, fragment);
-        }
-        let mut rest = fragment;
-        while let Some((at, obeyed)) = rest.char_indices().find(|(_, char)| obeyed_by_terminals(*char)) {
-            writer.write_all(&rest.as_bytes()[..at])?;
-            for unit in obeyed.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            rest = &rest[at + obeyed.len_utf8()..];
-        }
-        writer.write_all(rest.as_bytes())
-    }
 }
