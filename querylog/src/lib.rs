@@ -1,5 +1,50 @@
 //! A query log for tower services: one record for every request, with its trace and tags, on disk, and none lost in
 //! silence.
+//!
+//! A layer makes a [`Record`] of each request, whatever becomes of it, and a thread writes them as lines of JSON:
+//!
+//! ```text
+//! InboundLayer ─▶ QueryLogLayer ─▶ handler ─▶ body of the answer ends, fails, is dropped
+//!    Trail          Record begins    RecordHandle          │
+//!      └─ refused for its tags ───────────────────────────▶ Record ─▶ queue ─▶ writer ─▶ files ─▶ read
+//!                                                                     Overload Durability Roll, Keep
+//! ```
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tagtrail::Admit;
+//! use tagtrail_querylog::{QueryLog, QueryLogLayer};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let log = QueryLog::open(folder)?;
+//! let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layers);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | to | see |
+//! | --- | --- |
+//! | record the requests of a service | [`QueryLogLayer`] |
+//! | add to the record of a request in its handler | [`RecordHandle`], [`Notes`] |
+//! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
+//! | decide what a crash can take | [`Durability`] |
+//! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
+//! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
+//! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
+//! | `cli` | the program `tagtrail-log` |
+//!
+//! # What is not lost in silence
+//!
+//! A record that was taken and cannot be written, or was not taken, is counted in [`Counters`], and the log itself tells
+//! of it by a [`Gap`], as soon as it can be written again. A process that stops without [closing](QueryLog::close) the
+//! log is told of by the next one that opens it, by a [`Gap`] without a count.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // What is recorded.
@@ -37,6 +82,10 @@ mod service;
 
 #[cfg(test)]
 mod faults;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use crate::ack::{Ack, NotWritten};
 pub use crate::audit::AuditRecord;

@@ -28,13 +28,15 @@ const LONGEST_LINE: u64 = 256 << 20;
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
 /// # tagtrail_querylog::QueryLog::open(folder)?.close(std::time::Duration::from_secs(5))?;
-/// use tagtrail_querylog::{Entry, read};
+/// use tagtrail_querylog::{Entry, Timestamp, read};
 ///
-/// for entry in read(folder)?.between("2024-05-10".parse()?.."2024-05-11".parse()?) {
+/// let (from, until): (Timestamp, Timestamp) = ("2024-05-10".parse()?, "2024-05-11".parse()?);
+/// for entry in read(folder)?.between(from..until) {
 ///     match entry? {
 ///         Entry::Record(record) => println!("{} {}", record.begin, record.request.path),
 ///         Entry::Gap(gap) => println!("{} records are missing", gap.count.map_or("some".into(), |n| n.to_string())),
 ///         Entry::Foreign(line) => eprintln!("{}, line {}: {}", line.file.display(), line.number, line.why),
+///         _ => {}
 ///     }
 /// }
 /// # Ok::<_, Box<dyn std::error::Error>>(())
