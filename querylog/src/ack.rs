@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 /// [`Durability`](crate::Durability) asks. Whoever has no use for it drops it; the record is written all the same.
 ///
 /// ```
-/// # let folder = tempfile::tempdir().unwrap();
 /// use std::time::Duration;
 /// use tagtrail::Trail;
 /// use tagtrail_querylog::{Durability, Outcome, QueryLog, Record};
