@@ -122,10 +122,18 @@ impl Inbound {
         Self { bad_tags: BadTags::RefuseWith(Arc::new(answer)), ..self }
     }
 
-    /// Sets the function that is told of each request that is refused for its tags, so that it can be counted or
-    /// recorded: the handler, and layers inside of this one, never see it.
+    /// Adds a function that is told of each request that is refused for its tags, so that it can be counted or
+    /// recorded: the handler, and layers inside of this one, never see it. Several are told in the order they were
+    /// added.
     pub fn on_refusal(self, function: impl Fn(&Refusal<'_>) + Send + Sync + 'static) -> Self {
-        Self { on_refusal: Some(Arc::new(function)), ..self }
+        let on_refusal: Arc<OnRefusal> = match self.on_refusal {
+            None => Arc::new(function),
+            Some(earlier) => Arc::new(move |refusal| {
+                earlier(refusal);
+                function(refusal);
+            }),
+        };
+        Self { on_refusal: Some(on_refusal), ..self }
     }
 
     /// Parses and decides: makes the trail of a request, and puts it into the request's extensions.

@@ -1,0 +1,153 @@
+//! The acknowledgement of a record: [`Ack`].
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// The acknowledgement of a record that was appended: a future, ready when the record is as safe as
+/// [`Durability`](crate::Durability) asks. Whoever has no use for it drops it; the record is written all the same.
+///
+/// ```
+/// use std::time::Duration;
+/// use tagtrail::Trail;
+/// use tagtrail_querylog::{Durability, Outcome, QueryLog, Record};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let log = QueryLog::settings(folder.path()).durability(Durability::Synced).open()?;
+/// let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+/// record.end(Duration::from_secs(1), Outcome::Complete);
+/// log.append(&record).await?;
+/// // The record is on disk, whatever happens to this machine's power now.
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Ack(State);
+
+#[derive(Debug)]
+enum State {
+    Refused(NotWritten),
+    Queued { batch: Arc<Done>, place: Option<usize> },
+}
+
+impl Ack {
+    pub(crate) fn of(pushed: Result<Arc<Done>, NotWritten>) -> Self {
+        Self(match pushed {
+            Ok(batch) => State::Queued { batch, place: None },
+            Err(why) => State::Refused(why),
+        })
+    }
+
+    /// Waits, without a runtime, for at most this long; `None` if it takes longer.
+    ///
+    /// # Errors
+    ///
+    /// As the future.
+    pub fn wait(&self, limit: Duration) -> Option<Result<(), NotWritten>> {
+        match &self.0 {
+            State::Refused(why) => Some(Err(*why)),
+            State::Queued { batch, .. } => batch.wait_until(Instant::now().checked_add(limit)),
+        }
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<(), NotWritten>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Refused(why) => Poll::Ready(Err(*why)),
+            State::Queued { batch, place } => batch.poll(place, cx),
+        }
+    }
+}
+
+/// Why a record is not known to be in the log. Each such record is counted, and a [`Gap`](crate::Gap) tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotWritten {
+    /// The queue is full: the disk does not keep up.
+    #[error("not written to the query log: the queue is full, since the disk does not keep up")]
+    Shed,
+    /// The record is larger than the whole queue.
+    #[error("not written to the query log: the record is larger than the queue; allow a larger one in the settings")]
+    TooLarge,
+    /// The log is closed.
+    #[error("not written to the query log: it is closed")]
+    Closed,
+    /// The file could not be written for as long as the settings allow.
+    #[error("not written to the query log: {0}")]
+    Failed(io::ErrorKind),
+}
+
+/// Whether a batch is written: told once, to all who wait.
+#[derive(Default)]
+pub(crate) struct Done {
+    state: Mutex<Waiting>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    result: Option<Result<(), NotWritten>>,
+    wakers: Vec<Waker>,
+}
+
+impl Done {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told first stays.
+    pub(crate) fn tell(&self, result: Result<(), NotWritten>) {
+        let wakers = {
+            let mut waiting = self.lock();
+            waiting.result.get_or_insert(result);
+            std::mem::take(&mut waiting.wakers)
+        };
+        self.told.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// `place` is where the waker of this caller is, from its first call on.
+    fn poll(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<Result<(), NotWritten>> {
+        let mut waiting = self.lock();
+        if let Some(result) = waiting.result {
+            return Poll::Ready(result);
+        }
+        if let Some(waker) = place.and_then(|place| waiting.wakers.get_mut(place)) {
+            waker.clone_from(cx.waker());
+        } else {
+            *place = Some(waiting.wakers.len());
+            waiting.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Waits; without an end for `None`.
+    pub(crate) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), NotWritten>> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.result.is_some() {
+                return waiting.result;
+            }
+            let Some(end) = end else {
+                waiting = self.told.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            waiting = self.told.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done").field("result", &self.lock().result).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,108 @@
+//! A query log for tower services: one record for every request, with its trace and tags, on disk, and none lost in
+//! silence.
+//!
+//! A layer makes a [`Record`] of each request, whatever becomes of it, and a thread writes them as lines of JSON:
+//!
+//! ```text
+//! InboundLayer ─▶ QueryLogLayer ─▶ handler ─▶ body of the answer ends, fails, is dropped
+//!    Trail          Record begins    RecordHandle          │
+//!      └─ refused for its tags ───────────────────────────▶ Record ─▶ queue ─▶ writer ─▶ files ─▶ read
+//!                                                                     Overload Durability Roll, Keep
+//! ```
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tagtrail::Admit;
+//! use tagtrail_querylog::{QueryLog, QueryLogLayer};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let log = QueryLog::open(folder)?;
+//! let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layers);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | to | see |
+//! | --- | --- |
+//! | record the requests of a service | [`QueryLogLayer`] |
+//! | add to the record of a request in its handler | [`RecordHandle`], [`Notes`] |
+//! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
+//! | decide what a crash can take | [`Durability`] |
+//! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
+//! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
+//! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
+//! | `cli` | the program `tagtrail-log` |
+//!
+//! # What is not lost in silence
+//!
+//! A record that was taken and cannot be written, or was not taken, is counted in [`Counters`], and the log itself tells
+//! of it by a [`Gap`], as soon as it can be written again. A process that stops without [closing](QueryLog::close) the
+//! log is told of by the next one that opens it, by a [`Gap`] without a count.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// What is recorded.
+mod record;
+mod text;
+mod time;
+// How it is written down.
+mod audit;
+mod exported;
+mod gap;
+mod line;
+// How it gets to the disk.
+mod ack;
+mod disk;
+mod files;
+mod folder;
+mod keeper;
+mod log;
+mod queue;
+mod settings;
+mod writer;
+// How it is read back.
+mod read;
+// Where it comes from.
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(not(feature = "axum"))]
+#[path = "no_axum.rs"]
+mod axum;
+mod body;
+mod client;
+mod layer;
+mod open;
+mod service;
+
+#[cfg(test)]
+mod faults;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use crate::ack::{Ack, NotWritten};
+pub use crate::audit::AuditRecord;
+#[cfg(feature = "axum")]
+pub use crate::axum::MissingRecord;
+pub use crate::body::{CountedBody, LoggedBody};
+pub use crate::files::Roll;
+pub use crate::gap::Gap;
+pub use crate::keeper::Keep;
+pub use crate::layer::QueryLogLayer;
+pub use crate::log::{Counters, QueryLog, Unwritten};
+pub use crate::open::RecordHandle;
+pub use crate::read::{Entries, Entry, ForeignLine, read};
+pub use crate::record::{
+    Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
+};
+pub use crate::service::{QueryLogFuture, QueryLogService};
+pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
+pub use crate::text::shown;
+pub use crate::time::{InvalidTimestamp, Timestamp};

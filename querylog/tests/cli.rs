@@ -1,0 +1,205 @@
+//! The program, on files that a log has written.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tagtrail::{Tags, Trail};
+use tagtrail_querylog::{Outcome, Record, Roll};
+
+use common::{Logged, files_in};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> String {
+    let output = program(arguments).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn record(path: &str, status: u16, project: &str, millis: u64) -> Record {
+    let tags = Tags::new([("project", project), ("env", "prod")]).unwrap();
+    let mut record = Record::new(&Trail::start(true).with_tags(tags), path);
+    record.end(Duration::from_millis(millis), Outcome::Complete);
+    record.response.status = Some(status);
+    record.request.route = Some(path.split('?').next().unwrap().to_owned());
+    record
+}
+
+/// A log of 100 records in several files, some compressed.
+fn log() -> (Logged, Vec<Record>) {
+    let logged = Logged::with(|settings| settings.roll(Roll::at_bytes(10_000)).gzip());
+    let records: Vec<_> = (0..100)
+        .map(|number| match number % 10 {
+            0 => record("/fails", 500, "shop", 1_000),
+            1 => record("/gone", 404, "shop", 5),
+            _ => record("/posts", 200, "blog", number),
+        })
+        .collect();
+    for record in &records {
+        logged.log.append(record).wait(Duration::from_secs(20)).unwrap().unwrap();
+    }
+    logged.log.close(Duration::from_secs(20)).unwrap();
+    (logged, records)
+}
+
+fn lines(records: impl IntoIterator<Item = Record>) -> String {
+    records.into_iter().flat_map(|record| [record.to_string(), "\n".to_owned()]).collect()
+}
+
+#[test]
+fn cat_and_tail_show_what_the_filters_let_through() {
+    let (logged, records) = log();
+    let path = logged.path().to_str().unwrap();
+    assert!(files_in(logged.path(), ".gz").len() + files_in(logged.path(), ".jsonl").len() > 3);
+    assert_eq!(run(&["cat", path]), lines(records.clone()));
+    assert_eq!(run(&["tail", path, "-n", "3"]), lines(records[97..].to_vec()));
+    assert_eq!(run(&["tail", path, "-n", "70"]), lines(records[30..].to_vec()), "of several files");
+    assert_eq!(run(&["tail", path, "-n", "1000"]), lines(records.clone()));
+
+    let only = |keep: fn(&Record) -> bool| lines(records.iter().filter(|record| keep(record)).cloned());
+    let fails = only(|record| record.response.status == Some(500));
+    let shop = only(|record| record.tags.get("project") == Some("shop"));
+    assert_eq!(run(&["cat", path, "--status", "5xx"]), fails);
+    assert_eq!(run(&["cat", path, "--status", "400-404", "--status", "500"]), shop);
+    assert_eq!(run(&["cat", path, "--tag", "project=shop"]), shop);
+    assert_eq!(run(&["cat", path, "--tag", "project=shop", "--tag", "env", "--path", "/fa"]), fails);
+    assert_eq!(run(&["cat", path, "--route", "/fails"]), fails);
+    assert_eq!(run(&["cat", path, "--tag", "nothing"]), "");
+    assert_eq!(run(&["cat", path, "--trace", &records[7].trace_id.to_string()]), lines([records[7].clone()]));
+    let (since, until) = (records[20].begin.to_string(), records[40].begin.to_string());
+    assert_eq!(run(&["cat", path, "--since", &since, "--until", &until]), lines(records[20..40].to_vec()));
+    assert_eq!(run(&["cat", path, "--since", "1h"]), lines(records.clone()));
+    assert_eq!(run(&["cat", path, "--until", "1h"]), "");
+    let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
+    assert_eq!(run(&["cat", newest.to_str().unwrap()]), fs::read_to_string(newest).unwrap(), "one file");
+}
+
+#[test]
+fn stats_counts_and_measures() {
+    let (logged, _) = log();
+    let path = logged.path().to_str().unwrap();
+    let values: Vec<serde_json::Value> =
+        run(&["stats", path, "--by", "route", "--by", "tag:project", "--by", "status", "--top", "2"])
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+    let told: Vec<_> = values
+        .iter()
+        .map(|v| {
+            (
+                v["by"].as_str().unwrap(),
+                v["value"].as_str(),
+                v["count"].as_u64().unwrap(),
+                v["failed"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("all", None, 100, 10),
+            ("route", Some("/posts"), 80, 0),
+            ("route", Some("/fails"), 10, 10),
+            ("tag:project", Some("blog"), 80, 0),
+            ("tag:project", Some("shop"), 20, 10),
+            ("status", Some("200"), 80, 0),
+            ("status", Some("404"), 10, 0),
+        ]
+    );
+    let about = |value: &serde_json::Value, expected: f64| {
+        let value = value.as_f64().unwrap();
+        assert!((value - expected).abs() <= expected * 0.02, "{value} is not about {expected}");
+    };
+    // 2..=9, 12..=19 and so on to 99.
+    about(&values[1]["p50_ms"], 49.0);
+    about(&values[1]["max_ms"], 99.0);
+    about(&values[2]["p50_ms"], 1_000.0);
+    about(&values[0]["p99_ms"], 1_000.0);
+    assert_eq!(values[0]["missing"], 0);
+
+    let table = run(&["stats", path, "--format", "table"]);
+    assert!(table.contains("by route") && table.contains("project=blog") && table.contains("env=prod"), "{table}");
+}
+
+#[test]
+fn a_table_shows_what_callers_wrote_and_does_not_obey_it() {
+    let logged = Logged::new();
+    logged.log.append(&record("/\u{1b}[31m\n\u{9b}\u{202e}", 200, "blog", 1));
+    logged.log.close(Duration::from_secs(20)).unwrap();
+    let path = logged.path().to_str().unwrap();
+    let table = run(&["cat", path, "--format", "table"]);
+    assert!(table.contains(r"/\u{1b}[31m\u{a}\u{9b}\u{202e} [project=blog,env=prod]"), "{table}");
+    assert!(table.chars().all(|char| char == '\n' || !char.is_control()), "no colour in a pipe");
+    let stats = run(&["stats", path, "--by", "path", "--format", "table"]);
+    assert!(stats.contains(r"/\u{1b}[31m"), "{stats}");
+}
+
+#[test]
+fn follow_goes_on_across_rolls() {
+    let logged = Logged::with(|settings| settings.roll(Roll::at_bytes(2_000)).gzip());
+    let append = |number: u64| {
+        logged
+            .log
+            .append(&record(&format!("/{number}"), 200, "blog", 1))
+            .wait(Duration::from_secs(20))
+            .unwrap()
+            .unwrap();
+    };
+    append(0);
+    let path = logged.path().to_str().unwrap();
+    let mut following = program(&["tail", path, "--follow", "--path", "/"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let line = shown.next().unwrap().unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["request"]["path"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(next(), "/0");
+    for number in 1..40 {
+        append(number);
+        if number % 7 == 0 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    for number in 1..40 {
+        assert_eq!(next(), format!("/{number}"));
+    }
+    assert!(files_in(logged.path(), ".gz").len() > 5);
+    following.kill().unwrap();
+    following.wait().unwrap();
+}
+
+#[test]
+fn what_is_wrong_is_said_and_a_closed_pipe_is_not() {
+    let output = program(&["cat", "/nowhere"]).output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "tagtrail-log: cannot read /nowhere: No such file or directory (os error 2)\n"
+    );
+    assert!(!output.status.success());
+    let output = program(&["cat", "/", "--status", "6000"]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("a status is 404, 5xx or 400-499"));
+
+    let (logged, _) = log();
+    let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
+    fs::write(&newest, fs::read_to_string(&newest).unwrap() + "torn").unwrap();
+    let output = program(&["tail", newest.to_str().unwrap(), "-n", "1"]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("torn: it has no end"));
+    let mut child = program(&["cat", logged.path().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !errors.contains("pipe"), "{errors}");
+}

@@ -1,0 +1,124 @@
+//! A process that logs is killed at any moment, many times: every record that was acknowledged is there, no line is
+//! torn, and none is there twice.
+#![cfg(unix)]
+
+mod common;
+
+use std::collections::HashSet;
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tagtrail::ParentId;
+use tagtrail_querylog::{Durability, Entry, QueryLog, Roll, Settings};
+
+use common::{entries_in, files_in, record};
+
+const TRIES: u32 = 200;
+/// After so many, in a new folder.
+const TRIES_IN_A_FOLDER: u32 = 10;
+
+fn settings(folder: &Path, durability: &str) -> Settings {
+    let durability = match durability {
+        "buffered" => Durability::Buffered,
+        "flushed" => Durability::Flushed,
+        _ => Durability::Synced,
+    };
+    // So that files are rolled and compressed when the process is killed.
+    QueryLog::settings(folder)
+        .durability(durability)
+        .roll(Roll::at_bytes(50_000))
+        .gzip()
+        .gather(4_000, Duration::from_millis(1))
+}
+
+/// The process that is killed: this test, started by the other one. Tells the id of each record that is acknowledged.
+#[test]
+fn child() {
+    let (Ok(folder), Ok(durability)) = (env::var("QUERYLOG_FOLDER"), env::var("QUERYLOG_DURABILITY")) else { return };
+    let log = settings(Path::new(&folder), &durability).open().unwrap();
+    let (sender, receiver) = mpsc::sync_channel(1_000);
+    for number in 0..3 {
+        let (log, sender) = (log.clone(), sender.clone());
+        thread::spawn(move || {
+            loop {
+                let mut record = record("child");
+                // Lines of many lengths.
+                record.request.path = "x".repeat(record.id.as_bytes()[15] as usize * 4 * number);
+                sender.send((record.id, log.append(&record))).unwrap();
+            }
+        });
+    }
+    for (id, ack) in receiver {
+        if ack.wait(Duration::from_secs(60)) == Some(Ok(())) {
+            // A pipe outlives its writer; what is not a whole line in it does not count.
+            std::io::stdout().write_all(format!("acknowledged {id}\n").as_bytes()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_loses_no_acknowledged_record() {
+    let mut total = 0;
+    for folder in 0..TRIES / TRIES_IN_A_FOLDER {
+        let directory = tempfile::tempdir().unwrap();
+        let durability = ["synced", "flushed", "buffered"][folder as usize % 3];
+        let mut acknowledged = HashSet::new();
+        for killed in 1..=TRIES_IN_A_FOLDER {
+            acknowledged.extend(acknowledged_until_killed(directory.path(), durability));
+            settings(directory.path(), durability).open().unwrap().close(Duration::from_secs(20)).unwrap();
+            check(directory.path(), &acknowledged, killed);
+        }
+        total += acknowledged.len();
+    }
+    println!("{total} acknowledged records in {TRIES} processes");
+    assert!(total > 1_000, "they were killed before they did anything: {total}");
+}
+
+fn acknowledged_until_killed(folder: &Path, durability: &str) -> Vec<String> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env("QUERYLOG_FOLDER", folder)
+        .env("QUERYLOG_DURABILITY", durability)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let reader = thread::spawn(move || {
+        let lines = stdout.split(b'\n').map_while(Result::ok);
+        let lines = lines.filter_map(|line| String::from_utf8(line).ok());
+        let ids = lines.filter_map(|line| line.split_once("acknowledged ").map(|(_, id)| id.to_owned()));
+        ids.collect::<Vec<_>>()
+    });
+    let micros = u64::from_be_bytes(ParentId::random().to_bytes()) % 60_000;
+    thread::sleep(Duration::from_micros(micros));
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut ids = reader.join().unwrap();
+    ids.retain(|id| id.len() == 36);
+    ids
+}
+
+fn check(folder: &Path, acknowledged: &HashSet<String>, killed: u32) {
+    let mut ids = HashSet::new();
+    let mut unclean = 0;
+    for entry in entries_in(folder) {
+        match entry {
+            Entry::Record(record) => assert!(ids.insert(record.id.to_string()), "twice"),
+            Entry::Gap(gap) => unclean += u32::from(gap.count.is_none()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let missing: Vec<_> = acknowledged.difference(&ids).collect();
+    assert!(missing.is_empty(), "{} of {} are missing", missing.len(), acknowledged.len());
+    // A child that was killed before it opened the log has not written a thing.
+    assert!(unclean <= killed);
+    assert!(acknowledged.is_empty() || unclean > 0, "an unclean stop is told");
+    assert!(files_in(folder, ".tmp").len() <= 1);
+}
