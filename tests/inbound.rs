@@ -234,12 +234,16 @@ async fn a_refusal_can_be_answered_otherwise_and_is_told() {
                 assert_eq!(refusal.answer.headers()["traceparent"], refusal.trail.traceparent().to_string());
                 told.lock().unwrap().push((refusal.answer.status().as_u16(), refusal.fault.rule()));
             }
+        })
+        .on_refusal({
+            let told = Arc::clone(&told);
+            move |_| told.lock().unwrap().push((0, "told after the first"))
         });
     let (_, answer) = send(inbound.clone(), &[("traceparent", CALLER), ("x-fauna-tags", "a=1,a=2")]).await;
     assert_eq!((answer.status().as_u16(), &**answer.body()), (422, format!("{TRACE_ID} duplicate key").as_bytes()));
     answered(answer.headers());
     send(inbound, &[("x-fauna-tags", "a=1")]).await.0.unwrap();
-    assert_eq!(*told.lock().unwrap(), [(422, "duplicate key")]);
+    assert_eq!(*told.lock().unwrap(), [(422, "duplicate key"), (0, "told after the first")]);
 }
 
 #[tokio::test]
