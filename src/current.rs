@@ -83,8 +83,9 @@ impl<F> Scoped<F> {
         Self { trail, inner: Some(inner) }
     }
 
-    /// What is inside.
-    pub fn get_ref(&self) -> Option<&F> {
+    /// What is inside, until it is dropped.
+    #[cfg(feature = "tower")]
+    pub(crate) fn get_ref(&self) -> Option<&F> {
         self.inner.as_ref()
     }
 
@@ -96,11 +97,15 @@ impl<F> Scoped<F> {
         this.inner.as_pin_mut().map_or(Poll::Pending, poll)
     }
 
-    /// Takes the trail out, when what is inside has done its work.
+    /// Drops what is inside, which has done its work, under its trail, and gives the trail away.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(crate) fn take_trail(self: Pin<&mut Self>) -> Option<Trail> {
-        self.project().trail.take()
+    pub(crate) fn finish(self: Pin<&mut Self>) -> Option<Trail> {
+        let mut this = self.project();
+        let guards = enter(this.trail);
+        this.inner.set(None);
+        drop(guards);
+        this.trail.take()
     }
 }
 

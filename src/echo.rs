@@ -27,7 +27,7 @@ static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub struct Echo(u8);
 
 impl Echo {
-    /// No header.
+    /// No header. What the handler set by itself stays, here and wherever one of the headers below is not chosen.
     pub const NOTHING: Self = Self(0);
     /// `traceparent: 00-<trace-id>-<operation>-<flags>`, in place of one that the handler set.
     pub const TRACEPARENT: Self = Self(1);

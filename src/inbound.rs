@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use crate::echo::Echo;
 use crate::policy::{Admit, Policy, Sample};
@@ -175,15 +175,18 @@ impl Inbound {
 
     #[cold]
     fn refuse(&self, head: &Parts, trail: &Trail, fault: &InvalidTags) -> Response<Bytes> {
-        let mut answer = match &self.bad_tags {
-            BadTags::RefuseWith(answer) => answer(head, trail, fault),
-            BadTags::Refuse | BadTags::Drop => reject::answer(&head.headers, fault),
-        };
-        self.answer(trail, answer.headers_mut());
-        if let Some(on_refusal) = &self.on_refusal {
-            on_refusal(&Refusal { head, trail, fault, answer: &answer });
-        }
-        answer
+        trail.enter(|| {
+            let answer = match &self.bad_tags {
+                BadTags::RefuseWith(answer) => answer(head, trail, fault),
+                BadTags::Refuse | BadTags::Drop => reject::answer(&head.headers, fault),
+            };
+            let mut answer = if head.method == Method::HEAD { reject::without_body(answer) } else { answer };
+            self.answer(trail, answer.headers_mut());
+            if let Some(on_refusal) = &self.on_refusal {
+                on_refusal(&Refusal { head, trail, fault, answer: &answer });
+            }
+            answer
+        })
     }
 }
 
@@ -217,7 +220,7 @@ enum BadTags {
 }
 
 /// A request that was refused for its tags, and its answer: what [`Inbound::on_refusal`] is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Refusal<'a> {
     /// The head of the request.
@@ -228,4 +231,15 @@ pub struct Refusal<'a> {
     pub fault: &'a InvalidTags,
     /// The answer as it is sent.
     pub answer: &'a Response<Bytes>,
+}
+
+/// Without the head, which holds what is not to be logged.
+impl fmt::Debug for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("trail", self.trail)
+            .field("fault", self.fault)
+            .field("status", &self.answer.status())
+            .finish_non_exhaustive()
+    }
 }

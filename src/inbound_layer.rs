@@ -151,7 +151,7 @@ where
         match self.project().state.project() {
             StateProjection::Handled { mut future, inbound } => {
                 let (mut head, body) = ready!(future.as_mut().poll(cx))?.into_parts();
-                let trail = future.take_trail();
+                let trail = future.finish();
                 if let Some(trail) = &trail {
                     inbound.answer(trail, &mut head.headers);
                 }

@@ -50,8 +50,13 @@
 //! # What callers cannot do
 //!
 //! Nothing a caller or a server sends can panic, hang or make this crate allocate without bound: what is read of a
-//! header is limited before it is parsed, several lines of it together. No error holds any of its input, and nothing
-//! is logged. `#![forbid(unsafe_code)]`.
+//! header is limited before it is parsed, several lines of it together. No error about a header holds any of it. Nothing
+//! that is sent is logged; the one line this crate writes, with the feature `axum`, names a layer that is missing.
+//! `#![forbid(unsafe_code)]`.
+//!
+//! What a trail keeps of a request is shared with it, not copied: the values of `tracestate` and of the tag header. With
+//! hyper these are parts of the buffer in which the whole head arrived, so whoever keeps a [`Trail`] for long, with an
+//! open stream or a socket, keeps that buffer, whose size is the server's limit for heads.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Bytes.

@@ -18,7 +18,11 @@ use crate::trail::Trail;
 ///
 /// Each request gets a new parent-id, each attempt of a retry too. Headers of ours that were on the request are
 /// replaced, and removed where the receiver is not to be told: a proxy that copies headers cannot undo what an
-/// [`InboundLayer`](crate::InboundLayer) decided.
+/// [`InboundLayer`](crate::InboundLayer) decided, as long as it sends while its trail is current, or with the trail in
+/// the request's extensions. A request that is copied into a task of its own without either has nothing but its
+/// headers, and goes on with the trace they name: give such a task its trail by [`Trail::scope`].
+///
+/// A trail's tags are sent as they are; those of one request are held against this client's [`TagRules`].
 ///
 /// ```
 /// use http::{Extensions, HeaderMap, Uri};
@@ -185,7 +189,8 @@ impl<D: Into<Policy<Uri, Disclose>>> From<D> for Outbound {
 pub struct RequestTags(Result<Tags, InvalidTags>);
 
 impl RequestTags {
-    /// The tags with these names and values.
+    /// The tags with these names and values, by the default [`TagRules`]. For others, convert what
+    /// [`TagRules::tags`] returns, an error too: `RequestTags::from(rules.tags(pairs))`.
     pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: AsRef<str>,

@@ -1,5 +1,6 @@
 //! [`OutboundLayer`]: the client's side for tower, around a client of hyper-util, say.
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -145,12 +146,32 @@ impl<F, E> fmt::Debug for OutboundFuture<F, E> {
 }
 
 /// Why a request of an [`OutboundService`] has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+///
+/// It is an error whatever the client's own error is, a boxed one of tower's among them. The sources of that one are
+/// found by a match on `Inner`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OutboundError<E> {
     /// The caller set bad tags for it. It was not sent.
-    #[error("the request was not sent: {0}")]
-    Tags(#[source] InvalidTags),
+    Tags(InvalidTags),
     /// The client inside failed.
-    #[error(transparent)]
     Inner(E),
+}
+
+impl<E: fmt::Display> fmt::Display for OutboundError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tags(fault) => write!(f, "the request was not sent: {fault}"),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> Error for OutboundError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Tags(fault) => Some(fault),
+            Self::Inner(_) => None,
+        }
+    }
 }

@@ -35,6 +35,7 @@ pub enum Admit {
 /// Whether a trace that starts here is sampled: the `sampled` flag it is given. A trace that a caller started keeps
 /// the caller's flag, and this is not asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Sample {
     /// All are sampled.
     #[default]
@@ -42,7 +43,9 @@ pub enum Sample {
     /// None is sampled.
     Never,
     /// This share of them, from 0 to 1, by the random bytes of the trace-id: whoever uses the same ratio for a trace
-    /// comes to the same decision. A number outside is taken as the nearest inside, and no number as 0.
+    /// comes to the same decision, and so do samplers that follow OpenTelemetry's rule for such bytes: those are sampled
+    /// that are at least one minus the ratio, as a share of all. A number outside is taken as the nearest inside, and no
+    /// number as 0.
     Ratio(f64),
 }
 
@@ -56,15 +59,17 @@ impl Sample {
     /// assert!(Sample::Always.decide(id));
     /// assert!(!Sample::Ratio(0.0).decide(id));
     /// ```
-    #[allow(clippy::cast_precision_loss, reason = "a ratio is no more precise than the float it is given as")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "56 bits are left")]
     pub fn decide(self, trace_id: TraceId) -> bool {
+        const ALL: u64 = 1 << 56;
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::Ratio(ratio) => {
+                let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
+                let rejected = ((1.0 - ratio) * 2_f64.powi(56)) as u64;
                 // Random, as the flag of that name promises, are the right-most 7 bytes.
-                let random = u128::from_be_bytes(trace_id.to_bytes()) & ((1 << 56) - 1);
-                (random as f64) < ratio * (1_u64 << 56) as f64
+                u128::from_be_bytes(trace_id.to_bytes()) as u64 % ALL >= rejected
             }
         }
     }
@@ -162,5 +167,30 @@ impl From<Disclose> for Policy<Uri, Disclose> {
 impl From<Targets> for Policy<Uri, Disclose> {
     fn from(targets: Targets) -> Self {
         Self::from(move |uri: &Uri| targets.disclose(uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_decided_by_the_last_seven_bytes_of_the_trace_id() {
+        let id = |text: &str| text.parse::<TraceId>().unwrap();
+        let (low, half) = (id("ffffffffffffffffff00000000000000"), id("00000000000000000180000000000000"));
+        let (below_half, high) = (id("ffffffffffffffffff7fffffffffffff"), id("000000000000000000ffffffffffffff"));
+        for (ratio, sampled) in [
+            (0.0, [false; 4]),
+            (f64::MIN_POSITIVE, [false; 4]),
+            (1e-9, [false, false, false, true]),
+            (0.5, [false, false, true, true]),
+            (1.0, [true; 4]),
+            (2.0, [true; 4]),
+            (-1.0, [false; 4]),
+            (f64::NAN, [false; 4]),
+        ] {
+            let decided = [low, below_half, half, high].map(|id| Sample::Ratio(ratio).decide(id));
+            assert_eq!(decided, sampled, "{ratio}");
+        }
     }
 }

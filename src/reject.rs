@@ -2,24 +2,32 @@
 //! or, for gRPC, the form that its clients read.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::tags::InvalidTags;
 
 /// The answer to a request with these headers.
 pub(crate) fn answer(headers: &HeaderMap, fault: &InvalidTags) -> Response<Bytes> {
-    if is_grpc(headers) { grpc(fault) } else { json(fault) }
+    match headers.get(CONTENT_TYPE).filter(|content_type| is_grpc(content_type)) {
+        Some(content_type) => grpc(content_type, fault),
+        None => json(fault),
+    }
 }
 
-/// Whether the content type is `application/grpc`, plain, with a suffix (`+proto`) or with parameters.
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// Whether it is `application/grpc`, plain, for the web (`-web`), with a suffix (`+proto`) or with parameters.
+fn is_grpc(content_type: &HeaderValue) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    let Some((start, rest)) = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(GRPC.len()))
-    else {
-        return false;
-    };
-    start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+    content_type.as_bytes().split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
+        start.eq_ignore_ascii_case(GRPC) && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
+    })
+}
+
+/// The answer to a request of `HEAD`: its body's length in place of its body.
+pub(crate) fn without_body(answer: Response<Bytes>) -> Response<Bytes> {
+    let (mut head, body) = answer.into_parts();
+    head.headers.entry(CONTENT_LENGTH).or_insert_with(|| body.len().into());
+    Response::from_parts(head, Bytes::new())
 }
 
 fn json(fault: &InvalidTags) -> Response<Bytes> {
@@ -28,12 +36,12 @@ fn json(fault: &InvalidTags) -> Response<Bytes> {
     let body = format!(
         r#"{{"error":{{"code":"invalid_request","message":"{fault}"}},"errors":[{{"code":"bad request","description":"{fault}"}}]}}"#
     );
-    respond(StatusCode::BAD_REQUEST, "application/json", Bytes::from(body))
+    respond(StatusCode::BAD_REQUEST, HeaderValue::from_static("application/json"), Bytes::from(body))
 }
 
-/// A response of trailers only, as gRPC over HTTP/2 has it: status 3 is `INVALID_ARGUMENT`.
-fn grpc(fault: &InvalidTags) -> Response<Bytes> {
-    let mut response = respond(StatusCode::OK, "application/grpc", Bytes::new());
+/// A response of trailers only, as gRPC has it, in the request's own form: status 3 is `INVALID_ARGUMENT`.
+fn grpc(content_type: &HeaderValue, fault: &InvalidTags) -> Response<Bytes> {
+    let mut response = respond(StatusCode::OK, content_type.clone(), Bytes::new());
     response.headers_mut().insert("grpc-status", HeaderValue::from_static("3"));
     // The one character that a fault can hold and that is to be encoded; a header's name may have it.
     let message = fault.to_string().replace('%', "%25");
@@ -43,9 +51,9 @@ fn grpc(fault: &InvalidTags) -> Response<Bytes> {
     response
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+fn respond(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

@@ -17,11 +17,12 @@ use crate::redirect;
 ///
 /// ```
 /// use reqwest_middleware::ClientBuilder;
-/// use tagtrail::{Disclose, OutboundMiddleware, Targets};
+/// use tagtrail::{Disclose, Outbound, OutboundMiddleware, Targets};
 ///
-/// let targets = Targets::otherwise(Disclose::Nothing).host("*.internal.example", Disclose::All)?;
-/// let client = ClientBuilder::new(reqwest::Client::new()).with(OutboundMiddleware::new(targets)).build();
-/// # Ok::<_, tagtrail::InvalidTarget>(())
+/// let told = Outbound::new(Targets::otherwise(Disclose::Nothing).host("*.internal.example", Disclose::All)?);
+/// let client = reqwest::Client::builder().redirect(told.redirect_policy()).build()?;
+/// let client = ClientBuilder::new(client).with(OutboundMiddleware::new(told)).build();
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// Place it inside of what sends a request more than once: middleware that is added to the client *after*

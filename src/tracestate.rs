@@ -501,6 +501,8 @@ mod tests {
             ("a=1 , ,b=2".to_owned(), 9, "a=1,b=2".to_owned()),
             (format!("{},b=2,{},d=4", large("a"), large("c")), 140, format!("{},b=2,d=4", large("a"))),
             (format!("{},b=2,{},d=4", large("a"), large("c")), 100, "b=2,d=4".to_owned()),
+            (format!("{},b=2", fits("a")), 130, fits("a")),
+            (format!("{},b=2", large("a")), 130, "b=2".to_owned()),
             (format!("{},b=2,{}", fits("a"), fits("c")), 200, format!("{},b=2", fits("a"))),
         ] {
             let mut state = state(&before);

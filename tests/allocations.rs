@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use tagtrail::{Admit, Disclose, InboundLayer, OutboundLayer, Tags, Trail};
+use tagtrail::{Admit, Disclose, InboundLayer, OutboundLayer, TagRules, Tags, TraceState, Trail};
 use tower::{Layer, Service};
 
 /// Answers at once, with a response whose headers hold something.
@@ -83,6 +83,24 @@ fn a_request_that_carries_everything_costs_a_server_at_most_four() {
         let bare = allocations(handler(), request(lines));
         let ours = allocations(layer.layer(handler()), request(lines));
         assert!(ours > bare && ours - bare <= 4, "{ours} over {bare} with {} headers", lines.len());
+    }
+}
+
+/// Attack row 7: memory is bounded by what a limit allows, not by what was sent.
+#[test]
+fn a_thousand_lines_at_their_limit_are_not_joined() {
+    let tag_line = (0..24).map(|n| format!("{n:0>40}={}", "v".repeat(80))).collect::<Vec<_>>().join(",");
+    let state_line = (0..32).map(|n| format!("{n:0>256}={}", "v".repeat(256))).collect::<Vec<_>>().join(",");
+    for count in [2, 1_000] {
+        let mut headers = HeaderMap::new();
+        for _ in 0..count {
+            headers.append("x-fauna-tags", HeaderValue::from_str(&tag_line).unwrap());
+            headers.append("tracestate", HeaderValue::from_str(&state_line).unwrap());
+        }
+        let tags = allocation_counter::measure(|| assert!(TagRules::default().from_headers(&headers).is_err()));
+        let state = allocation_counter::measure(|| assert!(TraceState::from_headers(&headers).is_err()));
+        assert!(tags.bytes_total <= 3_000 * 3, "{} bytes for {count} lines", tags.bytes_total);
+        assert!(state.bytes_total <= 16_447 * 3, "{} bytes for {count} lines", state.bytes_total);
     }
 }
 

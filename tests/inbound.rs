@@ -197,9 +197,12 @@ async fn grpc_clients_get_a_grpc_answer() {
         ("application/grpc", true),
         ("application/grpc+proto", true),
         ("Application/GRPC; charset=utf-8", true),
-        ("application/grpc-web", false),
+        ("application/grpc-web", true),
+        ("application/grpc-web+proto", true),
+        ("application/grpc-web-text", true),
         ("application/grpcish", false),
         ("application/json", false),
+        ("application/grp", false),
     ] {
         let (_, answer) = send(Admit::Continue, &[("content-type", content_type), ("x-fauna-tags", "a")]).await;
         answered(answer.headers());
@@ -208,7 +211,7 @@ async fn grpc_clients_get_a_grpc_answer() {
             continue;
         }
         assert_eq!((answer.status(), answer.body().len()), (StatusCode::OK, 0), "{content_type}");
-        assert_eq!(answer.headers()["content-type"], "application/grpc");
+        assert_eq!(answer.headers()["content-type"], content_type);
         assert_eq!(answer.headers()["grpc-status"], "3");
         let message = answer.headers()["grpc-message"].to_str().unwrap();
         assert!(message.starts_with("Invalid header 'x-fauna-tags': invalid tags: pair 1"), "{message}");
@@ -231,6 +234,8 @@ async fn a_refusal_can_be_answered_otherwise_and_is_told() {
             let told = Arc::clone(&told);
             move |refusal| {
                 assert_eq!(refusal.head.method, Method::GET);
+                assert_eq!(Trail::current().unwrap().operation_id(), refusal.trail.operation_id());
+                assert!(!format!("{refusal:?}").contains("a=1"));
                 assert_eq!(refusal.answer.headers()["traceparent"], refusal.trail.traceparent().to_string());
                 told.lock().unwrap().push((refusal.answer.status().as_u16(), refusal.fault.rule()));
             }
@@ -244,6 +249,50 @@ async fn a_refusal_can_be_answered_otherwise_and_is_told() {
     answered(answer.headers());
     send(inbound, &[("x-fauna-tags", "a=1")]).await.0.unwrap();
     assert_eq!(*told.lock().unwrap(), [(422, "duplicate key"), (0, "told after the first")]);
+}
+
+#[tokio::test]
+async fn the_refusal_of_a_head_request_has_its_length_and_no_body() {
+    let handler = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
+    let mut length = 0;
+    for method in [Method::GET, Method::HEAD] {
+        let request = Request::builder().method(&method).header("x-fauna-tags", "?").body(()).unwrap();
+        let answer = InboundLayer::new(Admit::Continue).layer(handler).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 400);
+        assert_eq!(answer.body().is_end_stream(), method == Method::HEAD);
+        if method == Method::HEAD {
+            assert_eq!(answer.headers()["content-length"], length.to_string());
+        }
+        length = answer.into_body().collect().await.unwrap().to_bytes().len();
+    }
+    assert_eq!(length, 0);
+}
+
+#[tokio::test]
+async fn the_size_of_a_body_is_known_through_the_layer() {
+    let handler = service_fn(|request: Request<&'static str>| async move {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(request.into_body())))
+    });
+    for text in ["handled", ""] {
+        let answer = InboundLayer::new(Admit::Continue).layer(handler).oneshot(Request::new(text)).await.unwrap();
+        assert_eq!(answer.body().size_hint().exact(), Some(text.len() as u64));
+        assert_eq!(answer.body().is_end_stream(), text.is_empty());
+    }
+    let request = Request::builder().header("x-fauna-tags", "?").body("").unwrap();
+    let refusal = InboundLayer::new(Admit::Continue).layer(handler).oneshot(request).await.unwrap();
+    let size = refusal.body().size_hint().exact().unwrap();
+    assert_eq!(size, refusal.into_body().collect().await.unwrap().to_bytes().len() as u64);
+}
+
+#[tokio::test]
+async fn a_trail_with_other_tags_keeps_the_rest() {
+    let lenient = Inbound::new(Admit::Continue).drop_bad_tags();
+    let trail = send(lenient, &[("traceparent", CALLER), ("x-fauna-tags", "?")]).await.0.unwrap();
+    let derived = trail.with_tags("a=1".parse().unwrap()).with_tracestate("b=2".parse().unwrap());
+    assert_eq!((derived.traceparent(), derived.caller()), (trail.traceparent(), trail.caller()));
+    assert!(derived.caller().is_some());
+    assert_eq!((derived.tags().as_str(), derived.tracestate().as_str()), ("a=1", "b=2"));
+    assert!(trail.dropped_tags().is_some() && derived.dropped_tags().is_none());
 }
 
 #[tokio::test]
@@ -295,13 +344,19 @@ async fn headers_that_the_handler_set_are_replaced_or_kept() {
         let answer = Response::builder()
             .header("traceparent", CALLER)
             .header("traceparent", "copied from another service")
+            .header("traceresponse", CALLER)
+            .header("x-fauna-tags", "of=the_handler")
             .header("server-timing", "db;dur=53");
         Ok::<_, Infallible>(answer.body(()).unwrap())
     });
-    let layer = InboundLayer::new(Inbound::new(Admit::Continue).echo(Echo::TRACEPARENT | Echo::SERVER_TIMING));
+    let all = Echo::TRACEPARENT | Echo::TRACERESPONSE | Echo::SERVER_TIMING | Echo::TAGS;
+    let layer = InboundLayer::new(Inbound::new(Admit::Continue).echo(all));
     let answer = layer.layer(handler).oneshot(Request::new(())).await.unwrap();
     let own = answered(answer.headers());
     assert_ne!(own.trace_id().to_string(), TRACE_ID);
+    assert_eq!(answer.headers().get_all("traceresponse").iter().collect::<Vec<_>>(), [&own.to_string()]);
+    // The request had no tags, so the handler's header stays.
+    assert_eq!(answer.headers()["x-fauna-tags"], "of=the_handler");
     let metrics: Vec<_> = answer.headers().get_all("server-timing").iter().collect();
     assert_eq!(metrics, ["db;dur=53", &*format!("trace;desc={own}")]);
 }

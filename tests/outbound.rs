@@ -197,6 +197,20 @@ async fn bad_tags_of_one_request_are_an_error_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn it_stands_between_layers_with_boxed_errors() {
+    let failing = service_fn(|_: Request<()>| async { Err::<Response<()>, BoxError>("refused".into()) });
+    let stack = tower::ServiceBuilder::new()
+        .timeout(std::time::Duration::from_secs(9))
+        .layer(OutboundLayer::new(Disclose::All))
+        .timeout(std::time::Duration::from_secs(9));
+    let error = stack.service(failing).oneshot(get()).await.unwrap_err();
+    assert_eq!(error.to_string(), "refused");
+    let fault = Tags::new([("a", "?")]).unwrap_err();
+    let error: BoxError = OutboundError::<BoxError>::Tags(fault.clone()).into();
+    assert_eq!(error.source().unwrap().to_string(), fault.to_string());
+}
+
+#[tokio::test]
 async fn the_clients_own_errors_pass() {
     let failing = service_fn(|_: Request<()>| async { Err::<Response<()>, BoxError>("refused".into()) });
     let error = OutboundLayer::new(Disclose::All).layer(failing).oneshot(get()).await.unwrap_err();

@@ -200,6 +200,13 @@ async fn a_hyper_server_and_a_hyper_client_over_both_versions() {
         assert!(header(answer.headers(), "traceparent").contains(&trail.trace_id().to_string()));
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, trail.trace_id().to_string());
+        // hyper strips the body of an answer to HEAD over HTTP/1.1 only.
+        let refused =
+            Request::head(format!("http://{address}/")).header("x-fauna-tags", "?").body(Empty::new()).unwrap();
+        let refused = client.get_ref().clone().oneshot(refused).await.unwrap();
+        assert_eq!(refused.status(), 400);
+        assert_ne!(header(refused.headers(), "content-length"), "0");
+        assert_eq!(refused.into_body().collect().await.unwrap().to_bytes().len(), 0);
         assert_eq!(seen.lock().unwrap().pop(), Some((version, "a=1".to_owned())));
     }
 }
