@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderName, Method, Version};
+use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tagtrail::{ParentId, TagRules, Tags, TraceFlags, TraceId};
@@ -40,7 +41,7 @@ pub(crate) fn write_line(value: &impl Serialize, line: &mut Vec<u8>) -> io::Resu
 /// Escapes what a terminal obeys and JSON does not escape, from `start` on. In JSON it stands in strings only.
 fn escape(line: &mut Vec<u8>, start: usize) {
     // Nothing of the kind is below 0x7f but what JSON escapes itself.
-    if !line[start..].iter().fold(false, |found, &byte| found | (byte >= 0x7f)) {
+    if line[start..].is_ascii() && memchr(0x7f, &line[start..]).is_none() {
         return;
     }
     let json = String::from_utf8_lossy(&line[start..]).into_owned();
