@@ -1,6 +1,6 @@
 //! The headers that all are given.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// A `traceparent` of version `00`, sampled.
@@ -35,7 +35,7 @@ impl Head {
     /// A request with the others, and these.
     pub fn with(ours: &[(&str, &str)]) -> Self {
         let lines = OTHERS.iter().chain(ours);
-        let buffer: Bytes = lines.clone().flat_map(|(_, value)| value.bytes()).collect();
+        let buffer = received(lines.clone().flat_map(|(_, value)| value.bytes()));
         let mut start = 0;
         let slice = |(name, value): &(&str, &str)| {
             let end = start + value.len();
@@ -56,9 +56,17 @@ impl Head {
     }
 }
 
+/// A buffer as hyper has it: split off from a larger one, and shared from then on.
+fn received(bytes: impl Iterator<Item = u8>) -> Bytes {
+    let mut buffer: BytesMut = bytes.collect();
+    let length = buffer.len();
+    buffer.extend_from_slice(b"the body");
+    buffer.split_to(length).freeze()
+}
+
 /// A header value sliced from a larger buffer.
 pub fn sliced(value: &str) -> HeaderValue {
-    let buffer = Bytes::from(format!("{value}, and more"));
+    let buffer = received(value.bytes());
     HeaderValue::from_maybe_shared(buffer.slice(..value.len())).expect("a header value")
 }
 

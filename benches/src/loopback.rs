@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use tagtrail_benches::inputs::Head;
 
@@ -13,7 +15,13 @@ use crate::callgrind::{self, Cost, target};
 /// Requests that warm the server up, and requests that are counted beyond them.
 const COUNTS: [u32; 2] = [200, 1200];
 
-/// The servers that `peer-server` knows.
+/// The function that serves. What runs before it, and on other threads, is not counted.
+const SERVES: &str = "tagtrail_benches::server::serve";
+
+/// The servers that `server` knows, but the bare one.
+const OURS: [&str; 3] = ["tagtrail", "(tagtrail, around the whole router)", "(a layer that does nothing)"];
+
+/// The servers that `peer-server` knows, but the bare one.
 const PEERS: [&str; 6] = [
     "(tower-http TraceLayer, which propagates nothing)",
     "(tower-http request-id, one opaque id)",
@@ -25,18 +33,21 @@ const PEERS: [&str; 6] = [
 
 /// What a request costs in each server, as a multiple of what it costs in the bare one.
 pub(crate) fn ratios(peers: bool) -> Result<Vec<Cost>, Box<dyn Error>> {
-    let bare = each("server", "bare")?;
-    let mut servers = ["tagtrail", "(tagtrail, around the whole router)", "(a layer that does nothing)"]
-        .map(|who| ("server", who))
-        .to_vec();
+    let mut costs = of_program("server", &OURS)?;
     if peers {
-        servers.extend(PEERS.map(|peer| ("peer-server", peer)));
+        costs.extend(of_program("peer-server", &PEERS)?);
     }
-    let ratio = |(program, who): (&str, &str)| {
-        let cost = each(program, who)?;
-        Ok(Cost { work: "loopback".to_owned(), who: who.to_owned(), amount: cost / bare, allocations: 0.0 })
+    Ok(costs)
+}
+
+/// The servers of one program, each over the bare one of that program, which was built with the same features.
+fn of_program(program: &str, servers: &[&str]) -> Result<Vec<Cost>, Box<dyn Error>> {
+    let bare = each(program, "bare")?;
+    let ratio = |who: &&str| {
+        let amount = each(program, who)? / bare;
+        Ok(Cost { work: "loopback".to_owned(), who: (*who).to_owned(), amount, allocations: 0.0 })
     };
-    servers.into_iter().map(ratio).collect()
+    servers.iter().map(ratio).collect()
 }
 
 /// The instructions of one request.
@@ -50,6 +61,7 @@ fn each(program: &str, who: &str) -> Result<f64, Box<dyn Error>> {
 fn whole(program: &str, who: &str, requests: u32) -> Result<f64, Box<dyn Error>> {
     let file = target().join(format!("callgrind.{}", std::process::id()));
     let mut server = callgrind::valgrind(&file)
+        .arg(format!("--toggle-collect={SERVES}"))
         .arg(target().join(program))
         .arg(who)
         .stdin(Stdio::piped())
@@ -57,7 +69,7 @@ fn whole(program: &str, who: &str, requests: u32) -> Result<f64, Box<dyn Error>>
         .spawn()?;
     let mut port = String::new();
     BufReader::new(server.stdout.take().ok_or("the server prints nothing")?).read_line(&mut port)?;
-    send(port.trim().parse()?, requests)?;
+    send(port.trim().parse()?, server.id(), requests)?;
     drop(server.stdin.take());
     server.wait()?;
     let written = fs::read_to_string(&file)?;
@@ -65,8 +77,9 @@ fn whole(program: &str, who: &str, requests: u32) -> Result<f64, Box<dyn Error>>
     callgrind::totals(&written).pop().ok_or_else(|| "callgrind counted nothing".into())
 }
 
-/// Sends requests over one connection, with all headers present.
-fn send(port: u16, requests: u32) -> Result<(), Box<dyn Error>> {
+/// Sends requests over one connection, with all headers present, each when the server sleeps: on a busy machine it would
+/// find some of them without having waited, and count less.
+fn send(port: u16, server: u32, requests: u32) -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     let mut request = b"GET / HTTP/1.1\r\n".to_vec();
@@ -76,6 +89,9 @@ fn send(port: u16, requests: u32) -> Result<(), Box<dyn Error>> {
     request.extend_from_slice(b"\r\n");
     let mut answer = [0; 4096];
     for _ in 0..requests {
+        while !sleeps(server)? {
+            thread::sleep(Duration::from_micros(100));
+        }
         stream.write_all(&request)?;
         // The answer is small, and sent at once.
         let length = stream.read(&mut answer)?;
@@ -85,4 +101,11 @@ fn send(port: u16, requests: u32) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Whether the main thread of a process waits for something.
+fn sleeps(process: u32) -> Result<bool, Box<dyn Error>> {
+    let status = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The state stands after the name, which is in brackets.
+    Ok(status.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S')))
 }

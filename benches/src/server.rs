@@ -22,6 +22,7 @@ pub fn app() -> Router {
 /// # Panics
 ///
 /// If loopback cannot be listened on.
+#[inline(never)]
 pub fn serve<S>(app: S)
 where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,

@@ -17,6 +17,7 @@ fn main() {
             serve(ServiceBuilder::new().map_response(boxed).layer(layer).service(app()));
         }
         Some("(a layer that does nothing)") => serve(app().layer(Identity::new())),
-        _ => serve(app()),
+        Some("bare") => serve(app()),
+        _ => panic!("no server has this name"),
     }
 }

@@ -37,6 +37,7 @@ fn main() {
             subscribe();
             serve(app().layer(HttpLayer::server(Level::INFO).trace_body()));
         }
+        Some("bare") => serve(app()),
         _ => panic!("no peer has this name"),
     }
 }
