@@ -1,6 +1,7 @@
 //! OpenTelemetry both ways, with its SDK and an exporter in memory; and through `tracing-opentelemetry`.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,13 +11,15 @@ use futures_util::StreamExt;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
-    FutureExt, SpanContext, SpanId, SpanKind, TraceContextExt, TraceState as OtelState, Tracer, TracerProvider,
+    FutureExt, Span as _, SpanContext, SpanId, SpanKind, TraceContextExt, TraceState as OtelState, Tracer,
+    TracerProvider,
 };
 use opentelemetry::{Context, KeyValue, TraceFlags, TraceId};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     IdGenerator, InMemorySpanExporter, InMemorySpanExporterBuilder, RandomIdGenerator, Sampler, SdkTracer,
-    SdkTracerProvider, SpanData,
+    SdkTracerProvider, Span, SpanData, SpanProcessor,
 };
 use tagtrail::{
     Admit, Disclose, Inbound, InboundLayer, OpenTelemetry, Outbound, OutboundLayer, OutboundMiddleware, ParentId,
@@ -151,6 +154,46 @@ async fn the_context_goes_with_a_trail_into_spawned_work() {
 #[test]
 fn a_trail_by_itself_attaches_nothing() {
     assert!(!Trail::start(true).enter(active).is_valid());
+}
+
+#[test]
+fn spans_have_the_tracestate_that_a_trail_was_given_last() {
+    let bridged = Trail::start(true).with_opentelemetry(&OpenTelemetry::new());
+    let stated = bridged.with_tracestate("a=1".parse().unwrap());
+    let seen = [&bridged, &stated].map(|trail| trail.enter(|| active().trace_state().header()));
+    assert_eq!(seen, ["", "a=1"]);
+}
+
+/// Gives each span the tags as attributes.
+#[derive(Debug)]
+struct TagAttributes;
+
+impl SpanProcessor for TagAttributes {
+    fn on_start(&self, span: &mut Span, _: &Context) {
+        if let Some(trail) = Trail::current() {
+            span.set_attributes(trail.tags().key_values("tag."));
+        }
+    }
+
+    fn on_end(&self, _: SpanData) {}
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn tags_are_attributes_by_a_processor() {
+    let otel = Otel::with(SdkTracerProvider::builder().with_span_processor(TagAttributes));
+    let trail = Trail::start(true).with_tags(Tags::new([("project", "blog")]).unwrap());
+    trail.enter(|| otel.tracer.in_span("tagged", |_| ()));
+    otel.tracer.in_span("outside", |_| ());
+    assert_eq!(otel.span("tagged").attributes, [KeyValue::new("tag.project", "blog")]);
+    assert_eq!(otel.span("outside").attributes, []);
 }
 
 #[test]
@@ -305,6 +348,10 @@ fn a_span_of_another_trace_is_not_sent() {
         // Without a trail the request belongs to the trace of the span.
         let sent_of_span = sent(&bridged);
         assert_eq!((trace(sent_of_span.trace_id()), id(sent_of_span.parent_id())), (other.trace_id(), other.span_id()));
+        // Not to that which its headers name.
+        let mut named = headers(&[("traceparent", CALLER)]);
+        bridged.apply(&"http://a.example/".parse().unwrap(), &mut named, &http::Extensions::new()).unwrap();
+        assert_eq!(TraceParent::from_headers(&named).unwrap(), Some(sent_of_span));
     });
 }
 

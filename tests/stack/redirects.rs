@@ -3,15 +3,16 @@
 use std::error::Error;
 use std::net::{Ipv6Addr, SocketAddr};
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use reqwest::redirect;
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use tagtrail::Disclose::{All, Nothing, TraceOnly};
 use tagtrail::{Disclose, Outbound, OutboundLayer, OutboundMiddleware, RedirectError, Tags, Targets, Trail};
 use tokio::net::TcpListener;
@@ -131,6 +132,16 @@ fn redirect_to(code: StatusCode, to: Option<String>) -> Response {
     answer
 }
 
+/// An app that redirects to the place that the header `to` names, from there to that of the header `back`, and answers.
+fn there_and_back(heads: &Heads) -> Router {
+    let place = |request: &Request, name| Some(request.headers()[name].to_str().unwrap().to_owned());
+    heads.app(move |request, hop| match hop {
+        1 => redirect_to(StatusCode::FOUND, place(request, "to")),
+        2 => redirect_to(StatusCode::FOUND, place(request, "back")),
+        _ => status(StatusCode::OK),
+    })
+}
+
 /// Whether these headers tell no more, and no less, than this.
 fn tells(headers: &http::HeaderMap, told: Disclose) -> bool {
     headers.contains_key("traceparent") == (told != Nothing) && headers.contains_key("x-fauna-tags") == (told == All)
@@ -193,6 +204,50 @@ async fn the_policy_follows_from_one_that_is_told_nothing() {
     let heads = server.heads.all();
     assert_eq!(heads.len(), 2);
     assert!(heads.iter().all(|headers| tells(headers, Nothing)));
+}
+
+#[tokio::test]
+async fn the_policy_compares_with_the_first_hop_and_not_with_the_last() {
+    let heads = Heads::default();
+    let server = Server { address: serve(there_and_back(&heads)).await, heads };
+    let start = server.place("http://evil.example:PORT/");
+    let client = server.with_policy(outbound().failing_redirect_policy());
+    let request = client.get(&start).header("to", server.url("/")).header("back", start);
+    assert_eq!(trail().scope(request.send()).await.unwrap().status(), StatusCode::OK);
+    let heads = server.heads.all();
+    assert_eq!(heads.len(), 3);
+    assert!(heads.iter().all(|headers| tells(headers, Nothing)));
+}
+
+/// Keeps the head of a request, and does not send it.
+struct Kept(Heads);
+
+#[async_trait]
+impl Middleware for Kept {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        _: &mut Extensions,
+        _: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        self.0.push(request.headers());
+        Ok(status(StatusCode::OK).map(|_| "").into())
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_is_too_long_to_be_matched_is_told_nothing() {
+    let heads = Heads::default();
+    let targets = Targets::otherwise(All);
+    let client = ClientBuilder::new(reqwest::Client::new())
+        .with(OutboundMiddleware::new(targets))
+        .with(Kept(heads.clone()))
+        .build();
+    for (length, told) in [(65_000, All), (66_000, Nothing)] {
+        let url = format!("http://example.com/{}", "a".repeat(length));
+        trail().scope(client.get(url).send()).await.unwrap();
+        assert!(tells(heads.all().last().unwrap(), told), "{length}");
+    }
 }
 
 #[tokio::test]
@@ -311,11 +366,18 @@ async fn describe(request: Request) -> Response {
 async fn requests_come_through_as_with_reqwest() {
     let heads = Heads::default();
     let address = serve(Router::new().fallback(describe)).await;
+    let other_port = format!("http://example.com:{}/end", serve(Router::new().fallback(describe)).await.port());
     let server = Server { address, heads };
     let oracle = server.with_policy(redirect::Policy::default());
     let ours = server.following();
-    let places =
-        ["/end", "http://example.com:PORT/end", "http://other.example:PORT/end", "http://127.0.0.1:PORT/end", ""];
+    let places = [
+        "/end",
+        "http://example.com:PORT/end",
+        "http://other.example:PORT/end",
+        "http://127.0.0.1:PORT/end",
+        &other_port,
+        "",
+    ];
     for code in [200, 300, 301, 302, 303, 304, 305, 307, 308] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             for place in places {
@@ -349,12 +411,7 @@ async fn requests_come_through_as_with_reqwest() {
 #[tokio::test]
 async fn credentials_that_were_removed_do_not_come_back() {
     let heads = Heads::default();
-    let app = heads.app(|request, hop| match hop {
-        1 => redirect_to(StatusCode::FOUND, Some(request.headers()["to"].to_str().unwrap().to_owned())),
-        2 => redirect_to(StatusCode::FOUND, Some(request.headers()["back"].to_str().unwrap().to_owned())),
-        _ => status(StatusCode::OK),
-    });
-    let server = Server { address: serve(app).await, heads };
+    let server = Server { address: serve(there_and_back(&heads)).await, heads };
     let request = server
         .following()
         .get(server.url("/"))

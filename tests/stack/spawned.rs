@@ -1,9 +1,11 @@
 //! Where context gets lost (attack row 11): each place, what is current there, and that nothing is left behind.
 
+use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -234,6 +236,37 @@ fn a_future_keeps_its_trail_from_thread_to_thread() {
     let threads: std::collections::HashSet<_> = seen.iter().map(|(thread, _)| *thread).collect();
     assert_eq!((threads.len(), seen.len()), (8, 8));
     assert!(seen.iter().all(|(_, current)| *current == Some(trail.trace_id())));
+}
+
+/// Work of a thread's last moments: whether what is entered there is current depends on what was torn down before.
+struct AtTheEnd(Sender<[Option<TraceId>; 3]>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        let trail = Trail::start(true);
+        let seen = [current(), trail.enter(current), futures_executor(trail.scope(async { current() }))];
+        let _ = self.0.send(seen);
+    }
+}
+
+#[test]
+fn a_thread_that_is_torn_down_has_no_trail_and_does_not_panic() {
+    thread_local! {
+        static BEFORE: OnceCell<AtTheEnd> = const { OnceCell::new() };
+        static AFTER: OnceCell<AtTheEnd> = const { OnceCell::new() };
+    }
+    let (sender, seen) = channel();
+    let thread = std::thread::spawn(move || {
+        // Locals are dropped in an order that is not specified; one of the two is dropped after the crate's own.
+        BEFORE.with(|end| assert!(end.set(AtTheEnd(sender.clone())).is_ok()));
+        Trail::start(true).enter(|| assert!(current().is_some()));
+        AFTER.with(|end| assert!(end.set(AtTheEnd(sender)).is_ok()));
+    });
+    thread.join().unwrap();
+    let seen: Vec<_> = seen.iter().collect();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|seen| seen[0].is_none()));
+    assert!(seen.contains(&[None; 3]), "{seen:?}");
 }
 
 #[test]

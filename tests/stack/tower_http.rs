@@ -287,4 +287,7 @@ async fn a_buffer_beneath_a_client_layer_keeps_the_trail_and_above_it_loses_it()
     request.extensions_mut().insert(trail.clone());
     client().oneshot(request).await.unwrap();
     assert_eq!(heads.traceparents()[1].trace_id(), trail.trace_id());
+    // So do its headers, and the trace that they name.
+    trail.scope(client().oneshot(crate::support::called("/"))).await.unwrap();
+    assert_eq!(heads.traceparents()[2].trace_id(), crate::support::caller().trace_id());
 }
