@@ -77,6 +77,13 @@ pub fn members(count: usize) -> String {
     members.join(",")
 }
 
+/// So many tags whose names differ in the middle alone, as somebody writes them who wants doubles to be hard to find.
+pub fn alike(count: usize) -> String {
+    let tag = |index: usize| format!("{:n<20}{index:02}{:n<18}={:v<78}", "", "", "");
+    let tags: Vec<String> = (0..count).map(tag).collect();
+    tags.join(",")
+}
+
 /// So many tags; 25 of them fill the 3,000 characters that are allowed, others have 119 or 120 characters each.
 pub fn tags(count: usize) -> String {
     let tag = |index: usize| {
@@ -101,6 +108,7 @@ mod tests {
         assert_eq!(tags(25).len(), 3000);
         for count in 0..=25 {
             assert_eq!(tags(count).parse::<Tags>().unwrap().len(), count);
+            assert_eq!(alike(count).parse::<Tags>().unwrap().len(), count);
         }
         for count in 0..=32 {
             assert_eq!(members(count).parse::<TraceState>().unwrap().len(), count);

@@ -13,7 +13,7 @@ use tagtrail::{
 use tower::Layer;
 
 use crate::case::{Case, empty};
-use crate::inputs::{Head, TAGS, TRACEPARENT, TRACESTATE, X_FAUNA_TAGS, members, sliced, tags};
+use crate::inputs::{Head, TAGS, TRACEPARENT, TRACESTATE, X_FAUNA_TAGS, alike, members, sliced, tags};
 use crate::service::{Bare, drive, outgoing, request};
 
 const US: &str = "tagtrail";
@@ -111,6 +111,7 @@ fn series() -> Vec<Case> {
     let mut cases = Vec::new();
     for count in 0..=25 {
         cases.push(tag_value(&format!("series-tags-{count}"), &tags(count)));
+        cases.push(tag_value(&format!("series-alike-{count}"), &alike(count)));
     }
     for count in 0..=32 {
         cases.push(tracestate(&format!("series-members-{count}"), &members(count)));

@@ -7,8 +7,9 @@ use crate::callgrind::Cost;
 use crate::table::pair;
 
 /// What is counted, in words, by the name of the series.
-const TITLES: [(&str, &str); 4] = [
+const TITLES: [(&str, &str); 5] = [
     ("tags", "tags of 119 characters each"),
+    ("alike", "the same, with names that differ in the middle alone"),
     ("members", "members of `tracestate`, of 30 characters each"),
     ("lines-tags", "lines of tags, in a `HeaderMap` with a `traceparent`"),
     ("lines-tracestate", "lines of `tracestate`, in a `HeaderMap` with a `traceparent`"),
@@ -51,7 +52,7 @@ impl<'a> Series<'a> {
         const WIDTH: f64 = 400.0;
         const HEIGHT: f64 = 220.0;
         let mut charts = String::new();
-        let places = [(0.0, 0.0), (WIDTH, 0.0), (0.0, HEIGHT), (WIDTH, HEIGHT)];
+        let places = [(0.0, 0.0), (WIDTH, 0.0), (2.0 * WIDTH, 0.0), (0.0, HEIGHT), (WIDTH, HEIGHT)];
         for ((title, points), (left, top)) in self.titled().zip(places) {
             let most = points.iter().map(|(_, cost)| cost.amount).fold(1.0, f64::max);
             let last = points.iter().map(|(count, _)| f64::from(*count)).fold(1.0, f64::max);
@@ -75,7 +76,7 @@ impl<'a> Series<'a> {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" \
              font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{charts}</svg>\n",
-            2.0 * WIDTH,
+            3.0 * WIDTH,
             2.0 * HEIGHT,
         )
     }
