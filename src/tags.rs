@@ -336,17 +336,19 @@ impl Names {
     }
 }
 
-/// A hash of the beginning and the end of a name.
+/// A hash of a name, eight bytes at a time; the last eight overlap with those before.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
-    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => match (name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last)) => (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
-            _ => name.iter().fold((0, 0), |(_, sum), &byte| (0, sum << 8 | u64::from(byte))),
-        },
+    let mix = |hash: u64, word: u64| (hash.rotate_left(27) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let Some(last) = name.last_chunk() else {
+        return match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => mix(u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
+            _ => mix(0, name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+        };
     };
-    (first ^ last.rotate_left(27)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    let (words, _) = name.as_chunks();
+    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    mix(hash, u64::from_le_bytes(*last))
 }
 
 /// Whether one of these pairs has this name.
