@@ -32,12 +32,18 @@
 //! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
 //! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
+//! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
+//! | answer questions about them by REST, and ask them | `audit_api` (`audit-api`), `AuditClient` (`client`) |
 //!
 //! # Features
 //!
 //! | feature | brings |
 //! | --- | --- |
 //! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
+//! | `sqlite`, `postgres` | the audit log in SQLite, in PostgreSQL |
+//! | `s3`, `gcs`, `azure` | its long values in an object store |
+//! | `audit-api`, `client` | its REST API as an axum router, and the client of it |
+//! | `store` | what a store of your own needs |
 //! | `cli` | the program `tagtrail-log` |
 //!
 //! # What is not lost in silence
@@ -48,6 +54,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // What is recorded.
+mod moment;
 mod record;
 mod text;
 mod time;
@@ -68,6 +75,21 @@ mod settings;
 mod writer;
 // How it is read back.
 mod read;
+// How it is kept, and asked for.
+#[cfg(feature = "audit-api")]
+pub mod audit_api;
+#[cfg(feature = "client")]
+mod audit_client;
+#[cfg(feature = "store")]
+mod audit_log;
+#[cfg(feature = "audit-api")]
+mod callers;
+#[cfg(feature = "audit-api")]
+mod page_token;
+#[cfg(feature = "store")]
+pub mod store;
+#[cfg(feature = "store")]
+mod stored;
 // Where it comes from.
 #[cfg(feature = "axum")]
 mod axum;
@@ -88,15 +110,24 @@ mod faults;
 struct Readme;
 
 pub use crate::ack::{Ack, NotWritten};
-pub use crate::audit::AuditRecord;
+pub use crate::audit::{AuditRecord, InvalidRecordId, RecordId};
+#[cfg(feature = "client")]
+pub use crate::audit_client::{
+    AuditClient, AuditPage, ClientError, DistinctType, EnvironmentInfo, LogRequest, UserInfo,
+};
+#[cfg(feature = "store")]
+pub use crate::audit_log::{AuditLog, Found};
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingRecord;
 pub use crate::body::{CountedBody, LoggedBody};
+#[cfg(feature = "audit-api")]
+pub use crate::callers::{Callers, InvalidTokens, Principal, Tokens, User};
 pub use crate::files::Roll;
 pub use crate::gap::Gap;
 pub use crate::keeper::Keep;
 pub use crate::layer::QueryLogLayer;
 pub use crate::log::{Counters, QueryLog, Unwritten};
+pub use crate::moment::{InvalidMoment, Moment, Window};
 pub use crate::open::RecordHandle;
 pub use crate::read::{Entries, Entry, ForeignLine, read};
 pub use crate::record::{
@@ -104,5 +135,7 @@ pub use crate::record::{
 };
 pub use crate::service::{QueryLogFuture, QueryLogService};
 pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
+#[cfg(feature = "store")]
+pub use crate::stored::StoreSettings;
 pub use crate::text::shown;
 pub use crate::time::{InvalidTimestamp, Timestamp};
