@@ -9,18 +9,23 @@ use crate::tags::InvalidTags;
 
 /// The answer to a request with these headers.
 pub(crate) fn answer(headers: &HeaderMap, fault: &InvalidTags) -> Response<Bytes> {
-    match headers.get(CONTENT_TYPE).filter(|content_type| is_grpc(content_type)) {
+    match headers.get(CONTENT_TYPE).and_then(grpc_form) {
         Some(content_type) => grpc(content_type, fault),
         None => json(fault),
     }
 }
 
-/// Whether it is `application/grpc`, plain, for the web (`-web`), with a suffix (`+proto`) or with parameters.
-fn is_grpc(content_type: &HeaderValue) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    content_type.as_bytes().split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
-        start.eq_ignore_ascii_case(GRPC) && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
-    })
+/// The content type to answer with, where the request's is `application/grpc`: plain, for the web, with a suffix
+/// (`+proto`) or with parameters.
+fn grpc_form(of_request: &HeaderValue) -> Option<&'static str> {
+    const GRPC: &str = "application/grpc";
+    let begins_with = |form: &str| {
+        let start = of_request.as_bytes().split_at_checked(form.len());
+        start.is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(form.as_bytes()) && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
+        })
+    };
+    ["application/grpc-web-text", "application/grpc-web", GRPC].into_iter().find(|form| begins_with(form))
 }
 
 /// The answer to a request of `HEAD`: its body's length in place of its body.
@@ -36,12 +41,12 @@ fn json(fault: &InvalidTags) -> Response<Bytes> {
     let body = format!(
         r#"{{"error":{{"code":"invalid_request","message":"{fault}"}},"errors":[{{"code":"bad request","description":"{fault}"}}]}}"#
     );
-    respond(StatusCode::BAD_REQUEST, HeaderValue::from_static("application/json"), Bytes::from(body))
+    respond(StatusCode::BAD_REQUEST, "application/json", Bytes::from(body))
 }
 
-/// A response of trailers only, as gRPC has it, in the request's own form: status 3 is `INVALID_ARGUMENT`.
-fn grpc(content_type: &HeaderValue, fault: &InvalidTags) -> Response<Bytes> {
-    let mut response = respond(StatusCode::OK, content_type.clone(), Bytes::new());
+/// A response of trailers only, as gRPC has it: status 3 is `INVALID_ARGUMENT`.
+fn grpc(content_type: &'static str, fault: &InvalidTags) -> Response<Bytes> {
+    let mut response = respond(StatusCode::OK, content_type, Bytes::new());
     response.headers_mut().insert("grpc-status", HeaderValue::from_static("3"));
     // The one character that a fault can hold and that is to be encoded; a header's name may have it.
     let message = fault.to_string().replace('%', "%25");
@@ -51,9 +56,9 @@ fn grpc(content_type: &HeaderValue, fault: &InvalidTags) -> Response<Bytes> {
     response
 }
 
-fn respond(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
