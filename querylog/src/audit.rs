@@ -1,12 +1,15 @@
 //! A record as an audit log has it.
 
-use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::moment::Moment;
 use crate::record::Record;
 
 /// A record as an audit log has it: fifteen members, null where there is nothing.
-///
-/// The name of the operation is the one that the service gave, else the route.
 ///
 /// ```
 /// use tagtrail::Trail;
@@ -18,48 +21,158 @@ use crate::record::Record;
 /// assert!(audit["execution_time"].is_null(), "it has not ended");
 /// # Ok::<_, serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are those of the audit log's documentation")]
-pub struct AuditRecord<'a> {
-    pub id: String,
-    pub timestamp: String,
-    pub exec_env_id: Option<&'a str>,
-    pub user_id: Option<&'a str>,
-    pub user_email: Option<&'a str>,
-    pub udf_id: Option<&'a str>,
-    pub udf_name: Option<&'a str>,
-    pub execution_engine: Option<&'a str>,
+pub struct AuditRecord {
+    pub id: RecordId,
+    pub timestamp: Moment,
+    pub exec_env_id: Option<String>,
+    pub user_id: Option<String>,
+    pub user_email: Option<String>,
+    pub udf_id: Option<String>,
+    /// The name of the operation that the service gave, else the route.
+    pub udf_name: Option<String>,
+    pub execution_engine: Option<String>,
     /// Seconds; `None` where the request never ended.
     pub execution_time: Option<f64>,
     pub cache: Option<bool>,
-    pub stdout: Option<&'a str>,
-    pub stderr: Option<&'a str>,
-    pub udf_data: Option<&'a str>,
-    pub shared_token: Option<&'a str>,
+    pub stdout: Option<String>,
+    pub stderr: Option<String>,
+    pub udf_data: Option<String>,
+    pub shared_token: Option<String>,
     pub client_ip: Option<String>,
 }
 
+impl AuditRecord {
+    /// A record with this id and time, and nothing else: to be filled in.
+    ///
+    /// ```
+    /// use tagtrail_querylog::{AuditRecord, Moment};
+    /// use uuid::Uuid;
+    ///
+    /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse()?);
+    /// record.udf_name = Some("nightly/rollup".into());
+    /// # Ok::<_, tagtrail_querylog::InvalidMoment>(())
+    /// ```
+    pub fn new(id: impl Into<RecordId>, timestamp: impl Into<Moment>) -> Self {
+        Self {
+            id: id.into(),
+            timestamp: timestamp.into(),
+            exec_env_id: None,
+            user_id: None,
+            user_email: None,
+            udf_id: None,
+            udf_name: None,
+            execution_engine: None,
+            execution_time: None,
+            cache: None,
+            stdout: None,
+            stderr: None,
+            udf_data: None,
+            shared_token: None,
+            client_ip: None,
+        }
+    }
+}
+
+/// The id of an [`AuditRecord`]: a UUID, in the very text it was given.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RecordId(String);
+
+impl RecordId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<Uuid> for RecordId {
+    fn from(id: Uuid) -> Self {
+        Self(id.to_string())
+    }
+}
+
+impl From<RecordId> for String {
+    fn from(id: RecordId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<String> for RecordId {
+    type Error = InvalidRecordId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Uuid::try_parse(&text).map(|_| Self(text)).map_err(|_| InvalidRecordId(()))
+    }
+}
+
+impl FromStr for RecordId {
+    type Err = InvalidRecordId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.to_owned().try_into()
+    }
+}
+
+/// A text that is no UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no UUID, such as 0190163d-8694-739b-aea5-966c26f8ad91")]
+pub struct InvalidRecordId(());
+
 impl Record {
     /// The record as an audit log has it.
-    pub fn audit(&self) -> AuditRecord<'_> {
+    pub fn audit(&self) -> AuditRecord {
         let notes = &self.notes;
         AuditRecord {
-            id: self.id.to_string(),
-            timestamp: self.begin.audited(),
-            exec_env_id: notes.caller.exec_env_id.as_deref(),
-            user_id: notes.caller.user_id.as_deref(),
-            user_email: notes.caller.user_email.as_deref(),
-            udf_id: notes.operation.id.as_deref(),
-            udf_name: notes.operation.name.as_deref().or(self.request.route.as_deref()),
-            execution_engine: notes.operation.engine.as_deref(),
+            id: self.id.into(),
+            timestamp: self.begin.into(),
+            exec_env_id: notes.caller.exec_env_id.clone(),
+            user_id: notes.caller.user_id.clone(),
+            user_email: notes.caller.user_email.clone(),
+            udf_id: notes.operation.id.clone(),
+            udf_name: notes.operation.name.as_ref().or(self.request.route.as_ref()).cloned(),
+            execution_engine: notes.operation.engine.clone(),
             execution_time: self.duration.map(|duration| duration.as_secs_f64()),
             cache: notes.operation.cache,
-            stdout: notes.stdout.as_deref(),
-            stderr: notes.stderr.as_deref(),
-            udf_data: notes.payload.as_deref(),
-            shared_token: notes.shared_token.as_deref(),
+            stdout: notes.stdout.clone(),
+            stderr: notes.stderr.clone(),
+            udf_data: notes.payload.clone(),
+            shared_token: notes.shared_token.clone(),
             client_ip: self.client_ip.map(|ip| ip.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_fifteen_members_in_order_and_comes_back_as_it_was() {
+        let text = concat!(
+            r#"{"id":"0190163d-8694-739b-aea5-966c26f8ad91","timestamp":"2025-04-01T00:00:00.000000+00:00","#,
+            r#""exec_env_id":"e","user_id":null,"user_email":null,"udf_id":null,"udf_name":"a//b \u0000","#,
+            r#""execution_engine":"realtime","execution_time":0.1,"cache":false,"stdout":"","stderr":null,"#,
+            r#""udf_data":"😀","shared_token":null,"client_ip":"::1"}"#
+        );
+        let record: AuditRecord = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), text);
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_and_its_text_is_kept() {
+        for text in ["0190163D-8694-739B-aea5-966c26f8ad91", "0190163d8694739baea5966c26f8ad91"] {
+            assert_eq!(text.parse::<RecordId>().unwrap().as_str(), text);
+        }
+        for text in ["", "0190163d-8694-739b-aea5", "0190163d-8694-739b-aea5-966c26f8ad9g"] {
+            assert_eq!(text.parse::<RecordId>(), Err(InvalidRecordId(())), "{text}");
         }
     }
 }

@@ -48,6 +48,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // What is recorded.
+mod moment;
 mod record;
 mod text;
 mod time;
@@ -68,6 +69,17 @@ mod settings;
 mod writer;
 // How it is read back.
 mod read;
+// How it is kept, and asked for.
+#[cfg(feature = "audit-api")]
+pub mod audit_api;
+#[cfg(feature = "store")]
+mod audit_log;
+#[cfg(feature = "audit-api")]
+mod callers;
+#[cfg(feature = "audit-api")]
+mod page_token;
+#[cfg(feature = "store")]
+pub mod store;
 // Where it comes from.
 #[cfg(feature = "axum")]
 mod axum;
@@ -88,15 +100,20 @@ mod faults;
 struct Readme;
 
 pub use crate::ack::{Ack, NotWritten};
-pub use crate::audit::AuditRecord;
+pub use crate::audit::{AuditRecord, InvalidRecordId, RecordId};
+#[cfg(feature = "store")]
+pub use crate::audit_log::{AuditLog, Found};
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingRecord;
 pub use crate::body::{CountedBody, LoggedBody};
+#[cfg(feature = "audit-api")]
+pub use crate::callers::{Callers, InvalidTokens, Principal, Tokens, User};
 pub use crate::files::Roll;
 pub use crate::gap::Gap;
 pub use crate::keeper::Keep;
 pub use crate::layer::QueryLogLayer;
 pub use crate::log::{Counters, QueryLog, Unwritten};
+pub use crate::moment::{InvalidMoment, Moment, Window};
 pub use crate::open::RecordHandle;
 pub use crate::read::{Entries, Entry, ForeignLine, read};
 pub use crate::record::{

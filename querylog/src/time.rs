@@ -64,11 +64,6 @@ impl Timestamp {
         self.calendar().strftime("%Y-%m-%d %H:%M:%S.%3f Z").to_string()
     }
 
-    /// `2024-05-10T18:05:42.871000+00:00`, as audit logs have it.
-    pub(crate) fn audited(self) -> String {
-        self.to_string().replace('Z', "+00:00")
-    }
-
     /// `20240510T180542.871000Z`, as file names have it.
     pub(crate) fn compact(self) -> String {
         self.calendar().strftime("%Y%m%dT%H%M%S.%6fZ").to_string()

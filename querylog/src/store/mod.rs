@@ -1,0 +1,198 @@
+//! Where the records of an audit log are kept: the trait [`Store`], and the stores that this crate has.
+//!
+//! A store has rows, and answers a few questions about them, each by an index. What a question means to a caller, who
+//! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::audit::AuditRecord;
+use crate::moment::{Moment, Window};
+
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
+
+/// Keeps records. See [`Sqlite`] for one.
+///
+/// Whoever writes a store of its own has to keep these promises:
+///
+/// - A record whose future has returned from [`put`](Self::put) survives whatever the store survives.
+/// - A row is seen whole or not at all, and once seen, it stays.
+/// - Texts come back as they were put, with every character there is, NUL too; they are equal when their code points
+///   are.
+/// - The order of a page is that of (timestamp, id), where ids are compared by their bytes.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Puts rows. One that is there already is completed where it has no execution time and the new one has; otherwise
+    /// it stays as it is: to put a row twice is harmless.
+    async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError>;
+
+    /// The row of an id.
+    async fn get(&self, id: &str) -> Result<Option<Row>, StoreError>;
+
+    /// The first rows of a range, in one of its two directions.
+    async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// Reads the first rows of a range, as many as `scan`, and returns the first of each value, without those that
+    /// have no value.
+    async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// Whether a row has values in this [object](Row::object).
+    async fn has_object(&self, object: &str) -> Result<bool, StoreError>;
+
+    /// 32 random bytes, made when the store was, and the same for all who open it: page tokens are signed with a key
+    /// that is derived of them.
+    async fn secret(&self) -> Result<[u8; 32], StoreError>;
+}
+
+/// What a store keeps of one record.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The record. Its values that are kept in an object are `None` here.
+    pub record: AuditRecord,
+    /// The name of the object that has values of this record, and which these are.
+    pub object: Option<(String, Members)>,
+}
+
+impl From<AuditRecord> for Row {
+    fn from(record: AuditRecord) -> Self {
+        Self { record, object: None }
+    }
+}
+
+/// Which of the three long members of a record are kept in its object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the audit log's documentation")]
+pub struct Members {
+    pub stdout: bool,
+    pub stderr: bool,
+    pub udf_data: bool,
+}
+
+impl Members {
+    #[cfg(feature = "sqlite")]
+    fn bits(self) -> i64 {
+        i64::from(self.stdout) | i64::from(self.stderr) << 1 | i64::from(self.udf_data) << 2
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn of_bits(bits: i64) -> Self {
+        Self { stdout: bits & 1 != 0, stderr: bits & 2 != 0, udf_data: bits & 4 != 0 }
+    }
+}
+
+/// Which records: each is answered by an index of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Selection {
+    /// Those of a user, by e-mail address, in whatever environment.
+    User(String),
+    /// Those of an environment.
+    Environment(String),
+    /// Those of an operation's id, in an environment.
+    UdfId {
+        /// The environment.
+        environment: String,
+        /// The id.
+        value: String,
+    },
+    /// Those of an operation's name, in an environment.
+    UdfName {
+        /// The environment.
+        environment: String,
+        /// The name.
+        value: String,
+    },
+    /// Those of a shared token, in an environment.
+    SharedToken {
+        /// The environment.
+        environment: String,
+        /// The token.
+        value: String,
+    },
+}
+
+/// Of what the latest record is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Distinct {
+    /// Of each `udf_name`.
+    Names,
+    /// Of each `udf_id`.
+    Ids,
+}
+
+/// A place in the order of records: between two of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// First by time,
+    pub micros: i64,
+    /// then by id. The empty one is before all others.
+    pub id: String,
+}
+
+/// A range of records, and the direction it is read in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Range {
+    /// Which records.
+    pub of: Selection,
+    /// Those after this place,
+    pub after: Place,
+    /// and before this one.
+    pub before: Place,
+    /// Whether the newest comes first.
+    pub newest_first: bool,
+}
+
+impl Range {
+    /// All of a window, the oldest first.
+    pub fn new(of: Selection, window: Window) -> Self {
+        let place = |micros| Place { micros, id: String::new() };
+        let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
+        Self { of, after, before, newest_first: false }
+    }
+
+    /// With the newest first, or the oldest.
+    #[must_use]
+    pub fn newest_first(self, newest_first: bool) -> Self {
+        Self { newest_first, ..self }
+    }
+
+    /// What is left of the range behind a record that was read.
+    #[must_use]
+    pub fn behind(self, timestamp: Moment, id: &str) -> Self {
+        let place = Place { micros: timestamp.as_micros(), id: id.to_owned() };
+        if self.newest_first {
+            Self { before: place.min(self.before), ..self }
+        } else {
+            Self { after: place.max(self.after), ..self }
+        }
+    }
+}
+
+/// Why a store did not do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// More is asked than it can do now. It may be asked again after a while.
+    #[error("the store has too much to do: try again later")]
+    Overloaded,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// It fails.
+    #[error("the store fails: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// It fails, for this reason.
+    pub fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed(why.into())
+    }
+}

@@ -1,0 +1,510 @@
+//! SQLite: the store that is in the process.
+//!
+//! One thread writes, and puts all that waits into one transaction, so that many records share one `fsync`. Readers
+//! have connections of their own, and wait neither for the writer nor for each other.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{Distinct, Members, Range, Row, Selection, Store, StoreError};
+use crate::audit::AuditRecord;
+use crate::moment::Moment;
+
+/// How many rows one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
+const TRANSACTION: usize = 2_000;
+/// How many calls of `put` wait for the writer at most.
+const WAITING: usize = 4_096;
+/// How long a call waits for its turn before it is told that there is too much to do.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection waits for another process that writes to the same file.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Version 1 of the tables. The pointer to an object has columns of its own. Short columns come first, so that to read
+/// them does not touch the pages that long values overflow to.
+const SCHEMA: &str = "
+    CREATE TABLE record (
+        id TEXT NOT NULL PRIMARY KEY,
+        timestamp INTEGER NOT NULL,
+        exec_env_id TEXT,
+        user_id TEXT,
+        user_email TEXT,
+        udf_id TEXT,
+        udf_name TEXT,
+        execution_engine TEXT,
+        execution_time REAL,
+        cache INTEGER,
+        shared_token TEXT,
+        client_ip TEXT,
+        object TEXT,
+        object_members INTEGER NOT NULL DEFAULT 0,
+        stdout TEXT,
+        stderr TEXT,
+        udf_data TEXT
+    ) STRICT;
+    CREATE INDEX record_of_user ON record (user_email, timestamp, id) WHERE user_email IS NOT NULL;
+    CREATE INDEX record_of_env ON record (exec_env_id, timestamp, id) WHERE exec_env_id IS NOT NULL;
+    CREATE INDEX record_of_udf_id ON record (exec_env_id, udf_id, timestamp, id) WHERE udf_id IS NOT NULL;
+    CREATE INDEX record_of_udf_name ON record (exec_env_id, udf_name, timestamp, id) WHERE udf_name IS NOT NULL;
+    CREATE INDEX record_of_shared_token ON record (exec_env_id, shared_token, timestamp, id)
+        WHERE shared_token IS NOT NULL;
+    CREATE INDEX record_of_object ON record (object) WHERE object IS NOT NULL;
+    CREATE TABLE secret (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
+";
+
+/// What a row has, in the order of the statements below.
+const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
+                       execution_time, cache, shared_token, client_ip, object, object_members, stdout, stderr, udf_data";
+
+const PUT: &str = "
+    INSERT INTO record (id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine,
+        execution_time, cache, shared_token, client_ip, object, object_members, stdout, stderr, udf_data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+    ON CONFLICT (id) DO UPDATE SET
+        exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, user_email = excluded.user_email,
+        udf_id = excluded.udf_id, udf_name = excluded.udf_name, execution_engine = excluded.execution_engine,
+        execution_time = excluded.execution_time, cache = excluded.cache, shared_token = excluded.shared_token,
+        client_ip = excluded.client_ip, object = excluded.object, object_members = excluded.object_members,
+        stdout = excluded.stdout, stderr = excluded.stderr, udf_data = excluded.udf_data
+    WHERE record.execution_time IS NULL AND excluded.execution_time IS NOT NULL";
+
+/// How safe a row is when [`put`](Store::put) has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Synchronous {
+    /// On the disk: a power cut takes nothing (`synchronous=FULL`).
+    #[default]
+    Full,
+    /// With the operating system: a killed process takes nothing, a power cut takes what came last, and the file stays
+    /// sound (`synchronous=NORMAL`).
+    Normal,
+}
+
+/// How a [`Sqlite`] is opened. See [`Sqlite::settings`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SqliteSettings {
+    path: PathBuf,
+    synchronous: Synchronous,
+    readers: usize,
+}
+
+impl SqliteSettings {
+    /// How safe an acknowledged row is. By default it is on the disk.
+    pub fn synchronous(self, synchronous: Synchronous) -> Self {
+        Self { synchronous, ..self }
+    }
+
+    /// How many questions are answered at a time; 4 by default, at least one.
+    pub fn readers(self, readers: usize) -> Self {
+        Self { readers: readers.max(1), ..self }
+    }
+
+    /// Opens the file, makes it and its tables where they are not there, and starts the thread that writes. Blocks while
+    /// it does so.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate.
+    pub fn open(self) -> Result<Sqlite, StoreError> {
+        let writer = open_writer(&self.path, self.synchronous)?;
+        let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let thread = thread::Builder::new()
+            .name("audit-sqlite".into())
+            .spawn(move || Writer { connection: writer }.run(receiver))
+            .map_err(StoreError::failed)?;
+        Ok(Sqlite(Arc::new(Inner {
+            path: self.path,
+            writer: Some(sender),
+            thread: Some(thread),
+            turns: Arc::new(Semaphore::new(self.readers)),
+            readers: Mutex::new(connections),
+        })))
+    }
+}
+
+/// A store in a file of SQLite. A clone is the same store.
+///
+/// The file is in WAL mode: beside it are two others, of the same name with `-wal` and `-shm` behind it. Other processes
+/// may read and write it meanwhile.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// use tagtrail_querylog::AuditLog;
+/// use tagtrail_querylog::store::Sqlite;
+///
+/// let log = AuditLog::new(Sqlite::open(path)?);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sqlite(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    /// `None` once it is dropped.
+    writer: Option<mpsc::Sender<Put>>,
+    thread: Option<thread::JoinHandle<()>>,
+    turns: Arc<Semaphore>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// Rows to put, and whom to tell.
+struct Put {
+    rows: Vec<Row>,
+    done: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// One failure, told to all whose rows were in the transaction.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+struct Failure(Arc<rusqlite::Error>);
+
+impl Sqlite {
+    /// Opens a file with the settings as they are by default.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteSettings::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::settings(path).open()
+    }
+
+    /// The settings of a store in a file, to be changed and opened.
+    pub fn settings(path: impl AsRef<Path>) -> SqliteSettings {
+        SqliteSettings { path: path.as_ref().to_owned(), synchronous: Synchronous::default(), readers: 4 }
+    }
+
+    /// Asks a question on a connection of its own, on a thread that may block.
+    async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.0.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| StoreError::Overloaded)?.map_err(|_| StoreError::Closed)?;
+        let inner = Arc::clone(&self.0);
+        let answer = tokio::task::spawn_blocking(move || {
+            let spare = inner.readers().pop();
+            let mut connection = spare.map_or_else(|| open_reader(&inner.path), Ok)?;
+            let answer = question(&mut connection).map_err(StoreError::failed);
+            inner.readers().push(connection);
+            drop(turn);
+            answer
+        });
+        answer.await.unwrap_or_else(|error| Err(StoreError::failed(error)))
+    }
+}
+
+impl Inner {
+    fn readers(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until what was put is written.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.writer.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("audit log: the thread that writes to SQLite panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+        let writer = self.0.writer.as_ref().ok_or(StoreError::Closed)?;
+        let (done, written) = oneshot::channel();
+        writer.send_timeout(Put { rows, done }, PATIENCE).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => StoreError::Overloaded,
+            mpsc::error::SendTimeoutError::Closed(_) => StoreError::Closed,
+        })?;
+        written.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {
+        let id = id.to_owned();
+        self.ask(move |connection| {
+            let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE id = ?1"))?;
+            select.query_row([id], read_row).optional()
+        })
+        .await
+    }
+
+    async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.ask(move |connection| read_range(connection, COLUMNS, &range, limit, read_row)).await
+    }
+
+    async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+        self.ask(move |connection| {
+            // Both steps see the same rows.
+            let transaction = connection.transaction()?;
+            let columns = match of {
+                Distinct::Names => "rowid, udf_name",
+                Distinct::Ids => "rowid, udf_id",
+            };
+            let read = read_range(&transaction, columns, &range, scan, |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+            })?;
+            let mut seen = HashSet::new();
+            let mut select = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE rowid = ?1"))?;
+            let first = read.into_iter().filter(|(_, value)| value.as_ref().is_some_and(|v| seen.insert(v.clone())));
+            first.map(|(rowid, _)| select.query_row([rowid], read_row)).collect()
+        })
+        .await
+    }
+
+    async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
+        let object = object.to_owned();
+        self.ask(move |connection| {
+            connection.prepare_cached("SELECT 1 FROM record WHERE object = ?1")?.exists([object])
+        })
+        .await
+    }
+
+    async fn secret(&self) -> Result<[u8; 32], StoreError> {
+        self.ask(|connection| connection.query_row("SELECT bytes FROM secret", [], |row| row.get(0))).await
+    }
+}
+
+/// The statement of a range, and what it asks for besides the two places: the columns of its index that are to be equal.
+fn statement<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a str>) {
+    let (equal, values): (_, Vec<&str>) = match &range.of {
+        Selection::User(email) => ("user_email = ?6", vec![email]),
+        Selection::Environment(id) => ("exec_env_id = ?6", vec![id]),
+        Selection::UdfId { environment, value } => ("exec_env_id = ?6 AND udf_id = ?7", vec![environment, value]),
+        Selection::UdfName { environment, value } => ("exec_env_id = ?6 AND udf_name = ?7", vec![environment, value]),
+        Selection::SharedToken { environment, value } => {
+            ("exec_env_id = ?6 AND shared_token = ?7", vec![environment, value])
+        }
+    };
+    let order = if range.newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
+    let text = format!(
+        "SELECT {columns} FROM record WHERE {equal} AND (timestamp, id) > (?1, ?2) AND (timestamp, id) < (?3, ?4) \
+         ORDER BY {order} LIMIT ?5"
+    );
+    (text, values)
+}
+
+fn read_range<T>(
+    connection: &Connection,
+    columns: &str,
+    range: &Range,
+    limit: usize,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let (text, values) = statement(columns, range);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let Range { after, before, .. } = range;
+    let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &limit];
+    parameters.extend(values.iter().map(|value| value as &dyn ToSql));
+    connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
+}
+
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let id: String = row.get(0)?;
+    let id = id.try_into().map_err(|error| rusqlite::types::FromSqlError::Other(Box::new(error)))?;
+    let object: Option<String> = row.get(12)?;
+    let members = Members::of_bits(row.get(13)?);
+    let record = AuditRecord {
+        id,
+        timestamp: Moment::from_micros(row.get(1)?),
+        exec_env_id: row.get(2)?,
+        user_id: row.get(3)?,
+        user_email: row.get(4)?,
+        udf_id: row.get(5)?,
+        udf_name: row.get(6)?,
+        execution_engine: row.get(7)?,
+        execution_time: row.get(8)?,
+        cache: row.get(9)?,
+        stdout: row.get(14)?,
+        stderr: row.get(15)?,
+        udf_data: row.get(16)?,
+        shared_token: row.get(10)?,
+        client_ip: row.get(11)?,
+    };
+    Ok(Row { record, object: object.map(|object| (object, members)) })
+}
+
+/// The thread that writes.
+struct Writer {
+    connection: Connection,
+}
+
+impl Writer {
+    fn run(mut self, mut receiver: mpsc::Receiver<Put>) {
+        while let Some(first) = receiver.blocking_recv() {
+            let mut rows = first.rows.len();
+            let mut puts = vec![first];
+            while rows < TRANSACTION
+                && let Ok(next) = receiver.try_recv()
+            {
+                rows += next.rows.len();
+                puts.push(next);
+            }
+            let result = self.write(&puts).map_err(|error| Failure(Arc::new(error)));
+            if let Err(error) = &result {
+                tracing::error!(%error, "audit log: SQLite does not take {rows} rows");
+            }
+            for put in puts {
+                // Nobody waits for it where the caller is gone.
+                let _ = put.done.send(result.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut put = transaction.prepare_cached(PUT)?;
+            for row in last_of_each(puts) {
+                write_row(row, |parameters| put.execute(parameters).map(drop))?;
+            }
+        }
+        transaction.commit()
+    }
+}
+
+/// The rows of a transaction without those that are begun and completed in it: one write for both.
+fn last_of_each(puts: &[Put]) -> impl Iterator<Item = &Row> {
+    let rows = || puts.iter().flat_map(|put| &put.rows).enumerate();
+    let completed: HashMap<_, _> = rows()
+        .filter(|(_, row)| row.record.execution_time.is_some())
+        .map(|(place, row)| (row.record.id.as_str(), place))
+        .collect();
+    let mut rows = rows();
+    std::iter::from_fn(move || {
+        rows.by_ref()
+            .find(|(_, row)| row.record.execution_time.is_some() || !completed.contains_key(row.record.id.as_str()))
+            .map(|(_, row)| row)
+    })
+}
+
+fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    let record = &row.record;
+    let (object, members) = row.object.as_ref().map_or((None, 0), |(object, members)| (Some(object), members.bits()));
+    write(params![
+        record.id.as_str(),
+        record.timestamp.as_micros(),
+        record.exec_env_id,
+        record.user_id,
+        record.user_email,
+        record.udf_id,
+        record.udf_name,
+        record.execution_engine,
+        record.execution_time,
+        record.cache,
+        record.shared_token,
+        record.client_ip,
+        object,
+        members,
+        record.stdout,
+        record.stderr,
+        record.udf_data,
+    ])
+}
+
+fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path).map_err(StoreError::failed)?;
+    prepare(&mut connection, synchronous).map_err(StoreError::failed)??;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::Result<Result<(), StoreError>> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(16);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let level = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", level)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => make_tables(&transaction)?,
+        1 => {}
+        _ => return Ok(Err(StoreError::failed("the file was written by a later version of this crate"))),
+    }
+    transaction.commit().map(Ok)
+}
+
+fn make_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(SCHEMA)?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction.execute("INSERT INTO secret VALUES (1, ?1)", [secret])?;
+    transaction.pragma_update(None, "user_version", 1)
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(|error: rusqlite::Error| StoreError::failed(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moment::Window;
+
+    /// How SQLite answers a range: the index, and whether it sorts.
+    fn plan(connection: &Connection, columns: &str, range: &Range) -> String {
+        let (text, values) = statement(columns, range);
+        let mut parameters: Vec<&dyn ToSql> = vec![&0, &"", &1, &"", &100];
+        parameters.extend(values.iter().map(|value| value as &dyn ToSql));
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        let steps = explain.query_map(&*parameters, |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn every_range_is_read_by_its_index_and_without_sorting() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+        let (environment, value) = ("e".to_owned(), "v".to_owned());
+        for (of, expected) in [
+            (Selection::User(value.clone()), "record_of_user (user_email=?"),
+            (Selection::Environment(value.clone()), "record_of_env (exec_env_id=?"),
+            (
+                Selection::UdfId { environment: environment.clone(), value: value.clone() },
+                "record_of_udf_id (exec_env_id=? AND udf_id=?",
+            ),
+            (
+                Selection::UdfName { environment: environment.clone(), value: value.clone() },
+                "record_of_udf_name (exec_env_id=? AND udf_name=?",
+            ),
+            (Selection::SharedToken { environment, value }, "record_of_shared_token (exec_env_id=? AND shared_token=?"),
+        ] {
+            for newest_first in [false, true] {
+                let range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
+                let expected =
+                    format!("SEARCH record USING INDEX {expected} AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))");
+                for columns in [COLUMNS, "rowid, udf_name", "rowid, udf_id"] {
+                    let plan = plan(&connection, columns, &range);
+                    assert_eq!(plan.replace("COVERING ", ""), expected);
+                }
+            }
+        }
+    }
+}
