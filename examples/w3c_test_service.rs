@@ -47,7 +47,14 @@ impl Client {
         let body = arguments.to_string();
         match self {
             Self::Reqwest(client) => {
-                client.post(url).header(header::CONTENT_TYPE, "application/json").body(body).send().await?.bytes().await?;
+                client
+                    .post(url)
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .body(body)
+                    .send()
+                    .await?
+                    .bytes()
+                    .await?;
             }
             Self::Hyper(client) => {
                 let request = Request::post(url).header(header::CONTENT_TYPE, "application/json").body(body.into())?;
@@ -72,9 +79,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().ok_or("usage: w3c_test_service ADDRESS [reqwest|hyper]")?;
     let client = Client::named(arguments.next().as_deref())?;
-    let app = Router::new()
-        .fallback_service(post(call_all).with_state(client))
-        .layer(InboundLayer::new(Admit::Continue));
+    let app =
+        Router::new().fallback_service(post(call_all).with_state(client)).layer(InboundLayer::new(Admit::Continue));
     let listener = TcpListener::bind(&address).await?;
     println!("listening on {}", listener.local_addr()?);
     axum::serve(listener, app).await?;

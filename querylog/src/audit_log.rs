@@ -1,10 +1,13 @@
 //! The audit log: [`AuditLog`], a store and what is asked of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::AuditRecord;
 use crate::moment::Window;
-use crate::store::{Distinct, Range, Row, Selection, Store, StoreError};
+#[cfg(feature = "sqlite")]
+use crate::store::Sqlite;
+use crate::store::{Distinct, Payloads, Range, Row, Selection, Store, StoreError};
 
 /// An audit log: records are put into it, and found again. A clone is the same log.
 ///
@@ -32,7 +35,10 @@ use crate::store::{Distinct, Range, Row, Selection, Store, StoreError};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct AuditLog(Arc<dyn Store>);
+pub struct AuditLog {
+    store: Arc<dyn Store>,
+    payloads: Option<Payloads>,
+}
 
 /// A page of records.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,9 +51,51 @@ pub struct Found {
 }
 
 impl AuditLog {
-    /// The audit log that is in a store.
+    /// The audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
+    /// behind it. Both are made where they are not there. Blocks while it does so.
+    ///
+    /// # Errors
+    ///
+    /// If the file or the folder cannot be opened.
+    #[cfg(feature = "sqlite")]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
+        let mut folder = path.as_ref().as_os_str().to_owned();
+        folder.push(".payloads");
+        Ok(Self::new(Sqlite::open(path)?).payloads(Payloads::folder(folder)?))
+    }
+
+    /// The audit log that is in a store, long values too.
     pub fn new(store: impl Store) -> Self {
-        Self(Arc::new(store))
+        Self { store: Arc::new(store), payloads: None }
+    }
+
+    /// With long values in an object store.
+    #[must_use]
+    pub fn payloads(self, payloads: Payloads) -> Self {
+        Self { payloads: Some(payloads), ..self }
+    }
+
+    /// Deletes what a crash left in the object store: objects of this age and over, that no record has. Returns how
+    /// many. An hour is a good age; a record that is put gets its objects shortly before its row.
+    ///
+    /// # Errors
+    ///
+    /// If one of the two stores fails.
+    pub async fn sweep(&self, age: Duration) -> Result<u64, StoreError> {
+        match &self.payloads {
+            Some(payloads) => payloads.sweep(&*self.store, age).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn whole(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
+        match &self.payloads {
+            Some(payloads) => payloads.put_back(rows).await,
+            None if rows.iter().any(|row| row.object.is_some()) => {
+                Err(StoreError::failed("records have long values in an object store, and none is set up"))
+            }
+            None => Ok(rows.into_iter().map(|row| row.record).collect()),
+        }
     }
 
     /// Puts records into the log, and returns when they are as safe as the store makes them. To put one twice is
@@ -57,7 +105,11 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
-        self.0.put(records.into_iter().map(Row::from).collect()).await
+        let rows = match &self.payloads {
+            Some(payloads) => payloads.take_out(records).await?,
+            None => records.into_iter().map(Row::from).collect(),
+        };
+        self.store.put(rows).await
     }
 
     /// The record of an id.
@@ -66,7 +118,8 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn get(&self, id: &str) -> Result<Option<AuditRecord>, StoreError> {
-        Ok(self.0.get(id).await?.map(|row| row.record))
+        let row = self.store.get(id).await?;
+        Ok(self.whole(row.into_iter().collect()).await?.pop())
     }
 
     /// The record of an id, if it is one of this environment.
@@ -75,8 +128,9 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn get_in(&self, exec_env_id: &str, id: &str) -> Result<Option<AuditRecord>, StoreError> {
-        let row = self.0.get(id).await?;
-        Ok(row.filter(|row| row.record.exec_env_id.as_deref() == Some(exec_env_id)).map(|row| row.record))
+        let row = self.store.get(id).await?;
+        let row = row.filter(|row| row.record.exec_env_id.as_deref() == Some(exec_env_id));
+        Ok(self.whole(row.into_iter().collect()).await?.pop())
     }
 
     /// The first records of a range. Those behind them are [`Range::behind`] the last one.
@@ -85,10 +139,10 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn page(&self, range: Range, limit: usize) -> Result<Found, StoreError> {
-        let mut rows = self.0.page(range, limit.saturating_add(1)).await?;
+        let mut rows = self.store.page(range, limit.saturating_add(1)).await?;
         let more = rows.len() > limit;
         rows.truncate(limit);
-        Ok(Found { records: rows.into_iter().map(|row| row.record).collect(), more })
+        Ok(Found { records: self.whole(rows).await?, more })
     }
 
     /// Reads the newest records of a window, as many as `scan`, and returns the latest of each value, the newest first.
@@ -104,12 +158,12 @@ impl AuditLog {
         scan: usize,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let range = Range::new(of, window).newest_first(true);
-        let rows = self.0.first_of_each(range, distinct, scan).await?;
-        Ok(rows.into_iter().map(|row| row.record).collect())
+        let rows = self.store.first_of_each(range, distinct, scan).await?;
+        self.whole(rows).await
     }
 
     #[cfg(feature = "audit-api")]
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {
-        self.0.secret().await
+        self.store.secret().await
     }
 }

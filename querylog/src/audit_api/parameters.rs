@@ -38,14 +38,12 @@ impl Parameters {
     }
 
     fn moment(&mut self, name: &'static str, read: fn(&str) -> Result<Moment, InvalidMoment>) -> Option<Moment> {
-        match read(self.last(name)?) {
-            Ok(moment) => Some(moment),
-            Err(InvalidMoment { .. }) => {
-                let msg = "a time in ISO 8601 is needed, such as 2025-04-01T00:00:00.000000Z";
-                self.fault(Fault::new(name, msg, "datetime_parsing"));
-                None
-            }
+        let moment = read(self.last(name)?).ok();
+        if moment.is_none() {
+            let msg = "a time in ISO 8601 is needed, such as 2025-04-01T00:00:00.000000Z";
+            self.fault(Fault::new(name, msg, "datetime_parsing"));
         }
+        moment
     }
 
     /// An integer of at least 1; what is over the most is the most.

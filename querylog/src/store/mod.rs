@@ -3,6 +3,7 @@
 //! A store has rows, and answers a few questions about them, each by an index. What a question means to a caller, who
 //! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
 
+mod payloads;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use crate::audit::AuditRecord;
 use crate::moment::{Moment, Window};
 
+pub use self::payloads::Payloads;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 

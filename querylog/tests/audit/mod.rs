@@ -172,16 +172,9 @@ impl Server {
 
 /// The escapes that a client must write: the least.
 pub fn escaped(value: &str) -> String {
-    let mut text = String::new();
-    for byte in value.bytes() {
-        match byte {
-            b'/' | b'+' | b'*' | b'_' | b'-' | b'.' | b'~' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                text.push(byte.into())
-            }
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/+*_-.~".contains(byte);
+    let escape = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    value.bytes().map(escape).collect()
 }
 
 pub fn json(records: &[AuditRecord]) -> Vec<Value> {

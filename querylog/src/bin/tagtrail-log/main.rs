@@ -1,6 +1,10 @@
-//! `tagtrail-log`: shows the query log of a service, follows it, and sums it up.
+//! `tagtrail-log`: shows the query log of a service, follows it, and sums it up; keeps an audit log, and answers
+//! questions about it.
 
+mod audit;
 mod filter;
+mod import;
+mod serve;
 mod stats;
 mod table;
 
@@ -16,9 +20,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagtrail_querylog::{Entries, Entry, read};
 
 use crate::filter::Filter;
+use crate::import::Import;
+use crate::serve::Serve;
 use crate::stats::{By, Stats};
 
-/// Shows the query log of a service.
+/// Shows the query log of a service, and serves its audit log.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Command {
@@ -55,6 +61,10 @@ enum Verb {
         #[arg(long, default_value_t = 20)]
         top: usize,
     },
+    /// Answers questions about an audit log by its REST API.
+    Serve(Serve),
+    /// Puts audit records, as the API returns them, into a store.
+    Import(Import),
 }
 
 #[derive(Args)]
@@ -101,6 +111,8 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             }
             Ok(out.flush()?)
         }
+        Verb::Serve(serve) => serve.run(),
+        Verb::Import(import) => import.run(),
         Verb::Stats { log, by, top } => {
             let mut stats = Stats::new(if by.is_empty() { vec![By::Route, By::Tags] } else { by });
             for entry in log.entries()? {

@@ -1,0 +1,156 @@
+//! `tagtrail-log import`: JSON lines of audit records, as the API returns them, into a store.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::error::Category;
+use tagtrail_querylog::{AuditLog, AuditRecord};
+
+use crate::audit::{Place, block_on};
+
+/// So many records, or so many bytes of them, are put at a time.
+const RECORDS: usize = 2_000;
+const BYTES: usize = 32 << 20;
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// Files of JSON lines, each a record with its fifteen members; `-` for the standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+    /// Where lines that are no record are kept. By default beside each file, of the same name with `.rejected` behind
+    /// it; those of the standard input in `stdin.rejected`.
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
+}
+
+impl Import {
+    /// Records that are there already stay as they are, so an import that was interrupted is run again.
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        let log = self.place.open()?;
+        block_on(async {
+            let (mut records, mut rejected) = (0, 0);
+            let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
+            for file in &self.files {
+                let mut beside = Kept::at(beside(file));
+                let kept = kept.as_mut().unwrap_or(&mut beside);
+                let counts = import(&log, file, kept).await.map_err(|error| format!("{}: {error}", file.display()))?;
+                records += counts.0;
+                rejected += counts.1;
+            }
+            eprintln!("{records} records are in the store");
+            if rejected > 0 {
+                return Err(format!("{rejected} lines are no records, and are kept aside").into());
+            }
+            Ok(())
+        })
+    }
+}
+
+fn beside(file: &Path) -> PathBuf {
+    if is_stdin(file) {
+        return PathBuf::from("stdin.rejected");
+    }
+    let mut name = file.as_os_str().to_owned();
+    name.push(".rejected");
+    name.into()
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+/// The file of lines that are no records, made with the first of them.
+struct Kept {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Kept {
+    fn at(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    fn keep(&mut self, line: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(File::create(&self.path)?)),
+        };
+        file.write_all(line)?;
+        file.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64), Box<dyn Error>> {
+    let (mut reader, size): (Box<dyn BufRead>, _) = if is_stdin(path) {
+        (Box::new(io::stdin().lock()), None)
+    } else {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        (Box::new(BufReader::with_capacity(1 << 20, file)), Some(size))
+    };
+    let progress = progress(size);
+    let (mut records, mut rejected, mut number) = (0, 0, 0_u64);
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line)?;
+        number += 1;
+        progress.inc(read as u64);
+        let text = line.trim_ascii();
+        if !text.is_empty() {
+            match serde_json::from_slice::<AuditRecord>(text) {
+                Ok(record) => {
+                    batch.push(record);
+                    bytes += text.len();
+                }
+                Err(error) => {
+                    rejected += 1;
+                    kept.keep(text)?;
+                    progress.suspend(|| eprintln!("{}, line {number}: {}", path.display(), fault(&error)));
+                }
+            }
+        }
+        if batch.len() >= RECORDS || bytes >= BYTES || (read == 0 && !batch.is_empty()) {
+            records += batch.len() as u64;
+            bytes = 0;
+            log.put(std::mem::take(&mut batch)).await?;
+        }
+        if read == 0 {
+            kept.flush()?;
+            progress.finish_and_clear();
+            return Ok((records, rejected));
+        }
+    }
+}
+
+/// What is wrong with a line, without what the line has.
+fn fault(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Syntax | Category::Io => "not JSON",
+        Category::Eof => "JSON that ends too early",
+        Category::Data => "JSON without the members of an audit record, or with other types",
+    };
+    format!("{what}, at column {}", error.column())
+}
+
+fn progress(size: Option<u64>) -> ProgressBar {
+    let (bar, template) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:40} {percent}% {binary_bytes_per_sec}, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {binary_bytes} {binary_bytes_per_sec}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,178 @@
+//! Long values of records, in an object store.
+//!
+//! A value's object is there before its row is, and an object is never changed: its name is made anew for each record
+//! that is put. What a crash leaves is objects without a row, which are swept.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use url::Url;
+use uuid::Uuid;
+
+use super::{Members, Row, Store, StoreError};
+use crate::audit::AuditRecord;
+
+/// How many objects are written or read at a time, for one call.
+const AT_A_TIME: usize = 8;
+
+/// Where long values are kept: `stdout`, `stderr` and `udf_data` of 102,400 bytes and over.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let (path, payloads) = (folder.path().join("audit.db"), folder.path().join("payloads"));
+/// use tagtrail_querylog::AuditLog;
+/// use tagtrail_querylog::store::{Payloads, Sqlite};
+///
+/// let log = AuditLog::new(Sqlite::open(path)?).payloads(Payloads::folder(payloads)?);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Payloads {
+    objects: Arc<dyn ObjectStore>,
+    at_least: usize,
+}
+
+impl Payloads {
+    /// In this object store.
+    pub fn new(objects: impl ObjectStore) -> Self {
+        Self { objects: Arc::new(objects), at_least: 102_400 }
+    }
+
+    /// In a folder, which is made if it is not there. Files are on the disk before their rows are.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be made.
+    pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&path).map_err(StoreError::failed)?;
+        Ok(Self::new(LocalFileSystem::new_with_prefix(path).map_err(StoreError::failed)?.with_fsync(true)))
+    }
+
+    /// Where a URL says: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each with the feature
+    /// for it (`s3`, `gcs`, `azure`), and with what the environment has for it, such as `AWS_ACCESS_KEY_ID`; or
+    /// `file:///folder`. What is no URL is a folder.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such store, or what it needs is not in the environment.
+    pub fn at(place: &str) -> Result<Self, StoreError> {
+        let Ok(url) = Url::parse(place) else { return Self::folder(place) };
+        if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
+            return Self::folder(path);
+        }
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let (objects, path) = object_store::parse_url_opts(&url, variables).map_err(StoreError::failed)?;
+        Ok(Self::new(PrefixStore::new(objects, path)))
+    }
+
+    /// From how many bytes of UTF-8 on a value is kept here; 102,400 by default.
+    pub fn at_least(self, bytes: usize) -> Self {
+        Self { at_least: bytes, ..self }
+    }
+
+    /// Takes the long values out of records, and returns when they are stored.
+    pub(crate) async fn take_out(&self, records: Vec<AuditRecord>) -> Result<Vec<Row>, StoreError> {
+        stream::iter(records).map(|record| self.take_out_of(record)).buffered(AT_A_TIME).try_collect().await
+    }
+
+    async fn take_out_of(&self, mut record: AuditRecord) -> Result<Row, StoreError> {
+        let mut members = Members::default();
+        let name = Uuid::now_v7().to_string();
+        for (member, value, is_out) in members_of(&mut record, &mut members) {
+            if value.as_ref().is_some_and(|text| text.len() >= self.at_least)
+                && let Some(text) = value.take()
+            {
+                let (path, text) = (path(&name, member), PutPayload::from(text.into_bytes()));
+                self.objects.put(&path, text).await.map_err(StoreError::failed)?;
+                *is_out = true;
+            }
+        }
+        let object = (members != Members::default()).then_some((name, members));
+        Ok(Row { record, object })
+    }
+
+    /// Puts the long values back into their records. One that is missing stays null, and the log of the process says so.
+    pub(crate) async fn put_back(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
+        stream::iter(rows).map(|row| self.put_back_into(row)).buffered(AT_A_TIME).try_collect().await
+    }
+
+    async fn put_back_into(&self, row: Row) -> Result<AuditRecord, StoreError> {
+        let mut record = row.record;
+        let Some((name, mut members)) = row.object else { return Ok(record) };
+        for (member, value, is_out) in members_of(&mut record, &mut members) {
+            if *is_out {
+                *value = self.read(&name, member).await?;
+            }
+        }
+        Ok(record)
+    }
+
+    async fn read(&self, name: &str, member: &str) -> Result<Option<String>, StoreError> {
+        let found = match self.objects.get(&path(name, member)).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes.into());
+                if text.is_err() {
+                    tracing::error!(object = name, member, "audit log: a long value is damaged, and answered as null");
+                }
+                Ok(text.ok())
+            }
+            Err(object_store::Error::NotFound { .. }) => {
+                tracing::error!(object = name, member, "audit log: a long value is missing, and answered as null");
+                Ok(None)
+            }
+            Err(error) => Err(StoreError::failed(error)),
+        }
+    }
+
+    /// Deletes the objects that are older than this and that no row has.
+    pub(crate) async fn sweep(&self, store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut objects = self.objects.list(None);
+        let mut deleted = 0;
+        while let Some(object) = objects.try_next().await.map_err(StoreError::failed)? {
+            // What is not ours is left alone.
+            let Some(name) = name_of(&object.location) else { continue };
+            if SystemTime::from(object.last_modified) < before && !store.has_object(&name).await? {
+                match self.objects.delete(&object.location).await {
+                    Ok(()) => deleted += 1,
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(StoreError::failed(error)),
+                }
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+type Long<'a> = (&'static str, &'a mut Option<String>, &'a mut bool);
+
+fn members_of<'a>(record: &'a mut AuditRecord, members: &'a mut Members) -> [Long<'a>; 3] {
+    [
+        ("stdout", &mut record.stdout, &mut members.stdout),
+        ("stderr", &mut record.stderr, &mut members.stderr),
+        ("udf_data", &mut record.udf_data, &mut members.udf_data),
+    ]
+}
+
+/// Spread over 256 folders by the last two digits, which are random.
+fn path(name: &str, member: &str) -> object_store::path::Path {
+    let folder = &name[name.len().saturating_sub(2)..];
+    object_store::path::Path::from_iter([folder, &format!("{name}.{member}")])
+}
+
+fn name_of(path: &object_store::path::Path) -> Option<String> {
+    let (name, member) = path.filename()?.split_once('.')?;
+    let is_ours = Uuid::try_parse(name).is_ok() && ["stdout", "stderr", "udf_data"].contains(&member);
+    is_ours.then(|| name.to_owned())
+}
