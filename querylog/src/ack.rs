@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 /// The acknowledgement of a record that was appended: a future, ready when the record is as safe as
@@ -26,21 +26,37 @@ use std::time::{Duration, Instant};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Where a log writes to two places, both have it then.
 #[derive(Debug)]
-pub struct Ack(State);
+pub struct Ack {
+    first: State,
+    second: Option<Box<Ack>>,
+}
 
 #[derive(Debug)]
 enum State {
-    Refused(NotWritten),
+    Known(Result<(), NotWritten>),
     Queued { batch: Arc<Done>, place: Option<usize> },
 }
 
 impl Ack {
     pub(crate) fn of(pushed: Result<Arc<Done>, NotWritten>) -> Self {
-        Self(match pushed {
+        let first = match pushed {
             Ok(batch) => State::Queued { batch, place: None },
-            Err(why) => State::Refused(why),
-        })
+            Err(why) => State::Known(Err(why)),
+        };
+        Self { first, second: None }
+    }
+
+    /// There is nothing to wait for.
+    pub(crate) fn nothing() -> Self {
+        Self { first: State::Known(Ok(())), second: None }
+    }
+
+    /// Of two logs.
+    pub(crate) fn and(self, second: Option<Self>) -> Self {
+        Self { second: second.map(Box::new), ..self }
     }
 
     /// Waits, without a runtime, for at most this long; `None` if it takes longer.
@@ -49,10 +65,16 @@ impl Ack {
     ///
     /// As the future.
     pub fn wait(&self, limit: Duration) -> Option<Result<(), NotWritten>> {
-        match &self.0 {
-            State::Refused(why) => Some(Err(*why)),
-            State::Queued { batch, .. } => batch.wait_until(Instant::now().checked_add(limit)),
-        }
+        self.wait_until(Instant::now().checked_add(limit))
+    }
+
+    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), NotWritten>> {
+        let first = match &self.first {
+            State::Known(result) => *result,
+            State::Queued { batch, .. } => batch.wait_until(end)?,
+        };
+        let second = self.second.as_ref().map_or(Some(Ok(())), |second| second.wait_until(end))?;
+        Some(first.and(second))
     }
 }
 
@@ -60,9 +82,15 @@ impl Future for Ack {
     type Output = Result<(), NotWritten>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Refused(why) => Poll::Ready(Err(*why)),
-            State::Queued { batch, place } => batch.poll(place, cx),
+        let Self { first, second } = &mut *self;
+        let result = match first {
+            State::Known(result) => *result,
+            State::Queued { batch, place } => ready!(batch.poll(place, cx)),
+        };
+        *first = State::Known(result);
+        match second {
+            Some(second) => Pin::new(&mut **second).poll(cx).map(|second| result.and(second)),
+            None => Poll::Ready(result),
         }
     }
 }

@@ -7,6 +7,7 @@ use memchr::{memchr, memrchr};
 
 use crate::disk::{Disk, DiskFile, Place};
 use crate::time::Timestamp;
+use crate::writer::Sink;
 
 /// When a file is full and the next one is begun.
 ///
@@ -74,15 +75,6 @@ impl Files {
         Self { disk, roll, synced, current: None, newest }
     }
 
-    /// Writes whole lines, from `done` on, and moves `done` behind each part that is as safe as it is to be. What it
-    /// fails to write is not in the file, so that the rest can be tried again.
-    pub(crate) fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
-        while *done < lines.len() {
-            *done += self.write_part(&lines[*done..], Timestamp::now())?;
-        }
-        Ok(())
-    }
-
     /// Writes what of the lines fits into one file.
     fn write_part(&mut self, lines: &[u8], now: Timestamp) -> io::Result<usize> {
         let Self { disk, roll, synced, current, newest } = self;
@@ -112,9 +104,20 @@ impl Files {
             Err(fault) => Err(fault.error),
         }
     }
+}
+
+impl Sink for Files {
+    /// Writes whole lines, from `done` on, and moves `done` behind each part that is as safe as it is to be. What it
+    /// fails to write is not in the file, so that the rest can be tried again.
+    fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
+        while *done < lines.len() {
+            *done += self.write_part(&lines[*done..], Timestamp::now())?;
+        }
+        Ok(())
+    }
 
     /// Rolls the file where its time is over.
-    pub(crate) fn tick(&mut self, now: Timestamp) {
+    fn tick(&mut self, now: Timestamp) {
         if self.current.as_ref().is_some_and(|current| current.period != self.roll.period(now)) {
             self.current = None;
             self.disk.rolled();
@@ -122,7 +125,7 @@ impl Files {
     }
 
     /// How long it is to the next [`tick`](Self::tick) that is needed.
-    pub(crate) fn until_tick(&self, now: Timestamp) -> Option<Duration> {
+    fn until_tick(&self, now: Timestamp) -> Option<Duration> {
         let every = self.roll.period_micros()?;
         let current = self.current.as_ref()?;
         let end = current.period.saturating_add(1).saturating_mul(every);
@@ -130,7 +133,7 @@ impl Files {
     }
 
     /// Puts on the disk what is not there yet, and marks the log as closed if it `has_all`.
-    pub(crate) fn close(&mut self, has_all: bool) -> io::Result<()> {
+    fn close(&mut self, has_all: bool) -> io::Result<()> {
         if let Some(mut current) = self.current.take() {
             current.file.sync()?;
         }

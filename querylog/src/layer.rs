@@ -14,7 +14,7 @@ use tower_layer::{Layer, Stack};
 
 use crate::client::ClientAddress;
 use crate::log::QueryLog;
-use crate::record::{Outcome, Record};
+use crate::record::{Caller, Outcome, Record};
 use crate::service::QueryLogService;
 
 /// Records every request of a tower service in a [`QueryLog`].
@@ -59,6 +59,7 @@ use crate::service::QueryLogService;
 pub struct QueryLogLayer(Arc<Options>);
 
 type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
+type WhoAsks = dyn Fn(&Parts) -> Caller + Send + Sync;
 type Always = dyn Fn(&Record) -> bool + Send + Sync;
 
 #[derive(Clone)]
@@ -67,6 +68,7 @@ struct Options {
     headers: Vec<HeaderName>,
     query_string: bool,
     client: ClientAddress,
+    caller: Option<Arc<WhoAsks>>,
     host: Option<Cow<'static, str>>,
     filter: Option<Arc<Filter>>,
     sample: Sample,
@@ -86,6 +88,7 @@ impl QueryLogLayer {
             headers: vec![USER_AGENT, HeaderName::from_static("x-forwarded-for")],
             query_string: false,
             client: ClientAddress::default(),
+            caller: None,
             host: gethostname::gethostname().into_string().ok().map(Cow::Owned),
             filter: None,
             sample: Sample::Always,
@@ -119,6 +122,23 @@ impl QueryLogLayer {
     /// Records paths with their query string. It may hold what is not for a log, so by default it is left out.
     pub fn query_string(self) -> Self {
         self.with(|options| options.query_string = true)
+    }
+
+    /// Who asks, where that is known before the handler runs, by a layer outside of this one that leaves it in the
+    /// request's extensions, say. The record has it from its begin on, so that a store has it where the request never
+    /// ends. The handler may still change it.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tagtrail_querylog::{QueryLog, QueryLogLayer};
+    /// use tagtrail_querylog::Caller;
+    ///
+    /// # fn layer(log: QueryLog) -> QueryLogLayer {
+    /// QueryLogLayer::new(log).caller(|head: &Parts| head.extensions.get::<Caller>().cloned().unwrap_or_default())
+    /// # }
+    /// ```
+    pub fn caller(self, caller: impl Fn(&Parts) -> Caller + Send + Sync + 'static) -> Self {
+        self.with(|options| options.caller = Some(Arc::new(caller)))
     }
 
     /// How the address of the peer is found. With the `axum` feature it is by default the one of
@@ -225,8 +245,12 @@ impl QueryLogLayer {
         self.0.filter.as_ref().is_none_or(|filter| filter(head))
     }
 
+    pub(crate) fn samples(&self, record: &Record) -> bool {
+        self.0.sample.decide(record.trace_id)
+    }
+
     pub(crate) fn keeps(&self, record: &Record) -> bool {
-        self.0.sample.decide(record.trace_id) || self.0.always.as_ref().is_some_and(|always| always(record))
+        self.samples(record) || self.0.always.as_ref().is_some_and(|always| always(record))
     }
 
     /// The record of a request that begins now.
@@ -242,6 +266,9 @@ impl QueryLogLayer {
         record.request.headers = self.0.headers.iter().filter_map(|name| header(&head.headers, name)).collect();
         record.client_ip = self.0.client.of(head);
         record.host.clone_from(&self.0.host);
+        if let Some(caller) = &self.0.caller {
+            record.notes.caller = caller(head);
+        }
         record
     }
 }

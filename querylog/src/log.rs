@@ -1,6 +1,7 @@
 //! The log of a process: [`QueryLog`].
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,14 +42,39 @@ use crate::{exported, line};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct QueryLog(Arc<Inner>);
+pub struct QueryLog {
+    inner: Arc<Inner>,
+    /// Another that has the same records.
+    also: Option<Arc<QueryLog>>,
+}
 
 #[derive(Debug)]
 struct Inner {
     queue: Arc<Queue>,
     ended: Arc<Done>,
     overload: Overload,
-    form: Form,
+    form: Box<dyn Encode>,
+}
+
+/// What a record is on its way to where it is written: a line.
+pub(crate) trait Encode: fmt::Debug + Send + Sync {
+    /// The line of a record, with its line feed.
+    fn encode(&self, record: &Record, line: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Whether a record has a line when it begins too.
+    fn has_begins(&self) -> bool {
+        false
+    }
+}
+
+impl Encode for Form {
+    fn encode(&self, record: &Record, line: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Full => line::write_record(record, false, line),
+            Self::WithOutput => line::write_record(record, true, line),
+            Self::Exported { api_version } => exported::write_record(record, api_version, line),
+        }
+    }
 }
 
 const DRAIN: Duration = Duration::from_secs(5);
@@ -83,12 +109,42 @@ impl QueryLog {
         form: Form,
     ) -> io::Result<Self> {
         let (queue, ended) = writer::start(disk, found, start)?;
-        Ok(Self(Arc::new(Inner { queue, ended, overload, form })))
+        Ok(Self::of(queue, ended, overload, Box::new(form)))
+    }
+
+    pub(crate) fn of(queue: Arc<Queue>, ended: Arc<Done>, overload: Overload, form: Box<dyn Encode>) -> Self {
+        Self { inner: Arc::new(Inner { queue, ended, overload, form }), also: None }
+    }
+
+    /// This log and another: what is recorded is in both, each by its own settings. The [counters](Self::counters) are
+    /// those of this one, and a request waits for room in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let also = match self.also {
+            Some(also) => Self::clone(&also).and(other),
+            None => other,
+        };
+        Self { also: Some(Arc::new(also)), ..self }
+    }
+
+    /// Tells the log that a record begins, and returns at once. A log in a store has the record from now on, without its
+    /// end, until it is [appended](Self::append); for files there is nothing to do.
+    ///
+    /// A [`QueryLogLayer`](crate::QueryLogLayer) does this for each request.
+    pub fn begin(&self, record: &Record) -> Ack {
+        let also = self.also.as_ref().map(|also| also.begin(record));
+        let first = if self.inner.form.has_begins() { self.push(record) } else { Ack::nothing() };
+        first.and(also)
     }
 
     /// Queues a record, and returns at once. The record is written whether or not somebody waits for the
     /// acknowledgement.
     pub fn append(&self, record: &Record) -> Ack {
+        let also = self.also.as_ref().map(|also| also.append(record));
+        self.push(record).and(also)
+    }
+
+    fn push(&self, record: &Record) -> Ack {
         let appended = LINE.try_with(|line| match line.try_borrow_mut() {
             Ok(mut line) => self.append_by(record, &mut line),
             Err(_) => self.append_by(record, &mut Vec::new()),
@@ -99,14 +155,9 @@ impl QueryLog {
 
     fn append_by(&self, record: &Record, line: &mut Vec<u8>) -> Result<Arc<Done>, NotWritten> {
         line.clear();
-        let encoded = match &self.0.form {
-            Form::Full => line::write_record(record, false, line),
-            Form::WithOutput => line::write_record(record, true, line),
-            Form::Exported { api_version } => exported::write_record(record, api_version, line),
-        };
-        let pushed = match encoded {
-            Ok(()) => self.0.queue.push(line),
-            Err(error) => Err(self.0.queue.fail(error.kind())),
+        let pushed = match self.inner.form.encode(record, line) {
+            Ok(()) => self.inner.queue.push(line),
+            Err(error) => Err(self.inner.queue.fail(error.kind())),
         };
         if line.capacity() > KEPT_CAPACITY {
             *line = Vec::new();
@@ -116,7 +167,7 @@ impl QueryLog {
 
     /// What became of the records until now.
     pub fn counters(&self) -> Counters {
-        let tally = &self.0.queue.tally;
+        let tally = &self.inner.queue.tally;
         Counters {
             written: tally.written.load(Relaxed),
             queued: tally.queued.load(Relaxed),
@@ -136,7 +187,14 @@ impl QueryLog {
     ///
     /// If not all is written in this time: how many records are not.
     pub fn close(&self, limit: Duration) -> Result<(), Unwritten> {
-        self.0.close(limit)
+        let deadline = Instant::now() + limit;
+        let first = self.inner.close(limit);
+        let also =
+            self.also.as_ref().map_or(Ok(()), |also| also.close(deadline.saturating_duration_since(Instant::now())));
+        match (first, also) {
+            (Err(first), Err(also)) => Err(Unwritten { records: first.records + also.records }),
+            (first, also) => first.and(also),
+        }
     }
 
     /// As [`close`](Self::close), from an async function, on a thread of tokio for what blocks.
@@ -145,18 +203,60 @@ impl QueryLog {
     ///
     /// As [`close`](Self::close).
     pub async fn shutdown(&self, limit: Duration) -> Result<(), Unwritten> {
-        let inner = Arc::clone(&self.0);
-        let closing = tokio::task::spawn_blocking(move || inner.close(limit)).await;
+        let log = self.clone();
+        let closing = tokio::task::spawn_blocking(move || log.close(limit)).await;
         // The runtime is gone, or is being torn down.
-        closing.unwrap_or_else(|_| self.0.close(Duration::ZERO))
+        closing.unwrap_or_else(|_| self.close(Duration::ZERO))
     }
 
+    /// Whether a request that begins now is to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.inner.queue.is_full() || self.also.as_ref().is_some_and(|also| also.is_full())
+    }
+
+    /// Waits until it is not full.
+    pub(crate) async fn room(&self) {
+        let mut log = Some(self);
+        while let Some(Self { inner, also }) = log {
+            inner.queue.room().await;
+            log = also.as_deref();
+        }
+    }
+
+    /// Counts a request that was answered with 503 since the queue is full.
+    pub(crate) fn refuse(&self) {
+        self.each(Queue::refuse);
+    }
+
+    /// A request has begun.
+    pub(crate) fn opened(&self) {
+        self.each(|queue| {
+            queue.tally.open.fetch_add(1, Relaxed);
+        });
+    }
+
+    /// A request has ended.
+    pub(crate) fn ended(&self) {
+        self.each(|queue| {
+            queue.tally.open.fetch_sub(1, Relaxed);
+        });
+    }
+
+    fn each(&self, visit: impl Fn(&Queue)) {
+        let mut log = Some(self);
+        while let Some(Self { inner, also }) = log {
+            visit(&inner.queue);
+            log = also.as_deref();
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn queue(&self) -> &Arc<Queue> {
-        &self.0.queue
+        &self.inner.queue
     }
 
     pub(crate) fn overload(&self) -> Overload {
-        self.0.overload
+        self.inner.overload
     }
 }
 

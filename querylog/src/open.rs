@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use tagtrail::{ParentId, Trail};
 use uuid::Uuid;
 
-use crate::ack::Ack;
+use crate::ack::{Ack, NotWritten};
 use crate::layer::QueryLogLayer;
 use crate::record::{MAX_SENT, Notes, Outcome, Record};
 
@@ -37,6 +37,8 @@ pub struct RecordHandle(Arc<Shared>);
 /// What handler, bodies and outbound calls add to a record.
 struct Shared {
     id: Uuid,
+    /// The acknowledgement of the begin, until somebody waits for it.
+    begun: Mutex<Option<Ack>>,
     body_bytes: AtomicU64,
     added: Mutex<Added>,
 }
@@ -60,6 +62,31 @@ impl RecordHandle {
     /// The id of the record, to be stored beside what the request caused.
     pub fn record_id(&self) -> Uuid {
         self.0.id
+    }
+
+    /// Waits until the begin of the record is as safe as its log makes it: for a handler that must not do what is not on
+    /// record. Files have a record when it ends, so there is nothing to wait for.
+    ///
+    /// ```
+    /// use axum::http::StatusCode;
+    /// use tagtrail_querylog::RecordHandle;
+    ///
+    /// async fn pay(record: RecordHandle) -> Result<&'static str, StatusCode> {
+    ///     record.begun().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    ///     Ok("paid")
+    /// }
+    /// # let _: axum::Router = axum::Router::new().route("/pay", axum::routing::post(pay));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the begin is not in the log.
+    pub async fn begun(&self) -> Result<(), NotWritten> {
+        let begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match begun {
+            Some(begun) => begun.await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn count_body(&self, bytes: usize) {
@@ -95,8 +122,13 @@ struct Pending {
 impl Open {
     /// Begins, and listens to the calls that are made with the trail.
     pub(crate) fn begin(record: Record, trail: &Trail, layer: &QueryLogLayer) -> (Self, RecordHandle) {
-        let shared =
-            Arc::new(Shared { id: record.id, body_bytes: AtomicU64::new(0), added: Mutex::new(Added::default()) });
+        let begun = layer.samples(&record).then(|| layer.log().begin(&record));
+        let shared = Arc::new(Shared {
+            id: record.id,
+            begun: Mutex::new(begun),
+            body_bytes: AtomicU64::new(0),
+            added: Mutex::new(Added { notes: record.notes.clone(), ..Added::default() }),
+        });
         let listener = Arc::clone(&shared);
         trail.on_send(move |id| {
             let mut added = listener.lock();
@@ -104,7 +136,7 @@ impl Open {
                 added.sent.push(id);
             }
         });
-        layer.log().queue().tally.open.fetch_add(1, Relaxed);
+        layer.log().opened();
         let handle = RecordHandle(Arc::clone(&shared));
         let pending = Pending { record, begin: Instant::now(), expected: None, shared, layer: layer.clone() };
         (Self(Some(Box::new(pending))), handle)
@@ -160,7 +192,7 @@ impl Pending {
         }
         let log = self.layer.log();
         let ack = self.layer.keeps(record).then(|| log.append(record));
-        log.queue().tally.open.fetch_sub(1, Relaxed);
+        log.ended();
         ack
     }
 }

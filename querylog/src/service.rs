@@ -55,13 +55,13 @@ impl<S> QueryLogService<S> {
         if self.room.is_none() {
             let wait = log.overload().wait();
             // Nobody tells the time outside of tokio.
-            if !log.queue().is_full() || wait.is_zero() || tokio::runtime::Handle::try_current().is_err() {
+            if !log.is_full() || wait.is_zero() || tokio::runtime::Handle::try_current().is_err() {
                 return Poll::Ready(());
             }
-            let queue = std::sync::Arc::clone(log.queue());
+            let log = log.clone();
             self.room = Some(Box::pin(async move {
                 // Ready either way: what is to be done is decided when the request is there.
-                let _ = tokio::time::timeout(wait, queue.room()).await;
+                let _ = tokio::time::timeout(wait, log.room()).await;
             }));
         }
         if let Some(room) = &mut self.room {
@@ -118,9 +118,9 @@ where
             }
             None => return QueryLogFuture::answer(no_trail()),
         };
-        let queue = layer.log().queue();
-        if matches!(layer.log().overload(), Overload::Fail { .. }) && queue.is_full() {
-            queue.refuse();
+        let log = layer.log();
+        if matches!(log.overload(), Overload::Fail { .. }) && log.is_full() {
+            log.refuse();
             return QueryLogFuture::answer(overloaded());
         }
         let (mut open, handle) = Open::begin(layer.record(&trail, &head), &trail, layer);

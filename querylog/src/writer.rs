@@ -1,4 +1,4 @@
-//! The thread that writes: takes what is queued, and gives it to the files until they have it.
+//! The thread that writes: takes what is queued, and gives it to the files, or a store, until they have it.
 
 use std::io;
 use std::sync::Arc;
@@ -27,15 +27,45 @@ pub(crate) struct Start {
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts the thread. What is returned second is told when the thread is gone.
+/// Where lines end up.
+pub(crate) trait Sink: Send {
+    /// Writes lines from `done` on, and moves it behind what is written.
+    fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()>;
+
+    /// How long until there is something to do without lines.
+    fn until_tick(&self, _now: Timestamp) -> Option<Duration> {
+        None
+    }
+
+    /// Does it.
+    fn tick(&mut self, _now: Timestamp) {}
+
+    /// Ends; `has_all` where no line was given up.
+    fn close(&mut self, _has_all: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the thread, for files. What is returned second is told when the thread is gone.
 pub(crate) fn start(disk: Box<dyn Disk>, found: Found, start: Start) -> io::Result<(Arc<Queue>, Arc<Done>)> {
-    let queue = Arc::new(Queue::new(start.limits));
+    let files = Files::new(disk, start.roll, start.synced, found.newest);
+    start_sink(Box::new(files), found.gap, start.limits, start.retry)
+}
+
+/// Starts the thread, for any sink.
+pub(crate) fn start_sink(
+    sink: Box<dyn Sink>,
+    unclean: Option<Gap>,
+    limits: Limits,
+    retry: Duration,
+) -> io::Result<(Arc<Queue>, Arc<Done>)> {
+    let queue = Arc::new(Queue::new(limits));
     let ended = Arc::<Done>::default();
     let writer = Writer {
         queue: Arc::clone(&queue),
-        files: Files::new(disk, start.roll, start.synced, found.newest),
-        retry: start.retry,
-        unclean: found.gap,
+        sink,
+        retry,
+        unclean,
         fails: false,
         _ended: Ended { queue: Arc::clone(&queue), done: Arc::clone(&ended) },
     };
@@ -45,7 +75,7 @@ pub(crate) fn start(disk: Box<dyn Disk>, found: Found, start: Start) -> io::Resu
 
 struct Writer {
     queue: Arc<Queue>,
-    files: Files,
+    sink: Box<dyn Sink>,
     retry: Duration,
     /// What the process before left, until it is written.
     unclean: Option<Gap>,
@@ -74,14 +104,14 @@ impl Writer {
             self.write(Batch::default());
         }
         let wrote_all = loop {
-            let tick = self.files.until_tick(Timestamp::now()).and_then(|wait| Instant::now().checked_add(wait));
+            let tick = self.sink.until_tick(Timestamp::now()).and_then(|wait| Instant::now().checked_add(wait));
             match self.queue.next(tick) {
                 Task::Write(batch) => self.write(*batch),
-                Task::Tick => self.files.tick(Timestamp::now()),
+                Task::Tick => self.sink.tick(Timestamp::now()),
                 Task::End { wrote_all } => break wrote_all,
             }
         };
-        if let Err(error) = self.files.close(wrote_all && self.unclean.is_none() && !self.fails) {
+        if let Err(error) = self.sink.close(wrote_all && self.unclean.is_none() && !self.fails) {
             tracing::error!(%error, "query log: not closed as it should be");
         }
     }
@@ -112,7 +142,7 @@ impl Writer {
     fn write_lines(&mut self, lines: &[u8], done: &mut usize) -> Result<(), io::ErrorKind> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
-        while let Err(error) = self.files.write(lines, done) {
+        while let Err(error) = self.sink.write(lines, done) {
             if !std::mem::replace(&mut self.fails, true) {
                 tracing::error!(%error, "query log: cannot be written; the writer tries again");
             }
