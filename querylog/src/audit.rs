@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::moment::Moment;
-use crate::record::Record;
+use crate::record::{Outcome, Record};
 
 /// A record as an audit log has it: fifteen members, null where there is nothing.
 ///
@@ -33,7 +33,7 @@ pub struct AuditRecord {
     /// The name of the operation that the service gave, else the route.
     pub udf_name: Option<String>,
     pub execution_engine: Option<String>,
-    /// Seconds; `None` where the request never ended.
+    /// Seconds; `None` where the request never completed.
     pub execution_time: Option<f64>,
     pub cache: Option<bool>,
     pub stdout: Option<String>,
@@ -127,9 +127,11 @@ impl FromStr for RecordId {
 pub struct InvalidRecordId(());
 
 impl Record {
-    /// The record as an audit log has it.
+    /// The record as an audit log has it. One that was aborted, by a time-out say, or panicked, has no execution time: it
+    /// never completed.
     pub fn audit(&self) -> AuditRecord {
         let notes = &self.notes;
+        let completed = !matches!(self.response.outcome, Some(Outcome::Aborted | Outcome::Panicked));
         AuditRecord {
             id: self.id.into(),
             timestamp: self.begin.into(),
@@ -139,7 +141,7 @@ impl Record {
             udf_id: notes.operation.id.clone(),
             udf_name: notes.operation.name.as_ref().or(self.request.route.as_ref()).cloned(),
             execution_engine: notes.operation.engine.clone(),
-            execution_time: self.duration.map(|duration| duration.as_secs_f64()),
+            execution_time: self.duration.filter(|_| completed).map(|duration| duration.as_secs_f64()),
             cache: notes.operation.cache,
             stdout: notes.stdout.clone(),
             stderr: notes.stderr.clone(),

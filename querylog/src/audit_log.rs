@@ -99,15 +99,31 @@ impl AuditLog {
     }
 
     /// Puts records into the log, and returns when they are as safe as the store makes them. To put one twice is
-    /// harmless; one that had no execution time is completed by one that has.
+    /// harmless; one that was only begun, or had no execution time, is completed.
     ///
     /// # Errors
     ///
     /// If the store fails, or has too much to do.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
+        self.put_some(records.into_iter().map(|record| (record, true)).collect()).await
+    }
+
+    /// Puts the begins of records into the log: those of work that runs. Each is there without its end until it is
+    /// [put](Self::put).
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or has too much to do.
+    pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
+        self.put_some(records.into_iter().map(|record| (record, false)).collect()).await
+    }
+
+    /// Puts records, each with whether it has ended.
+    pub(crate) async fn put_some(&self, records: Vec<(AuditRecord, bool)>) -> Result<(), StoreError> {
+        let rows = records.into_iter().map(|(record, ended)| Row { record, object: None, ended }).collect();
         let rows = match &self.payloads {
-            Some(payloads) => payloads.take_out(records).await?,
-            None => records.into_iter().map(Row::from).collect(),
+            Some(payloads) => payloads.take_out(rows).await?,
+            None => rows,
         };
         self.store.put(rows).await
     }

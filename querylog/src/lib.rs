@@ -80,6 +80,8 @@ mod callers;
 mod page_token;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "store")]
+mod stored;
 // Where it comes from.
 #[cfg(feature = "axum")]
 mod axum;
@@ -121,5 +123,7 @@ pub use crate::record::{
 };
 pub use crate::service::{QueryLogFuture, QueryLogService};
 pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
+#[cfg(feature = "store")]
+pub use crate::stored::StoreSettings;
 pub use crate::text::shown;
 pub use crate::time::{InvalidTimestamp, Timestamp};

@@ -29,8 +29,8 @@ pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 /// - The order of a page is that of (timestamp, id), where ids are compared by their bytes.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Puts rows. One that is there already is completed where it has no execution time and the new one has; otherwise
-    /// it stays as it is: to put a row twice is harmless.
+    /// Puts rows. One that is there already is replaced where it has not [ended](Row::ended) and the new one has, or it
+    /// has no execution time and the new one has; otherwise it stays as it is. So to put a row twice is harmless.
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError>;
 
     /// The row of an id.
@@ -59,12 +59,8 @@ pub struct Row {
     pub record: AuditRecord,
     /// The name of the object that has values of this record, and which these are.
     pub object: Option<(String, Members)>,
-}
-
-impl From<AuditRecord> for Row {
-    fn from(record: AuditRecord) -> Self {
-        Self { record, object: None }
-    }
+    /// Whether the work that is recorded has ended, as far as anybody knows; else this is its begin.
+    pub ended: bool,
 }
 
 /// Which of the three long members of a record are kept in its object.

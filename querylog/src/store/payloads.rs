@@ -77,15 +77,15 @@ impl Payloads {
         Self { at_least: bytes, ..self }
     }
 
-    /// Takes the long values out of records, and returns when they are stored.
-    pub(crate) async fn take_out(&self, records: Vec<AuditRecord>) -> Result<Vec<Row>, StoreError> {
-        stream::iter(records).map(|record| self.take_out_of(record)).buffered(AT_A_TIME).try_collect().await
+    /// Takes the long values out of rows, and returns when they are stored.
+    pub(crate) async fn take_out(&self, rows: Vec<Row>) -> Result<Vec<Row>, StoreError> {
+        stream::iter(rows).map(|row| self.take_out_of(row)).buffered(AT_A_TIME).try_collect().await
     }
 
-    async fn take_out_of(&self, mut record: AuditRecord) -> Result<Row, StoreError> {
+    async fn take_out_of(&self, mut row: Row) -> Result<Row, StoreError> {
         let mut members = Members::default();
         let name = Uuid::now_v7().to_string();
-        for (member, value, is_out) in members_of(&mut record, &mut members) {
+        for (member, value, is_out) in members_of(&mut row.record, &mut members) {
             if value.as_ref().is_some_and(|text| text.len() >= self.at_least)
                 && let Some(text) = value.take()
             {
@@ -94,8 +94,8 @@ impl Payloads {
                 *is_out = true;
             }
         }
-        let object = (members != Members::default()).then_some((name, members));
-        Ok(Row { record, object })
+        row.object = (members != Members::default()).then_some((name, members));
+        Ok(row)
     }
 
     /// Puts the long values back into their records. One that is missing stays null, and the log of the process says so.

@@ -3,7 +3,7 @@
 //! One thread writes, and puts all that waits into one transaction, so that many records share one `fsync`. Readers
 //! have connections of their own, and wait neither for the writer nor for each other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +44,8 @@ const SCHEMA: &str = "
         shared_token TEXT,
         client_ip TEXT,
         object TEXT,
-        object_members INTEGER NOT NULL DEFAULT 0,
+        object_members INTEGER NOT NULL,
+        ended INTEGER NOT NULL,
         stdout TEXT,
         stderr TEXT,
         udf_data TEXT
@@ -61,19 +62,20 @@ const SCHEMA: &str = "
 
 /// What a row has, in the order of the statements below.
 const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
-                       execution_time, cache, shared_token, client_ip, object, object_members, stdout, stderr, udf_data";
+                       execution_time, cache, shared_token, client_ip, object, object_members, ended, stdout, stderr, \
+                       udf_data";
 
 const PUT: &str = "
     INSERT INTO record (id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine,
-        execution_time, cache, shared_token, client_ip, object, object_members, stdout, stderr, udf_data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+        execution_time, cache, shared_token, client_ip, object, object_members, ended, stdout, stderr, udf_data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
     ON CONFLICT (id) DO UPDATE SET
         exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, user_email = excluded.user_email,
         udf_id = excluded.udf_id, udf_name = excluded.udf_name, execution_engine = excluded.execution_engine,
         execution_time = excluded.execution_time, cache = excluded.cache, shared_token = excluded.shared_token,
         client_ip = excluded.client_ip, object = excluded.object, object_members = excluded.object_members,
-        stdout = excluded.stdout, stderr = excluded.stderr, udf_data = excluded.udf_data
-    WHERE record.execution_time IS NULL AND excluded.execution_time IS NOT NULL";
+        ended = excluded.ended, stdout = excluded.stdout, stderr = excluded.stderr, udf_data = excluded.udf_data
+    WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)";
 
 /// How safe a row is when [`put`](Store::put) has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -283,20 +285,22 @@ impl Store for Sqlite {
 }
 
 /// The statement of a range, and what it asks for besides the two places: the columns of its index that are to be equal.
+/// The index is named, since without it SQLite takes another one whose pages have to be filtered.
 fn statement<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a str>) {
-    let (equal, values): (_, Vec<&str>) = match &range.of {
-        Selection::User(email) => ("user_email = ?6", vec![email]),
-        Selection::Environment(id) => ("exec_env_id = ?6", vec![id]),
-        Selection::UdfId { environment, value } => ("exec_env_id = ?6 AND udf_id = ?7", vec![environment, value]),
-        Selection::UdfName { environment, value } => ("exec_env_id = ?6 AND udf_name = ?7", vec![environment, value]),
+    let (index, value, values): (_, _, Vec<&str>) = match &range.of {
+        Selection::User(email) => ("record_of_user", "user_email", vec![email]),
+        Selection::Environment(id) => ("record_of_env", "exec_env_id", vec![id]),
+        Selection::UdfId { environment, value } => ("record_of_udf_id", "udf_id", vec![value, environment]),
+        Selection::UdfName { environment, value } => ("record_of_udf_name", "udf_name", vec![value, environment]),
         Selection::SharedToken { environment, value } => {
-            ("exec_env_id = ?6 AND shared_token = ?7", vec![environment, value])
+            ("record_of_shared_token", "shared_token", vec![value, environment])
         }
     };
+    let environment = if values.len() > 1 { " AND exec_env_id = ?7" } else { "" };
     let order = if range.newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
     let text = format!(
-        "SELECT {columns} FROM record WHERE {equal} AND (timestamp, id) > (?1, ?2) AND (timestamp, id) < (?3, ?4) \
-         ORDER BY {order} LIMIT ?5"
+        "SELECT {columns} FROM record INDEXED BY {index} WHERE {value} = ?6{environment} \
+         AND (timestamp, id) > (?1, ?2) AND (timestamp, id) < (?3, ?4) ORDER BY {order} LIMIT ?5"
     );
     (text, values)
 }
@@ -332,13 +336,13 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         execution_engine: row.get(7)?,
         execution_time: row.get(8)?,
         cache: row.get(9)?,
-        stdout: row.get(14)?,
-        stderr: row.get(15)?,
-        udf_data: row.get(16)?,
+        stdout: row.get(15)?,
+        stderr: row.get(16)?,
+        udf_data: row.get(17)?,
         shared_token: row.get(10)?,
         client_ip: row.get(11)?,
     };
-    Ok(Row { record, object: object.map(|object| (object, members)) })
+    Ok(Row { record, object: object.map(|object| (object, members)), ended: row.get(14)? })
 }
 
 /// The thread that writes.
@@ -372,7 +376,7 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut put = transaction.prepare_cached(PUT)?;
-            for row in last_of_each(puts) {
+            for row in without_begins(puts) {
                 write_row(row, |parameters| put.execute(parameters).map(drop))?;
             }
         }
@@ -380,19 +384,11 @@ impl Writer {
     }
 }
 
-/// The rows of a transaction without those that are begun and completed in it: one write for both.
-fn last_of_each(puts: &[Put]) -> impl Iterator<Item = &Row> {
-    let rows = || puts.iter().flat_map(|put| &put.rows).enumerate();
-    let completed: HashMap<_, _> = rows()
-        .filter(|(_, row)| row.record.execution_time.is_some())
-        .map(|(place, row)| (row.record.id.as_str(), place))
-        .collect();
-    let mut rows = rows();
-    std::iter::from_fn(move || {
-        rows.by_ref()
-            .find(|(_, row)| row.record.execution_time.is_some() || !completed.contains_key(row.record.id.as_str()))
-            .map(|(_, row)| row)
-    })
+/// The rows of a transaction without the begins of those that end in it: one write for both.
+fn without_begins(puts: &[Put]) -> impl Iterator<Item = &Row> {
+    let rows = || puts.iter().flat_map(|put| &put.rows);
+    let ended: HashSet<_> = rows().filter(|row| row.ended).map(|row| row.record.id.as_str()).collect();
+    rows().filter(move |row| row.ended || !ended.contains(row.record.id.as_str()))
 }
 
 fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
@@ -413,6 +409,7 @@ fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.client_ip,
         object,
         members,
+        row.ended,
         record.stdout,
         record.stderr,
         record.udf_data,

@@ -1,0 +1,66 @@
+//! A service whose requests are on record in SQLite, and an audit log that answers who did what.
+//!
+//! `cargo run -p tagtrail-querylog --example audited_service`
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use serde_json::Value;
+use tagtrail::Admit;
+use tagtrail_querylog::audit_api::AuditApi;
+use tagtrail_querylog::{AuditLog, QueryLog, QueryLogLayer, RecordHandle, Tokens};
+use tokio::net::TcpListener;
+
+const TOKENS: &str = r#"{"tokens": [{"token": "secret", "kind": "user", "user_id": "u1", "user_email": "ada@example.com",
+                                     "name": "Ada", "exec_env_id": "blog"}]}"#;
+
+async fn post(Path(id): Path<u32>, record: RecordHandle) -> String {
+    record.update(|notes| {
+        notes.caller.user_email = Some("ada@example.com".into());
+        notes.caller.exec_env_id = Some("blog".into());
+        if id == 8 {
+            notes.stderr = Some("post 8 has no title".into());
+        }
+    });
+    format!("post {id}")
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+
+    // Every request on record in SQLite, in three lines.
+    let audit = AuditLog::open(folder.path().join("audit.db"))?;
+    let log = QueryLog::storing(audit.clone()).open()?;
+    let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+
+    // The service, and beside it what answers questions about it.
+    let api = AuditApi::new(audit, TOKENS.parse::<Tokens>()?).await?;
+    let app = Router::new().route("/posts/{id}", get(post)).layer(layers).merge(api.router());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let server =
+        tokio::spawn(
+            async move { axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await },
+        );
+
+    let client = reqwest::Client::new();
+    for id in 7..=9 {
+        client.get(format!("{url}/posts/{id}")).send().await?.bytes().await?;
+    }
+    log.shutdown(Duration::from_secs(5)).await?;
+
+    let question = client.get(format!("{url}/v1/log/self?scan_forward=False")).bearer_auth("secret");
+    let answer: Value = question.send().await?.error_for_status()?.json().await?;
+    let items = answer["items"].as_array().ok_or("no items")?;
+    for item in items {
+        println!("{} {} {} s, stderr {}", item["timestamp"], item["udf_name"], item["execution_time"], item["stderr"]);
+    }
+    assert_eq!(items.len(), 3);
+    server.abort();
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! A query log whose records go to an audit log: begun when the request begins, completed when it ends.
+
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::audit::AuditRecord;
+use crate::audit_log::AuditLog;
+use crate::gap::Gap;
+use crate::log::{Encode, QueryLog};
+use crate::queue::Limits;
+use crate::record::Record;
+use crate::settings::Overload;
+use crate::writer::{self, Sink};
+
+/// How a query log is written to an audit log. See [`QueryLog::storing`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct StoreSettings {
+    log: AuditLog,
+    overload: Overload,
+    queue: usize,
+    gather: (usize, Duration),
+    retry: Duration,
+}
+
+impl QueryLog {
+    /// The settings of a log whose records go to an audit log, to be changed and opened. Each record is there when its
+    /// request begins, without an end, and is completed when it ends; where both fall into a batch, it is written once.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("audit.db");
+    /// use axum::{Router, routing::get};
+    /// use tagtrail::Admit;
+    /// use tagtrail_querylog::{AuditLog, QueryLog, QueryLogLayer};
+    ///
+    /// let log = QueryLog::storing(AuditLog::open(path)?).open()?;
+    /// let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+    /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layers);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// An acknowledged record is as safe as the store makes it. The [counters](QueryLog::counters) count begins and ends
+    /// each for itself. What is missing since the queue was full, or the store failed, is counted, and said in the log of
+    /// the process: a store has no place for a [`Gap`](crate::Gap).
+    pub fn storing(log: AuditLog) -> StoreSettings {
+        StoreSettings {
+            log,
+            overload: Overload::default(),
+            queue: 64 << 20,
+            gather: (256 << 10, Duration::from_millis(2)),
+            retry: Duration::from_secs(10),
+        }
+    }
+}
+
+impl StoreSettings {
+    /// What happens to a request when the queue is full.
+    pub fn overload(self, overload: Overload) -> Self {
+        Self { overload, ..self }
+    }
+
+    /// How many bytes of records wait for the store at most; 64 MB (2^26) by default. A single record may not have more.
+    pub fn queue_bytes(self, bytes: usize) -> Self {
+        Self { queue: bytes, ..self }
+    }
+
+    /// A batch is written when it has so many bytes, or its first record is so old: by default 256 KB or
+    /// 2 milliseconds. While the store is busy, the next batch grows beyond this.
+    pub fn gather(self, bytes: usize, time: Duration) -> Self {
+        Self { gather: (bytes, time), ..self }
+    }
+
+    /// For how long the writer tries again when the store fails, before it gives a batch up; 10 seconds by default.
+    pub fn retry_for(self, retry: Duration) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// Opens the log: starts the thread that writes.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub fn open(self) -> io::Result<QueryLog> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (batch, linger) = self.gather;
+        let limits = Limits { queue: self.queue, batch: batch.min(self.queue / 2), linger };
+        let sink = Box::new(Stored { log: self.log, runtime });
+        let (queue, ended) = writer::start_sink(sink, None, limits, self.retry)?;
+        Ok(QueryLog::of(queue, ended, self.overload, Box::new(Lines)))
+    }
+}
+
+/// The lines of records that are on their way to a store.
+#[derive(Debug)]
+struct Lines;
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    ended: bool,
+    record: AuditRecord,
+}
+
+impl Encode for Lines {
+    fn encode(&self, record: &Record, line: &mut Vec<u8>) -> io::Result<()> {
+        let ended = record.response.outcome.is_some();
+        serde_json::to_writer(&mut *line, &Line { ended, record: record.audit() })?;
+        line.push(b'\n');
+        Ok(())
+    }
+
+    fn has_begins(&self) -> bool {
+        true
+    }
+}
+
+/// An audit log as a place where lines end up.
+struct Stored {
+    log: AuditLog,
+    runtime: Runtime,
+}
+
+impl Sink for Stored {
+    fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
+        let (mut records, mut gaps) = (Vec::new(), Vec::new());
+        for line in lines[*done..].split_inclusive(|&byte| byte == b'\n') {
+            match serde_json::from_slice::<Line>(line) {
+                Ok(Line { ended, record }) => records.push((record, ended)),
+                Err(error) => gaps.push(Gap::read(line).map_err(|_| error)?),
+            }
+        }
+        self.runtime.block_on(self.log.put_some(records)).map_err(io::Error::other)?;
+        for gap in gaps {
+            tracing::error!("audit log: records are missing: {gap}");
+        }
+        *done = lines.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Records on their way into a store: begun, completed, put twice, cut off.
+
+mod audit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
+use http_body_util::BodyExt;
+use tagtrail::Admit;
+use tagtrail_querylog::store::{Range, Selection};
+use tagtrail_querylog::{
+    AuditLog, AuditRecord, Caller, Entry, Moment, QueryLog, QueryLogLayer, RecordHandle, Window, read,
+};
+use tokio::sync::Notify;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn record() -> AuditRecord {
+    let mut record = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(1));
+    record.exec_env_id = Some("env1".into());
+    record
+}
+
+async fn all(log: &AuditLog) -> Vec<AuditRecord> {
+    let range = Range::new(Selection::Environment("env1".into()), Window::ALL);
+    log.page(range, 1_000).await.unwrap().records
+}
+
+#[tokio::test]
+async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let begun = record();
+    let mut ended = begun.clone();
+    ended.execution_time = Some(1.5);
+    ended.udf_name = Some("name".into());
+    ended.stderr = Some("e".repeat(200_000));
+    let mut other = ended.clone();
+    other.udf_name = Some("other".into());
+
+    log.begin(vec![begun.clone()]).await.unwrap();
+    log.begin(vec![begun.clone()]).await.unwrap();
+    assert_eq!(all(&log).await, std::slice::from_ref(&begun));
+    for again in [&ended, &ended, &other] {
+        log.put(vec![again.clone()]).await.unwrap();
+        assert_eq!(all(&log).await, std::slice::from_ref(&ended));
+    }
+    log.begin(vec![begun.clone()]).await.unwrap();
+    assert_eq!(all(&log).await, std::slice::from_ref(&ended), "a begin that comes late changes nothing");
+
+    // One that ended without a time, in one batch with its begin, and one that is completed by another source later.
+    let (first, mut second) = (record(), record());
+    second.stderr = Some("cut off".into());
+    let mut whole = second.clone();
+    whole.execution_time = Some(2.0);
+    log.put(vec![first.clone(), second.clone(), first.clone()]).await.unwrap();
+    log.put(vec![whole.clone()]).await.unwrap();
+    assert_eq!(all(&log).await, [ended.clone(), first.clone(), whole.clone()]);
+
+    drop(log);
+    let log = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    assert_eq!(all(&log).await, [ended, first, whole]);
+}
+
+fn service(log: QueryLog, gate: Arc<Notify>) -> Router {
+    let slow = move |record: RecordHandle| async move {
+        record.begun().await.unwrap();
+        record.update(|notes| notes.operation.id = Some("id".into()));
+        gate.notified().await;
+        "done"
+    };
+    let layer = QueryLogLayer::new(log)
+        .caller(|_| Caller { exec_env_id: Some("env1".into()), ..Caller::default() })
+        .under(Admit::Restart);
+    Router::new()
+        .route("/slow/{x}", get(slow))
+        .route(
+            "/panic",
+            get(|| async {
+                if true {
+                    panic!("on purpose")
+                }
+            }),
+        )
+        .layer(layer)
+}
+
+async fn send(service: Router, path: &str) -> bytes::Bytes {
+    let answer = service.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    answer.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let files = QueryLog::open(folder.path().join("files")).unwrap();
+    let log = QueryLog::storing(audit.clone()).open().unwrap().and(files);
+    let gate = Arc::new(Notify::new());
+    let running = tokio::spawn({
+        let service = service(log.clone(), Arc::clone(&gate));
+        async move { send(service, "/slow/1?q=secret").await }
+    });
+    let begun = loop {
+        if let [record] = &*all(&audit).await {
+            break record.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!((begun.execution_time, begun.udf_id.as_deref()), (None, None));
+    assert_eq!((begun.udf_name.as_deref(), begun.exec_env_id.as_deref()), (Some("/slow/{x}"), Some("env1")));
+
+    gate.notify_one();
+    assert_eq!(running.await.unwrap(), "done");
+    let panics = service(log.clone(), gate);
+    assert!(tokio::spawn(async move { send(panics, "/panic").await }).await.is_err());
+    log.shutdown(LIMIT).await.unwrap();
+
+    let [ended, panicked] = &*all(&audit).await else { panic!("two records") };
+    assert!(ended.id == begun.id && ended.timestamp == begun.timestamp && ended.execution_time.unwrap() > 0.0);
+    assert_eq!(ended.udf_id.as_deref(), Some("id"));
+    assert_eq!((panicked.udf_name.as_deref(), panicked.execution_time), (Some("/panic"), None));
+    let in_files: Vec<_> = read(folder.path().join("files"))
+        .unwrap()
+        .map(|entry| match entry.unwrap() {
+            Entry::Record(record) => record.id.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(in_files, [ended.id.to_string(), panicked.id.to_string()]);
+}
+
+#[tokio::test]
+async fn a_thousand_requests_at_a_time_are_each_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let log = QueryLog::storing(audit.clone()).open().unwrap();
+    let gate = Arc::new(Notify::new());
+    let requests: Vec<_> = (0..1_000)
+        .map(|number| {
+            let service = service(log.clone(), Arc::clone(&gate));
+            tokio::spawn(async move { send(service, &format!("/slow/{number}")).await })
+        })
+        .collect();
+    let opener = tokio::spawn(async move {
+        loop {
+            gate.notify_waiters();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    for request in requests {
+        assert_eq!(request.await.unwrap(), "done");
+    }
+    opener.abort();
+    log.shutdown(LIMIT).await.unwrap();
+    let records = all(&audit).await;
+    assert_eq!(records.len(), 1_000);
+    assert!(records.iter().all(|record| record.execution_time.is_some()));
+    assert_eq!(log.counters().written, 2_000);
+}
