@@ -72,6 +72,8 @@ mod read;
 // How it is kept, and asked for.
 #[cfg(feature = "audit-api")]
 pub mod audit_api;
+#[cfg(feature = "client")]
+mod audit_client;
 #[cfg(feature = "store")]
 mod audit_log;
 #[cfg(feature = "audit-api")]
@@ -103,6 +105,10 @@ struct Readme;
 
 pub use crate::ack::{Ack, NotWritten};
 pub use crate::audit::{AuditRecord, InvalidRecordId, RecordId};
+#[cfg(feature = "client")]
+pub use crate::audit_client::{
+    AuditClient, AuditPage, ClientError, DistinctType, EnvironmentInfo, LogRequest, UserInfo,
+};
 #[cfg(feature = "store")]
 pub use crate::audit_log::{AuditLog, Found};
 #[cfg(feature = "axum")]
