@@ -19,6 +19,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn at(store: &str, payloads: Option<String>) -> Self {
+        Self { store: store.to_owned(), payloads }
+    }
+
     pub(crate) fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
         let Some(path) = self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             return Err("--store: no such store; sqlite:PATH is one".into());

@@ -4,6 +4,7 @@
 mod audit;
 mod filter;
 mod import;
+mod query;
 mod serve;
 mod stats;
 mod table;
@@ -21,6 +22,7 @@ use tagtrail_querylog::{Entries, Entry, read};
 
 use crate::filter::Filter;
 use crate::import::Import;
+use crate::query::Query;
 use crate::serve::Serve;
 use crate::stats::{By, Stats};
 
@@ -65,6 +67,8 @@ enum Verb {
     Serve(Serve),
     /// Puts audit records, as the API returns them, into a store.
     Import(Import),
+    /// Asks an audit log: a store, or a server.
+    Query(Box<Query>),
 }
 
 #[derive(Args)]
@@ -113,6 +117,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Verb::Serve(serve) => serve.run(),
         Verb::Import(import) => import.run(),
+        Verb::Query(query) => query.run(),
         Verb::Stats { log, by, top } => {
             let mut stats = Stats::new(if by.is_empty() { vec![By::Route, By::Tags] } else { by });
             for entry in log.entries()? {

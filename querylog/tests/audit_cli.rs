@@ -1,0 +1,154 @@
+//! `tagtrail-log import`, `serve` and `query`, as a user runs them.
+
+mod audit;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use audit::{TOKENS, records, sorted};
+use tagtrail_querylog::AuditRecord;
+
+fn program(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
+    command.args(arguments).current_dir(folder).env("TAGTRAIL_TOKEN", "ada").stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder, arguments).output().unwrap()
+}
+
+fn found(output: &Output) -> Vec<AuditRecord> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.split_inclusive(|&byte| byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+fn lines(records: &[AuditRecord]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for record in records {
+        serde_json::to_writer(&mut lines, record).unwrap();
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// Ended with the test.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn records_go_in_and_come_out_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut all = records(2_500);
+    all[7].stdout = Some("é".repeat(60_000));
+    all[7].exec_env_id = Some("env1".into());
+    let all = sorted(all);
+    let (first, rest) = all.split_at(1_000);
+    fs::write(folder.join("first.jsonl"), lines(first)).unwrap();
+    fs::write(folder.join("rest.jsonl"), [lines(rest), b"\n".to_vec()].concat()).unwrap();
+    fs::write(folder.join("tokens.json"), TOKENS).unwrap();
+
+    // Twice, as after an interruption.
+    for files in [&["first.jsonl"][..], &["first.jsonl", "rest.jsonl"]] {
+        let output = run(folder, &[&["import", "--store", "sqlite:audit.db"], files].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    let mut child =
+        program(folder, &["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let _served = Served(child);
+    let server = format!("{}/server/v1", line.trim().strip_prefix("listening on ").unwrap());
+
+    let env: Vec<_> = all.iter().filter(|r| r.exec_env_id.as_deref() == Some("env1")).cloned().collect();
+    let own: Vec<_> = all.iter().filter(|r| r.user_email.as_deref() == Some("ada@example.com")).cloned().collect();
+    let named: Vec<_> = env.iter().filter(|r| r.udf_name.as_deref() == Some("team/rollup")).cloned().collect();
+    let places = [
+        vec!["query", "--server", &server],
+        vec!["query", "--store", "sqlite:audit.db", "--exec-env-id", "env1", "--user-email", "ada@example.com"],
+    ];
+    for place in &places {
+        let ask = |arguments: &[&str]| run(folder, &[place, arguments].concat());
+        assert_eq!(found(&ask(&["--all"])), own);
+        assert_eq!(found(&ask(&[])), own[..100]);
+        let newest: Vec<_> = env.iter().rev().take(450).cloned().collect();
+        assert_eq!(found(&ask(&["--exec-env", "--newest-first", "--limit", "450"])), newest);
+        assert_eq!(found(&ask(&["--udf-name", "team/rollup", "--all"])), named);
+        assert_eq!(found(&ask(&["--id", env[9].id.as_str()])), env[9..10]);
+        let (from, to) = (env[20].timestamp.to_string(), env[300].timestamp.to_string());
+        let window: Vec<_> =
+            env.iter().filter(|r| (env[20].timestamp..=env[300].timestamp).contains(&r.timestamp)).cloned().collect();
+        let arguments = ["--exec-env", "--start-timestamp", &from, "--end-timestamp", &to, "--all"];
+        assert_eq!(found(&ask(&arguments)), window);
+        let table = ask(&["--exec-env", "--format", "table", "--all"]);
+        assert_eq!(table.stdout.split(|&byte| byte == b'\n').count(), env.len() + 1);
+        assert!(table.stdout.iter().all(|&byte| byte == b'\n' || byte >= b' '), "nothing that a terminal obeys");
+        for wrong in [
+            &["--id", "x"][..],
+            &["--udf-name", "x", "--udf-id", "y"],
+            &["--distinct"],
+            &["--limit", "0"],
+            &["--start-timestamp", "yesterday"],
+        ] {
+            assert!(!ask(wrong).status.success(), "{wrong:?}");
+        }
+    }
+    let distinct = ["--distinct", "--distinct-type", "names", "--exec-env", "--max-records-to-scan", "50"];
+    let [one, other] = places.map(|place| found(&run(folder, &[&place[..], &distinct].concat())));
+    assert!(one == other && one.len() > 5);
+}
+
+#[test]
+fn lines_that_are_no_records_are_kept_aside_with_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let all = records(3);
+    let mut file = lines(&all[..2]);
+    file.extend_from_slice(b"{\"id\": \"secret\"}\nno json\n\xff\xfe\n");
+    file.extend(lines(&all[2..]));
+    file.pop();
+    let mut child = program(folder, &["import", "-", "--store", "sqlite:audit.db"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&file).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && !said.contains("secret"), "{said}");
+    for expected in ["line 3: ", "line 4: ", "line 5: ", "3 records are in the store", "3 lines are no records"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert_eq!(fs::read(folder.join("stdin.rejected")).unwrap(), b"{\"id\": \"secret\"}\nno json\n\xff\xfe\n");
+}
+
+#[test]
+fn what_cannot_be_opened_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("tokens.json"), "{}").unwrap();
+    fs::write(folder.join("no.db"), "no database at all, as anybody can see").unwrap();
+    for (arguments, expected) in [
+        (["serve", "--store", "sqlite:a.db", "--tokens", "none.json"], "the file of tokens: cannot be read"),
+        (["serve", "--store", "sqlite:a.db", "--tokens", "tokens.json"], "not a JSON object with a list of tokens"),
+        (["import", "tokens.json", "--store", "oracle:a", "--rejected=x"], "--store: no such store"),
+        (["import", "tokens.json", "--store", "sqlite:no.db", "--rejected=x"], "file is not a database"),
+    ] {
+        let output = run(folder, &arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    }
+}
