@@ -77,16 +77,13 @@ fn records(now: Moment) -> Vec<AuditRecord> {
             record.exec_env_id = Some("env".into());
             record.user_email = Some("ada@example.com".into());
             record.execution_time = Some(0.25);
-            match number % 2 {
-                0 => {
-                    record.udf_name = Some("team/rollup".into());
-                    record.stderr = (number % 3 == 0).then(|| format!("row {number} is bad"));
-                }
-                _ => {
-                    record.udf_name = Some("report".into());
-                    record.execution_time = (number % 5 != 0).then_some(1.5);
-                    record.stderr = Some(" \n".into());
-                }
+            if number % 2 == 0 {
+                record.udf_name = Some("team/rollup".into());
+                record.stderr = (number % 3 == 0).then(|| format!("row {number} is bad"));
+            } else {
+                record.udf_name = Some("report".into());
+                record.execution_time = (number % 5 != 0).then_some(1.5);
+                record.stderr = Some(" \n".into());
             }
             record
         })

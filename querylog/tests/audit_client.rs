@@ -78,7 +78,7 @@ async fn what_is_refused_says_why() {
     ] {
         match request.send().await {
             Err(ClientError::Refused { status: found, detail }) => {
-                assert!(found == status && detail.len() > 20, "{detail}")
+                assert!(found == status && detail.len() > 20, "{detail}");
             }
             other => panic!("{other:?}"),
         }

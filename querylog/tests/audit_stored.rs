@@ -5,6 +5,7 @@ mod audit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::Server;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
@@ -34,8 +35,7 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
 
 #[tokio::test]
 async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let Server { folder: _folder, log, .. } = Server::start().await;
     let begun = record();
     let mut ended = begun.clone();
     ended.execution_time = Some(1.5);
@@ -62,10 +62,17 @@ async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
     log.put(vec![first.clone(), second.clone(), first.clone()]).await.unwrap();
     log.put(vec![whole.clone()]).await.unwrap();
     assert_eq!(all(&log).await, [ended.clone(), first.clone(), whole.clone()]);
+}
 
+#[tokio::test]
+async fn what_was_put_is_there_when_the_file_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let log = AuditLog::open(&path).unwrap();
+    let put: Vec<_> = (0..50).map(|_| record()).collect();
+    log.put(put.clone()).await.unwrap();
     drop(log);
-    let log = AuditLog::open(folder.path().join("audit.db")).unwrap();
-    assert_eq!(all(&log).await, [ended, first, whole]);
+    assert_eq!(all(&AuditLog::open(&path).unwrap()).await, put);
 }
 
 fn service(log: QueryLog, gate: Arc<Notify>) -> Router {
@@ -78,17 +85,11 @@ fn service(log: QueryLog, gate: Arc<Notify>) -> Router {
     let layer = QueryLogLayer::new(log)
         .caller(|_| Caller { exec_env_id: Some("env1".into()), ..Caller::default() })
         .under(Admit::Restart);
-    Router::new()
-        .route("/slow/{x}", get(slow))
-        .route(
-            "/panic",
-            get(|| async {
-                if true {
-                    panic!("on purpose")
-                }
-            }),
-        )
-        .layer(layer)
+    Router::new().route("/slow/{x}", get(slow)).route("/panic", get(panics)).layer(layer)
+}
+
+async fn panics() -> &'static str {
+    panic!("on purpose")
 }
 
 async fn send(service: Router, path: &str) -> bytes::Bytes {
@@ -98,8 +99,7 @@ async fn send(service: Router, path: &str) -> bytes::Bytes {
 
 #[tokio::test]
 async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let audit = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let Server { folder, log: audit, .. } = Server::start().await;
     let files = QueryLog::open(folder.path().join("files")).unwrap();
     let log = QueryLog::storing(audit.clone()).open().unwrap().and(files);
     let gate = Arc::new(Notify::new());
@@ -138,8 +138,7 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
 
 #[tokio::test]
 async fn a_thousand_requests_at_a_time_are_each_on_record() {
-    let folder = tempfile::tempdir().unwrap();
-    let audit = AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let Server { folder: _folder, log: audit, .. } = Server::start().await;
     let log = QueryLog::storing(audit.clone()).open().unwrap();
     let gate = Arc::new(Notify::new());
     let requests: Vec<_> = (0..1_000)

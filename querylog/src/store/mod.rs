@@ -4,6 +4,8 @@
 //! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
 
 mod payloads;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -15,6 +17,8 @@ use crate::audit::AuditRecord;
 use crate::moment::{Moment, Window};
 
 pub use self::payloads::Payloads;
+#[cfg(feature = "postgres")]
+pub use self::postgres::Postgres;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 
@@ -73,12 +77,12 @@ pub struct Members {
 }
 
 impl Members {
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     fn bits(self) -> i64 {
         i64::from(self.stdout) | i64::from(self.stderr) << 1 | i64::from(self.udf_data) << 2
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     fn of_bits(bits: i64) -> Self {
         Self { stdout: bits & 1 != 0, stderr: bits & 2 != 0, udf_data: bits & 4 != 0 }
     }
@@ -171,6 +175,14 @@ impl Range {
             Self { after: place.max(self.after), ..self }
         }
     }
+}
+
+/// The rows of a write without the begins of those that end in it: one write for both.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn without_begins<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
+    let ended: std::collections::HashSet<_> =
+        rows.clone().filter(|row| row.ended).map(|row| row.record.id.as_str()).collect();
+    rows.filter(move |row| row.ended || !ended.contains(row.record.id.as_str()))
 }
 
 /// Why a store did not do it.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Distinct, Members, Range, Row, Selection, Store, StoreError};
+use super::{Distinct, Members, Range, Row, Selection, Store, StoreError, without_begins};
 use crate::audit::AuditRecord;
 use crate::moment::Moment;
 
@@ -376,19 +376,12 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut put = transaction.prepare_cached(PUT)?;
-            for row in without_begins(puts) {
+            for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
                 write_row(row, |parameters| put.execute(parameters).map(drop))?;
             }
         }
         transaction.commit()
     }
-}
-
-/// The rows of a transaction without the begins of those that end in it: one write for both.
-fn without_begins(puts: &[Put]) -> impl Iterator<Item = &Row> {
-    let rows = || puts.iter().flat_map(|put| &put.rows);
-    let ended: HashSet<_> = rows().filter(|row| row.ended).map(|row| row.record.id.as_str()).collect();
-    rows().filter(move |row| row.ended || !ended.contains(row.record.id.as_str()))
 }
 
 fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {

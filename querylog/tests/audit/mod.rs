@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::store::{Sqlite, Synchronous};
+use tagtrail_querylog::store::{Payloads, Postgres, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Tokens};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -104,6 +104,17 @@ pub fn sorted(mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
     records
 }
 
+/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names; without it, tests take SQLite.
+pub async fn postgres() -> Option<Postgres> {
+    let url = std::env::var("TAGTRAIL_TEST_POSTGRES").ok()?;
+    let schema = format!("test_{}", Uuid::now_v7().simple());
+    let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    admin.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+    let and = if url.contains('?') { '&' } else { '?' };
+    Some(Postgres::connect(&format!("{url}{and}options=-c%20search_path%3D{schema}")).await.unwrap())
+}
+
 pub struct Server {
     pub log: AuditLog,
     pub router: Router,
@@ -119,8 +130,13 @@ pub struct Answer {
 impl Server {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Sqlite::settings(folder.path().join("audit.db")).synchronous(Synchronous::Normal).open().unwrap();
-        let log = AuditLog::new(store);
+        let log = if let Some(store) = postgres().await {
+            AuditLog::new(store)
+        } else {
+            let settings = Sqlite::settings(folder.path().join("audit.db"));
+            AuditLog::new(settings.synchronous(Synchronous::Normal).open().unwrap())
+        }
+        .payloads(Payloads::folder(folder.path().join("audit.db.payloads")).unwrap());
         let api = AuditApi::new(log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
         Self { log, router: api.server(), folder: Arc::new(folder) }
     }

@@ -32,8 +32,8 @@ pub(crate) struct Import {
 impl Import {
     /// Records that are there already stay as they are, so an import that was interrupted is run again.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
-        let log = self.place.open()?;
         block_on(async {
+            let log = self.place.open().await?;
             let (mut records, mut rejected) = (0, 0);
             let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
             for file in &self.files {

@@ -17,12 +17,13 @@ use crate::audit::{Place, block_on};
 const TOKEN: &str = "TAGTRAIL_TOKEN";
 
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(
     group(ArgGroup::new("place").required(true).args(["store", "server"])),
     group(ArgGroup::new("filter").args(["id", "udf_id", "udf_name", "shared_token"])),
 )]
 pub(crate) struct Query {
-    /// The store to ask: `sqlite:PATH`.
+    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL.
     #[arg(long, value_name = "STORE", requires = "exec_env_id")]
     store: Option<String>,
     /// Where the store's long values are, if not beside it.
@@ -141,7 +142,7 @@ impl Query {
     }
 
     async fn of_store(&self, place: Place) -> Result<Records, Box<dyn Error>> {
-        let log = place.open()?;
+        let log = place.open().await?;
         let environment = self.exec_env_id.clone().unwrap_or_default();
         let window = Window {
             start: self.start_timestamp.unwrap_or(Moment::MIN),

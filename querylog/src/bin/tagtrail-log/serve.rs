@@ -20,8 +20,8 @@ const SWEPT: Duration = Duration::from_secs(3_600);
 pub(crate) struct Serve {
     #[command(flatten)]
     place: Place,
-    /// The file that says who a token is: {"tokens": [{"token", "kind": "user", "user_id", "user_email", "name",
-    /// "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}]}.
+    /// The file that says who a token is. Its form is `{"tokens": [{"token", "kind": "user", "user_id", "user_email",
+    /// "name", "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}]}`.
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
     /// The address to listen on; with port 0, one that is free.
@@ -44,8 +44,8 @@ fn base(text: &str) -> Result<String, String> {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         let tokens = Tokens::read(&self.tokens)?;
-        let log = self.place.open()?;
         block_on(async move {
+            let log = self.place.open().await?;
             let api = AuditApi::new(log.clone(), tokens).await?.under(self.base);
             let listener = TcpListener::bind(self.listen).await?;
             println!("listening on http://{}", listener.local_addr()?);
