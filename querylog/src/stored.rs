@@ -85,7 +85,9 @@ impl StoreSettings {
     ///
     /// If no thread can be started.
     pub fn open(self) -> io::Result<QueryLog> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // With a thread of its own: connections that are made here serve others too, while nothing is written.
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let (batch, linger) = self.gather;
         let limits = Limits { queue: self.queue, batch: batch.min(self.queue / 2), linger };
         let sink = Box::new(Stored { log: self.log, runtime });
