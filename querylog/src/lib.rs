@@ -32,12 +32,18 @@
 //! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
 //! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
+//! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
+//! | answer questions about them by REST, and ask them | `audit_api` (`audit-api`), `AuditClient` (`client`) |
 //!
 //! # Features
 //!
 //! | feature | brings |
 //! | --- | --- |
 //! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
+//! | `sqlite`, `postgres` | the audit log in SQLite, in PostgreSQL |
+//! | `s3`, `gcs`, `azure` | its long values in an object store |
+//! | `audit-api`, `client` | its REST API as an axum router, and the client of it |
+//! | `store` | what a store of your own needs |
 //! | `cli` | the program `tagtrail-log` |
 //!
 //! # What is not lost in silence

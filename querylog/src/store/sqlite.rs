@@ -77,6 +77,13 @@ const PUT: &str = "
         ended = excluded.ended, stdout = excluded.stdout, stderr = excluded.stderr, udf_data = excluded.udf_data
     WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)";
 
+/// Ends a row of which no index is to change: what is most often to do, for half of the work.
+const END: &str = "
+    UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
+        stderr = ?13, udf_data = ?14, ended = 1
+    WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
+        AND shared_token IS ?6";
+
 /// How safe a row is when [`put`](Store::put) has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Synchronous {
@@ -375,13 +382,35 @@ impl Writer {
     fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut put = transaction.prepare_cached(PUT)?;
+            let (mut put, mut end) = (transaction.prepare_cached(PUT)?, transaction.prepare_cached(END)?);
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
-                write_row(row, |parameters| put.execute(parameters).map(drop))?;
+                if !row.ended || row.object.is_some() || end_row(row, |parameters| end.execute(parameters))? == 0 {
+                    write_row(row, |parameters| put.execute(parameters))?;
+                }
             }
         }
         transaction.commit()
     }
+}
+
+fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    let record = &row.record;
+    write(params![
+        record.id.as_str(),
+        record.exec_env_id,
+        record.user_email,
+        record.udf_id,
+        record.udf_name,
+        record.shared_token,
+        record.user_id,
+        record.execution_engine,
+        record.execution_time,
+        record.cache,
+        record.client_ip,
+        record.stdout,
+        record.stderr,
+        record.udf_data,
+    ])
 }
 
 fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
