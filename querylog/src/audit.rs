@@ -51,7 +51,7 @@ impl AuditRecord {
     /// use uuid::Uuid;
     ///
     /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse()?);
-    /// record.udf_name = Some("nightly/rollup".into());
+    /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<Moment>()?);
     /// # Ok::<_, tagtrail_querylog::InvalidMoment>(())
     /// ```
     pub fn new(id: impl Into<RecordId>, timestamp: impl Into<Moment>) -> Self {

@@ -93,9 +93,9 @@ impl Principal {
 /// use tagtrail_querylog::Tokens;
 ///
 /// let tokens: Tokens = r#"{"tokens": [
-///     {"token": "ZB0f…", "kind": "user", "user_id": "u1", "user_email": "ada@example.com", "name": "Ada",
+///     {"token": "ZB0fq1", "kind": "user", "user_id": "u1", "user_email": "ada@example.com", "name": "Ada",
 ///      "exec_env_id": "env1"},
-///     {"token": "9Kxu…", "kind": "service", "exec_env_id": "env1"}
+///     {"token": "9KxuL2", "kind": "service", "exec_env_id": "env1"}
 /// ]}"#.parse()?;
 /// # Ok::<_, tagtrail_querylog::InvalidTokens>(())
 /// ```
