@@ -50,8 +50,8 @@ impl AuditRecord {
     /// use tagtrail_querylog::{AuditRecord, Moment};
     /// use uuid::Uuid;
     ///
-    /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse()?);
     /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<Moment>()?);
+    /// record.udf_name = Some("nightly/rollup".into());
     /// # Ok::<_, tagtrail_querylog::InvalidMoment>(())
     /// ```
     pub fn new(id: impl Into<RecordId>, timestamp: impl Into<Moment>) -> Self {
