@@ -31,6 +31,10 @@ macro_rules! hex_id {
 
         impl $name {
             /// Makes a new one from unpredictable random bytes.
+            ///
+            /// # Panics
+            ///
+            /// If the operating system gives no randomness.
             #[must_use]
             pub fn random() -> Self {
                 Self($fresh())
