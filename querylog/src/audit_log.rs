@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tagtrail::TraceId;
+
 use crate::audit::AuditRecord;
+use crate::details::Details;
 use crate::moment::Window;
+use crate::record::Record;
+use crate::requests::{Requests, keys_of};
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
-use crate::store::{Distinct, Payloads, Range, Row, Selection, Store, StoreError};
+use crate::store::{Distinct, Hits, Payloads, Place, Range, Row, Selection, Store, StoreError};
+use crate::trace_tree::Trace;
 
 /// An audit log: records are put into it, and found again. A clone is the same log.
 ///
@@ -49,6 +55,19 @@ pub struct Found {
     /// Whether there are more behind them.
     pub more: bool,
 }
+
+/// A page of requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct FoundRequests {
+    /// The requests, in the order of the range, without what they printed.
+    pub requests: Vec<Record>,
+    /// What is left of the range; `None` where nothing is.
+    pub next: Option<Range<Requests>>,
+}
+
+/// How many entries of an index are read for one page of requests.
+const SCAN: usize = 5_000;
 
 impl AuditLog {
     /// The audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
@@ -105,7 +124,7 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
-        self.put_some(records.into_iter().map(|record| (record, true)).collect()).await
+        self.put_rows(records.into_iter().map(|record| Row::of(record, true)).collect()).await
     }
 
     /// Puts the begins of records into the log: those of work that runs. Each is there without its end until it is
@@ -115,12 +134,21 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
-        self.put_some(records.into_iter().map(|record| (record, false)).collect()).await
+        self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
     }
 
-    /// Puts records, each with whether it has ended.
-    pub(crate) async fn put_some(&self, records: Vec<(AuditRecord, bool)>) -> Result<(), StoreError> {
-        let rows = records.into_iter().map(|(record, ended)| Row { record, object: None, ended }).collect();
+    /// Puts requests into the log, as a [query log](crate::QueryLog::storing) does: with all that is known of them, so
+    /// that they are found by trace, tag, status and route too. One that has no outcome has only begun.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or has too much to do.
+    pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
+        let rows = requests.iter().map(row_of).collect::<Result<_, _>>();
+        self.put_rows(rows.map_err(StoreError::failed)?).await
+    }
+
+    pub(crate) async fn put_rows(&self, rows: Vec<Row>) -> Result<(), StoreError> {
         let rows = match &self.payloads {
             Some(payloads) => payloads.take_out(rows).await?,
             None => rows,
@@ -178,8 +206,89 @@ impl AuditLog {
         self.whole(rows).await
     }
 
+    /// The first requests of a range, without what they printed. There may be fewer than `limit`, and more behind them:
+    /// so many records are read at a time, and no more.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("audit.db");
+    /// use std::time::Duration;
+    /// use tagtrail::Trail;
+    /// use tagtrail_querylog::store::Range;
+    /// use tagtrail_querylog::{AuditLog, Outcome, Record, Requests, Window};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+    /// record.notes.caller.exec_env_id = Some("env1".into());
+    /// record.response.status = Some(503);
+    /// record.end(Duration::from_secs(1), Outcome::Complete);
+    ///
+    /// let log = AuditLog::open(path)?;
+    /// log.put_requests(std::slice::from_ref(&record)).await?;
+    ///
+    /// let mut range = Range::new(Requests::of("env1").status("5xx".parse()?), Window::ALL);
+    /// loop {
+    ///     let found = log.requests(range, 100).await?;
+    ///     assert_eq!(found.requests, [record.clone()]);
+    ///     let Some(next) = found.next else { break };
+    ///     range = next;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// # run(&path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or has too much to do.
+    pub async fn requests(&self, range: Range<Requests>, limit: usize) -> Result<FoundRequests, StoreError> {
+        let hits = match range.of.all_of() {
+            None => self.store.find(range.clone().map(|requests| requests.keys()), limit, SCAN).await?,
+            Some(environment) => {
+                let of = Selection::Environment(environment.to_owned());
+                let mut rows = self.store.page(range.clone().map(|_| of), limit.saturating_add(1)).await?;
+                let more = rows.len() > limit;
+                rows.truncate(limit);
+                Hits { behind: rows.last().filter(|_| more).map(|row| Place::of(&row.record)), rows }
+            }
+        };
+        let requests = hits.rows.into_iter().filter_map(request_of).filter(|record| range.of.has(record)).collect();
+        Ok(FoundRequests { requests, next: hits.behind.map(|place| range.behind(place)) })
+    }
+
+    /// The requests of a trace, in an environment, as a tree.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or has too much to do.
+    pub async fn trace(&self, exec_env_id: &str, trace_id: TraceId) -> Result<Trace, StoreError> {
+        let range = Range::new(Requests::of(exec_env_id).trace(trace_id), Window::ALL);
+        let found = self.requests(range, Trace::MOST).await?;
+        Ok(Trace::of(found.requests, found.next.is_none()))
+    }
+
     #[cfg(feature = "audit-api")]
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {
         self.store.secret().await
     }
+}
+
+/// The row of a request.
+pub(crate) fn row_of(record: &Record) -> Result<Row, serde_json::Error> {
+    Ok(Row {
+        record: record.audit(),
+        object: None,
+        ended: record.response.outcome.is_some(),
+        details: Some(serde_json::to_string(&Details::of(record))?),
+        keys: keys_of(record),
+    })
+}
+
+/// The request of a row that is of one, without what it printed.
+pub(crate) fn request_of(row: Row) -> Option<Record> {
+    let audit = AuditRecord { stdout: None, stderr: None, udf_data: None, ..row.record };
+    let request = Details::record(row.details.as_deref()?, audit);
+    request.inspect_err(|error| tracing::error!(%error, "audit log: the details of a request are damaged")).ok()
 }

@@ -84,12 +84,20 @@ mod audit_client;
 mod audit_log;
 #[cfg(feature = "audit-api")]
 mod callers;
+#[cfg(feature = "store")]
+mod details;
 #[cfg(feature = "audit-api")]
 mod page_token;
+#[cfg(feature = "store")]
+mod requests;
+#[cfg(any(feature = "client", feature = "store"))]
+mod status;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "store")]
 mod stored;
+#[cfg(any(feature = "client", feature = "store"))]
+mod trace_tree;
 // Where it comes from.
 #[cfg(feature = "axum")]
 mod axum;
@@ -116,7 +124,7 @@ pub use crate::audit_client::{
     AuditClient, AuditPage, ClientError, DistinctType, EnvironmentInfo, LogRequest, UserInfo,
 };
 #[cfg(feature = "store")]
-pub use crate::audit_log::{AuditLog, Found};
+pub use crate::audit_log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingRecord;
 pub use crate::body::{CountedBody, LoggedBody};
@@ -133,9 +141,15 @@ pub use crate::read::{Entries, Entry, ForeignLine, read};
 pub use crate::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };
+#[cfg(feature = "store")]
+pub use crate::requests::Requests;
 pub use crate::service::{QueryLogFuture, QueryLogService};
 pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::status::{InvalidStatus, Status};
 #[cfg(feature = "store")]
 pub use crate::stored::StoreSettings;
 pub use crate::text::shown;
 pub use crate::time::{InvalidTimestamp, Timestamp};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::trace_tree::{Trace, TraceRequest};

@@ -64,6 +64,19 @@ impl fmt::Display for Record {
     }
 }
 
+/// The JSON object that a line is, output included.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Line::of(self, true).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Line::deserialize(deserializer).map(Line::into_record)
+    }
+}
+
 /// Shows a line.
 pub(crate) fn show(f: &mut fmt::Formatter<'_>, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> fmt::Result {
     let mut line = Vec::new();
@@ -103,18 +116,18 @@ struct Line<'a> {
     payload: OptionalText<'a>,
 }
 
-type OptionalText<'a> = Option<Cow<'a, str>>;
+pub(crate) type OptionalText<'a> = Option<Cow<'a, str>>;
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct TraceMember {
-    trace_id: Text<TraceId>,
-    span_id: Text<ParentId>,
-    parent_id: Option<Text<ParentId>>,
+pub(crate) struct TraceMember {
+    pub(crate) trace_id: Text<TraceId>,
+    pub(crate) span_id: Text<ParentId>,
+    pub(crate) parent_id: Option<Text<ParentId>>,
     flags: Text<Flags>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct RequestMember<'a> {
+pub(crate) struct RequestMember<'a> {
     method: Text<Method>,
     #[serde(borrow)]
     path: Cow<'a, str>,
@@ -124,7 +137,7 @@ struct RequestMember<'a> {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct ResponseMember {
+pub(crate) struct ResponseMember {
     code: Option<u16>,
     outcome: Option<Text<Outcome>>,
 }
@@ -148,32 +161,16 @@ struct OperationMember<'a> {
 
 impl<'a> Line<'a> {
     fn of(record: &'a Record, output: bool) -> Self {
-        let Record { request, response, notes, .. } = record;
+        let notes = &record.notes;
         Self {
             id: record.id,
             ts: Text(record.begin),
-            trace: TraceMember {
-                trace_id: Text(record.trace_id),
-                span_id: Text(record.operation_id),
-                parent_id: record.caller_id.map(Text),
-                flags: Text(Flags(record.flags)),
-            },
+            trace: TraceMember::of(record),
             sent: record.sent.iter().copied().map(Text).collect(),
             tags: TagMember(record.tags.clone()),
-            request: RequestMember {
-                method: Text(request.method.clone()),
-                path: Cow::Borrowed(&request.path),
-                route: text(request.route.as_ref()),
-                http_version: request.version.map(|version| Text(HttpVersion(version))),
-                headers: HeadersMember(Cow::Borrowed(&request.headers)),
-            },
-            response: ResponseMember { code: response.status, outcome: response.outcome.map(Text) },
-            stats: StatsMember {
-                query_time: record.duration,
-                query_bytes_in: request.body_bytes,
-                query_bytes_out: response.body_bytes,
-                counters: Cow::Borrowed(&notes.counters),
-            },
+            request: RequestMember::of(record),
+            response: ResponseMember::of(record),
+            stats: StatsMember::of(record),
             caller: CallerMember {
                 user_id: text(notes.caller.user_id.as_ref()),
                 user_email: text(notes.caller.user_email.as_ref()),
@@ -185,8 +182,7 @@ impl<'a> Line<'a> {
                 engine: text(notes.operation.engine.as_ref()),
                 cache: notes.operation.cache,
             },
-            database: (!notes.database.is_empty())
-                .then(|| notes.database.iter().map(|name| Cow::Borrowed(name.as_str())).collect()),
+            database: database(notes),
             region_group: text(notes.region_group.as_ref()),
             client_ip: record.client_ip,
             host: record.host.as_deref().map(Cow::Borrowed),
@@ -203,23 +199,12 @@ impl<'a> Line<'a> {
             duration: self.stats.query_time,
             trace_id: self.trace.trace_id.0,
             operation_id: self.trace.span_id.0,
-            caller_id: self.trace.parent_id.map(|id| id.0),
-            flags: self.trace.flags.0.0,
+            caller_id: self.trace.parent_id.as_ref().map(|id| id.0),
+            flags: self.trace.flags(),
             sent: self.sent.into_iter().map(|id| id.0).collect(),
             tags: self.tags.0,
-            request: RequestPart {
-                method: self.request.method.0,
-                path: self.request.path.into_owned(),
-                route: owned(self.request.route),
-                version: self.request.http_version.map(|version| version.0.0),
-                headers: self.request.headers.0.into_owned(),
-                body_bytes: self.stats.query_bytes_in,
-            },
-            response: ResponsePart {
-                status: self.response.code,
-                outcome: self.response.outcome.map(|outcome| outcome.0),
-                body_bytes: self.stats.query_bytes_out,
-            },
+            request: self.request.into_part(self.stats.query_bytes_in),
+            response: self.response.into_part(self.stats.query_bytes_out),
             client_ip: self.client_ip,
             host: owned(self.host).map(Cow::Owned),
             notes: Notes {
@@ -247,11 +232,66 @@ impl<'a> Line<'a> {
     }
 }
 
-fn text(text: Option<&String>) -> OptionalText<'_> {
+impl TraceMember {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            trace_id: Text(record.trace_id),
+            span_id: Text(record.operation_id),
+            parent_id: record.caller_id.map(Text),
+            flags: Text(Flags(record.flags)),
+        }
+    }
+
+    pub(crate) fn flags(&self) -> TraceFlags {
+        self.flags.0.0
+    }
+}
+
+impl<'a> RequestMember<'a> {
+    pub(crate) fn of(record: &'a Record) -> Self {
+        let request = &record.request;
+        Self {
+            method: Text(request.method.clone()),
+            path: Cow::Borrowed(&request.path),
+            route: text(request.route.as_ref()),
+            http_version: request.version.map(|version| Text(HttpVersion(version))),
+            headers: HeadersMember(Cow::Borrowed(&request.headers)),
+        }
+    }
+
+    pub(crate) fn into_part(self, body_bytes: u64) -> RequestPart {
+        RequestPart {
+            method: self.method.0,
+            path: self.path.into_owned(),
+            route: owned(self.route),
+            version: self.http_version.map(|version| version.0.0),
+            headers: self.headers.0.into_owned(),
+            body_bytes,
+        }
+    }
+}
+
+impl ResponseMember {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self { code: record.response.status, outcome: record.response.outcome.map(Text) }
+    }
+
+    pub(crate) fn into_part(self, body_bytes: u64) -> ResponsePart {
+        ResponsePart { status: self.code, outcome: self.outcome.map(|outcome| outcome.0), body_bytes }
+    }
+}
+
+/// The path of a database; `None` where there is none.
+pub(crate) fn database(notes: &Notes) -> Option<Vec<Cow<'_, str>>> {
+    let path = &notes.database;
+    (!path.is_empty()).then(|| path.iter().map(|name| Cow::Borrowed(name.as_str())).collect())
+}
+
+pub(crate) fn text(text: Option<&String>) -> OptionalText<'_> {
     text.map(|text| Cow::Borrowed(text.as_str()))
 }
 
-fn owned(text: OptionalText<'_>) -> Option<String> {
+pub(crate) fn owned(text: OptionalText<'_>) -> Option<String> {
     text.map(Cow::into_owned)
 }
 
@@ -400,11 +440,22 @@ impl<'de> Visitor<'de> for Pairs {
 }
 
 /// The times, sizes and counters of a request: one object of numbers.
-struct StatsMember<'a> {
-    query_time: Option<Duration>,
-    query_bytes_in: u64,
-    query_bytes_out: u64,
-    counters: Cow<'a, [(Cow<'static, str>, u64)]>,
+pub(crate) struct StatsMember<'a> {
+    pub(crate) query_time: Option<Duration>,
+    pub(crate) query_bytes_in: u64,
+    pub(crate) query_bytes_out: u64,
+    pub(crate) counters: Cow<'a, [(Cow<'static, str>, u64)]>,
+}
+
+impl<'a> StatsMember<'a> {
+    pub(crate) fn of(record: &'a Record) -> Self {
+        Self {
+            query_time: record.duration,
+            query_bytes_in: record.request.body_bytes,
+            query_bytes_out: record.response.body_bytes,
+            counters: Cow::Borrowed(&record.notes.counters),
+        }
+    }
 }
 
 const TAKEN: [&str; 3] = ["query_time", "query_bytes_in", "query_bytes_out"];

@@ -5,18 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::moment::Moment;
+use crate::store::Place;
 
 /// Signs page tokens, and checks them.
 #[derive(Clone)]
 pub(crate) struct Signer(Hmac<Sha256>);
-
-/// The place behind a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PageToken {
-    pub(crate) timestamp: Moment,
-    pub(crate) id: String,
-}
 
 const SIGNATURE: usize = 32;
 
@@ -31,31 +24,32 @@ impl Signer {
     }
 
     /// What was asked is given in parts, whose borders count.
-    fn sign(&self, asked: &[&str], place: &[u8]) -> Hmac<Sha256> {
+    fn sign(&self, asked: &[impl AsRef<str>], place: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        for part in asked.iter().map(|part| part.as_bytes()).chain([place]) {
+        for part in asked.iter().map(|part| part.as_ref().as_bytes()).chain([place]) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
         mac
     }
 
-    pub(crate) fn write(&self, asked: &[&str], token: &PageToken) -> String {
-        let mut bytes = token.timestamp.as_micros().to_be_bytes().to_vec();
-        bytes.extend_from_slice(token.id.as_bytes());
+    /// The token of the place behind a record.
+    pub(crate) fn write(&self, asked: &[impl AsRef<str>], place: &Place) -> String {
+        let mut bytes = place.micros.to_be_bytes().to_vec();
+        bytes.extend_from_slice(place.id.as_bytes());
         let signature = self.sign(asked, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(&signature);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// `None` where the token is damaged, or was given for another question.
-    pub(crate) fn read(&self, asked: &[&str], text: &str) -> Option<PageToken> {
+    pub(crate) fn read(&self, asked: &[impl AsRef<str>], text: &str) -> Option<Place> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (place, signature) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE)?)?;
         self.sign(asked, place).verify_slice(signature).ok()?;
         let (micros, id) = place.split_first_chunk()?;
         let id = str::from_utf8(id).ok()?.to_owned();
-        Some(PageToken { timestamp: Moment::from_micros(i64::from_be_bytes(*micros)), id })
+        Some(Place { micros: i64::from_be_bytes(*micros), id })
     }
 }
 
@@ -66,7 +60,7 @@ mod tests {
     #[test]
     fn a_token_is_good_for_its_question_alone_and_only_whole() {
         let signer = Signer::new(&[7; 32]);
-        let place = PageToken { timestamp: Moment::from_micros(-5), id: "0190163d".into() };
+        let place = Place { micros: -5, id: "0190163d".into() };
         let text = signer.write(&["ada", "by-name"], &place);
         assert_eq!(signer.read(&["ada", "by-name"], &text), Some(place.clone()));
         for other in [&["ada", "by-id"][..], &["adab", "y-name"], &["ada"], &["ada", "by-name", ""]] {

@@ -4,15 +4,19 @@ use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::audit::AuditRecord;
 use crate::audit_log::AuditLog;
+use crate::details::Details;
 use crate::gap::Gap;
 use crate::log::{Encode, QueryLog};
 use crate::queue::Limits;
 use crate::record::Record;
+use crate::requests::keys_of;
 use crate::settings::Overload;
+use crate::store::Row;
 use crate::writer::{self, Sink};
 
 /// How a query log is written to an audit log. See [`QueryLog::storing`].
@@ -100,16 +104,26 @@ impl StoreSettings {
 #[derive(Debug)]
 struct Lines;
 
-#[derive(Serialize, Deserialize)]
-struct Line {
+#[derive(Serialize)]
+struct Line<'a> {
     ended: bool,
     record: AuditRecord,
+    details: Details<'a>,
+}
+
+#[derive(Deserialize)]
+struct ReadLine<'a> {
+    ended: bool,
+    record: AuditRecord,
+    #[serde(borrow)]
+    details: &'a RawValue,
 }
 
 impl Encode for Lines {
     fn encode(&self, record: &Record, line: &mut Vec<u8>) -> io::Result<()> {
         let ended = record.response.outcome.is_some();
-        serde_json::to_writer(&mut *line, &Line { ended, record: record.audit() })?;
+        let members = Line { ended, record: record.audit(), details: Details::of(record) };
+        serde_json::to_writer(&mut *line, &members)?;
         line.push(b'\n');
         Ok(())
     }
@@ -127,18 +141,25 @@ struct Stored {
 
 impl Sink for Stored {
     fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
-        let (mut records, mut gaps) = (Vec::new(), Vec::new());
+        let (mut rows, mut gaps) = (Vec::new(), Vec::new());
         for line in lines[*done..].split_inclusive(|&byte| byte == b'\n') {
-            match serde_json::from_slice::<Line>(line) {
-                Ok(Line { ended, record }) => records.push((record, ended)),
+            match serde_json::from_slice::<ReadLine<'_>>(line).and_then(row) {
+                Ok(row) => rows.push(row),
                 Err(error) => gaps.push(Gap::read(line).map_err(|_| error)?),
             }
         }
-        self.runtime.block_on(self.log.put_some(records)).map_err(io::Error::other)?;
+        self.runtime.block_on(self.log.put_rows(rows)).map_err(io::Error::other)?;
         for gap in gaps {
             tracing::error!("audit log: records are missing: {gap}");
         }
         *done = lines.len();
         Ok(())
     }
+}
+
+/// The row of a line: its keys are made here, and not while a request waits.
+fn row(ReadLine { ended, record, details }: ReadLine<'_>) -> serde_json::Result<Row> {
+    let short = AuditRecord { stdout: None, stderr: None, udf_data: None, ..record.clone() };
+    let keys = keys_of(&Details::record(details.get(), short)?);
+    Ok(Row { details: Some(details.get().to_owned()), keys, ..Row::of(record, ended) })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use audit::{Server, TOKENS};
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::store::{Distinct, Range, Row, Store, StoreError};
+use tagtrail_querylog::store::{Distinct, Hits, Key, Range, Row, Store, StoreError};
 use tagtrail_querylog::{AuditLog, Callers, Principal, Tokens};
 
 #[derive(Debug)]
@@ -42,6 +42,9 @@ impl Store for Broken {
     async fn first_of_each(&self, _: Range, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
+    async fn find(&self, _: Range<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+        self.fail()
+    }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
         self.fail()
     }
@@ -65,8 +68,14 @@ async fn server(store: Broken, callers: impl Callers) -> Server {
     Server { log, router: api.server(), folder: Arc::new(tempfile::tempdir().unwrap()) }
 }
 
-const PATHS: [&str; 4] =
-    ["/log/self", "/log/by-id/0190163d-8694-739b-aea5-966c26f8ad91", "/log/by-udf-name/x", "/log/distinct-udf-id/self"];
+const PATHS: [&str; 6] = [
+    "/requests?status=5xx",
+    "/traces/0af7651916cd43dd8448eb211c80319c",
+    "/log/self",
+    "/log/by-id/0190163d-8694-739b-aea5-966c26f8ad91",
+    "/log/by-udf-name/x",
+    "/log/distinct-udf-id/self",
+];
 
 #[tokio::test]
 async fn a_store_with_too_much_to_do_is_asked_again_later() {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tagtrail::Trail;
-use tagtrail_querylog::store::{Range, Selection};
+use tagtrail_querylog::store::{Place, Range, Selection};
 use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Outcome, QueryLog, Record, Window};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
         let found = log.page(range.clone(), 1_000).await.unwrap();
         all.extend(found.records);
         let Some(last) = all.last().filter(|_| found.more) else { return all };
-        range = range.behind(last.timestamp, last.id.as_str());
+        range = range.behind(Place::of(last));
     }
 }
 

@@ -44,6 +44,10 @@ impl Fault {
     pub(crate) fn new(parameter: &'static str, msg: &'static str, kind: &'static str) -> Self {
         Self { loc: ("query", parameter), msg, r#type: kind }
     }
+
+    pub(crate) fn in_path(part: &'static str, msg: &'static str, kind: &'static str) -> Self {
+        Self { loc: ("path", part), msg, r#type: kind }
+    }
 }
 
 impl From<StoreError> for Problem {

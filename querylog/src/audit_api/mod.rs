@@ -8,6 +8,8 @@
 //! | `/log/by-udf-id/X`, `/log/by-udf-name/X`, `/log/by-shared-token/X` | the records of that value, in the caller's environment |
 //! | `/log/distinct-udf-names/self`, `/log/distinct-udf-names/exec-env/self` | the latest record of each name |
 //! | `/log/distinct-udf-id/self`, `/log/distinct-udf-id/exec-env/self` | the latest record of each id |
+//! | `/requests` | the requests of the caller's environment, with all that is known of them |
+//! | `/traces/X` | those of a trace, as a tree |
 //! | `/user/self`, `/execution-env/self` | who the caller is |
 //! | `/openapi.json` | the description of all this, for which no token is needed |
 //!
@@ -17,10 +19,18 @@
 //!
 //! X is all of the rest of the path, with its escapes undone once: it may have slashes.
 //!
+//! `/requests` takes the parameters of a page, and `tag` (`name=value`; repeat it for several, which all must be there),
+//! `status` (`404`, or a class: `5xx`), `route` (`/posts/{id}`) and `trace` (a trace-id). Its items have the form of the
+//! lines of a log, without what was printed: [`Record`](crate::Record). A page of it reads 5,000 records at most, so one
+//! that is asked by more than one parameter may have fewer than its limit, and a token all the same.
+//! `/traces/X` is a list of `depth`, `parent` (the place of it in the list) and `request`, each request before those that
+//! it sent; `complete` is false where a trace has more than 5,000: [`Trace`](crate::Trace).
+//!
 //! Each answer is JSON, those to mistakes too.
 
 mod answer;
 mod parameters;
+mod requests;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -40,12 +50,11 @@ use serde_json::json;
 
 use self::answer::{Fault, Problem, answer, ok};
 use self::parameters::Parameters;
-use crate::audit::AuditRecord;
 use crate::audit_log::AuditLog;
 use crate::callers::{Callers, Principal};
 use crate::moment::Window;
-use crate::page_token::{PageToken, Signer};
-use crate::store::{Distinct, Range, Selection, StoreError};
+use crate::page_token::Signer;
+use crate::store::{Distinct, Place, Range, Selection, StoreError};
 
 const DEFAULT_LIMIT: usize = 100;
 const MOST_LIMIT: usize = 300;
@@ -151,6 +160,8 @@ enum Question {
     Record(String),
     /// Records, and the name of the endpoint.
     Page(&'static str, Whose),
+    Requests,
+    Trace(String),
     Latest(Distinct, Whose),
 }
 
@@ -171,6 +182,7 @@ impl Question {
             "openapi.json" => Self::Description,
             "user/self" => Self::User,
             "execution-env/self" => Self::Environment,
+            "requests" => Self::Requests,
             "log/self" => Self::Page("self", Whose::Own),
             "log/exec-env/self" => Self::Page("exec-env", Whose::Environment),
             "log/distinct-udf-names/self" => Self::Latest(Distinct::Names, Whose::Own),
@@ -178,23 +190,22 @@ impl Question {
             "log/distinct-udf-id/self" => Self::Latest(Distinct::Ids, Whose::Own),
             "log/distinct-udf-id/exec-env/self" => Self::Latest(Distinct::Ids, Whose::Environment),
             _ => {
-                let (kind, value) =
-                    path.strip_prefix("log/").and_then(|rest| rest.split_once('/')).ok_or(Problem::NoPath)?;
-                let known = matches!(kind, "by-id" | "by-udf-id" | "by-udf-name" | "by-shared-token");
-                if !known || value.is_empty() {
-                    return Err(Problem::NoPath);
-                }
-                let value = percent_decode_str(value).decode_utf8().map_err(|_| Problem::NoText)?.into_owned();
-                match kind {
-                    "by-id" => Self::Record(value),
-                    "by-udf-id" => Self::Page("by-udf-id", Whose::UdfId(value)),
-                    "by-udf-name" => Self::Page("by-udf-name", Whose::UdfName(value)),
-                    _ => Self::Page("by-shared-token", Whose::SharedToken(value)),
-                }
+                let found = WITH_VALUE.iter().find_map(|(prefix, make)| Some((path.strip_prefix(prefix)?, make)));
+                let (value, make) = found.filter(|(value, _)| !value.is_empty()).ok_or(Problem::NoPath)?;
+                make(percent_decode_str(value).decode_utf8().map_err(|_| Problem::NoText)?.into_owned())
             }
         })
     }
 }
+
+/// Paths that end with a value.
+const WITH_VALUE: [(&str, fn(String) -> Question); 5] = [
+    ("log/by-id/", Question::Record),
+    ("log/by-udf-id/", |value| Question::Page("by-udf-id", Whose::UdfId(value))),
+    ("log/by-udf-name/", |value| Question::Page("by-udf-name", Whose::UdfName(value))),
+    ("log/by-shared-token/", |value| Question::Page("by-shared-token", Whose::SharedToken(value))),
+    ("traces/", Question::Trace),
+];
 
 impl Whose {
     fn selection(self, caller: &Principal) -> Result<Selection, Problem> {
@@ -214,8 +225,8 @@ impl Whose {
 
 /// An answer with records.
 #[derive(Serialize)]
-struct Records {
-    items: Vec<AuditRecord>,
+struct Items<T> {
+    items: Vec<T>,
     limit: usize,
     next_page_token: Option<String>,
 }
@@ -242,6 +253,8 @@ impl Shared {
             Question::Page(endpoint, whose) => {
                 self.page(&caller, endpoint, whose.selection(&caller)?, parameters).await
             }
+            Question::Requests => self.requests(&caller, parameters).await,
+            Question::Trace(id) => self.trace(&caller, &id).await,
             Question::Latest(distinct, whose) => self.latest(whose.selection(&caller)?, distinct, parameters).await,
         }
     }
@@ -258,7 +271,7 @@ impl Shared {
     async fn record(&self, caller: &Principal, id: &str) -> Result<Response, Problem> {
         let environment = caller.exec_env_id();
         let found = self.log.get_in(environment, id).await?.ok_or(Problem::NoRecord)?;
-        ok(&Records { items: vec![found], limit: 1, next_page_token: None })
+        ok(&Items { items: vec![found], limit: 1, next_page_token: None })
     }
 
     async fn page(
@@ -271,27 +284,29 @@ impl Shared {
         let window = parameters.window();
         let limit = parameters.count("limit", DEFAULT_LIMIT, MOST_LIMIT);
         let forward = parameters.boolean("scan_forward", true);
-        let asked = asked(caller, endpoint, &of, window, forward);
-        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let asked = asked(caller, endpoint, &[value(&of)], window, forward);
         let mut range = Range::new(of, window).newest_first(!forward);
-        if let Some(text) = parameters.last("page_token") {
-            match self.signer.read(&asked, text) {
-                Some(place) => range = range.behind(place.timestamp, &place.id),
-                None => parameters.fault(Fault::new(
-                    "page_token",
-                    "the next_page_token of the page before is needed, with the same question by the same caller",
-                    "value_error",
-                )),
-            }
+        if let Some(place) = self.page_token(&asked, &mut parameters) {
+            range = range.behind(place);
         }
         parameters.check()?;
         let found = self.log.page(range, limit).await?;
         let last = found.records.last().filter(|_| found.more);
-        let next_page_token = last.map(|record| {
-            let place = PageToken { timestamp: record.timestamp, id: record.id.as_str().to_owned() };
-            self.signer.write(&asked, &place)
-        });
-        ok(&Records { items: found.records, limit, next_page_token })
+        let next_page_token = last.map(|record| self.signer.write(&asked, &Place::of(record)));
+        ok(&Items { items: found.records, limit, next_page_token })
+    }
+
+    /// The place that a page token names, where there is one.
+    fn page_token(&self, asked: &[String], parameters: &mut Parameters) -> Option<Place> {
+        let place = self.signer.read(asked, parameters.last("page_token")?);
+        if place.is_none() {
+            parameters.fault(Fault::new(
+                "page_token",
+                "the next_page_token of the page before is needed, with the same question by the same caller",
+                "value_error",
+            ));
+        }
+        place
     }
 
     async fn latest(&self, of: Selection, distinct: Distinct, mut parameters: Parameters) -> Result<Response, Problem> {
@@ -299,7 +314,7 @@ impl Shared {
         let limit = parameters.count("max_records_to_scan", DEFAULT_SCAN, MOST_SCAN);
         parameters.check()?;
         let items = self.log.latest(of, window, distinct, limit).await?;
-        ok(&Records { items, limit, next_page_token: None })
+        ok(&Items { items, limit, next_page_token: None })
     }
 }
 
@@ -323,21 +338,24 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim()).filter(|token| known && !token.is_empty())
 }
 
-/// All that a page token is bound to.
-fn asked(caller: &Principal, endpoint: &str, of: &Selection, window: Window, forward: bool) -> Vec<String> {
-    let who = match caller {
-        Principal::User(user) => ["user", &user.id, &user.email, &user.exec_env_id],
-        Principal::Service { exec_env_id, .. } => ["service", "", "", exec_env_id],
-    };
-    let value = match of {
+/// The value that a selection asks for; whose environment it is, the caller says.
+fn value(of: &Selection) -> &str {
+    match of {
         Selection::User(value) | Selection::Environment(value) => value,
         Selection::UdfId { value, .. } | Selection::UdfName { value, .. } | Selection::SharedToken { value, .. } => {
             value
         }
+    }
+}
+
+/// All that a page token is bound to.
+fn asked(caller: &Principal, endpoint: &str, values: &[&str], window: Window, forward: bool) -> Vec<String> {
+    let who = match caller {
+        Principal::User(user) => ["user", &user.id, &user.email, &user.exec_env_id],
+        Principal::Service { exec_env_id, .. } => ["service", "", "", exec_env_id],
     };
     let window = [window.start, window.end].map(|moment| moment.as_micros().to_string());
     let direction = if forward { "forward" } else { "backward" };
-    let mut parts: Vec<String> = who.into_iter().chain([endpoint, value, direction]).map(str::to_owned).collect();
-    parts.extend(window);
-    parts
+    let question = [endpoint, direction, &window[0], &window[1]];
+    who.iter().chain(&question).chain(values).map(|&part| part.to_owned()).collect()
 }

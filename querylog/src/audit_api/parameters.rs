@@ -1,6 +1,8 @@
 //! The parameters of a request: read leniently where the documentation is silent, and never ignored where they are
 //! wrong.
 
+use std::str::FromStr;
+
 use crate::audit_api::answer::{Fault, Problem};
 use crate::moment::{InvalidMoment, Moment, Window, end_of, start_of};
 
@@ -19,6 +21,20 @@ impl Parameters {
     /// Of repeated ones the last counts.
     pub(crate) fn last(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of one that may be repeated.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A value, by its `FromStr`. Where it is wrong, what is needed is said.
+    pub(crate) fn read<T: FromStr>(&mut self, name: &'static str, needed: &'static str) -> Option<T> {
+        let value = self.last(name)?.parse().ok();
+        if value.is_none() {
+            self.fault(Fault::new(name, needed, "value_error"));
+        }
+        value
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {

@@ -12,9 +12,10 @@ mod sqlite;
 use std::fmt;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use crate::audit::AuditRecord;
-use crate::moment::{Moment, Window};
+use crate::moment::Window;
 
 pub use self::payloads::Payloads;
 #[cfg(feature = "postgres")]
@@ -47,6 +48,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// have no value.
     async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError>;
 
+    /// Reads the first entries of a range of the index of [keys](Row::keys), as many as `scan`, and returns the rows that
+    /// have all of its keys, as many as `limit`. What they printed may be left out of them: `stdout`, `stderr` and
+    /// `udf_data`, and the pointer to their object.
+    ///
+    /// The entries are those of the first key. Rows whose timestamp is another than that of the entry are not returned.
+    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError>;
+
     /// Whether a row has values in this [object](Row::object).
     async fn has_object(&self, object: &str) -> Result<bool, StoreError>;
 
@@ -65,6 +73,50 @@ pub struct Row {
     pub object: Option<(String, Members)>,
     /// Whether the work that is recorded has ended, as far as anybody knows; else this is its begin.
     pub ended: bool,
+    /// What is known of a request besides, as JSON; `None` for a record that is none of a request.
+    pub details: Option<String>,
+    /// The keys by which the row is found besides, at its timestamp. Those of its begin stay. A row that comes from a
+    /// store has none.
+    pub keys: Vec<Key>,
+}
+
+impl Row {
+    /// The row of a record that is none of a request.
+    pub(crate) fn of(record: AuditRecord, ended: bool) -> Self {
+        Self { record, object: None, ended, details: None, keys: Vec::new() }
+    }
+}
+
+/// What the index of requests is made of: a digest of what is asked for, such as "status 404 in env1".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 16]);
+
+impl Key {
+    /// The key of these parts, whose borders count.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a &'a str>) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest.finalize()[..16]);
+        Self(key)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Rows that were found by their keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hits {
+    /// The rows, in the order of the range.
+    pub rows: Vec<Row>,
+    /// The place behind which there may be more; `None` where there are none.
+    pub behind: Option<Place>,
 }
 
 /// Which of the three long members of a record are kept in its object.
@@ -129,7 +181,7 @@ pub enum Distinct {
 }
 
 /// A place in the order of records: between two of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// First by time,
     pub micros: i64,
@@ -137,12 +189,19 @@ pub struct Place {
     pub id: String,
 }
 
+impl Place {
+    /// The place of a record.
+    pub fn of(record: &AuditRecord) -> Self {
+        Self { micros: record.timestamp.as_micros(), id: record.id.as_str().to_owned() }
+    }
+}
+
 /// A range of records, and the direction it is read in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Range {
+pub struct Range<Of = Selection> {
     /// Which records.
-    pub of: Selection,
+    pub of: Of,
     /// Those after this place,
     pub after: Place,
     /// and before this one.
@@ -151,9 +210,9 @@ pub struct Range {
     pub newest_first: bool,
 }
 
-impl Range {
+impl<Of> Range<Of> {
     /// All of a window, the oldest first.
-    pub fn new(of: Selection, window: Window) -> Self {
+    pub fn new(of: Of, window: Window) -> Self {
         let place = |micros| Place { micros, id: String::new() };
         let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
         Self { of, after, before, newest_first: false }
@@ -165,17 +224,50 @@ impl Range {
         Self { newest_first, ..self }
     }
 
-    /// What is left of the range behind a record that was read.
+    /// What is left of the range behind a place that was read.
     #[must_use]
-    pub fn behind(self, timestamp: Moment, id: &str) -> Self {
-        let place = Place { micros: timestamp.as_micros(), id: id.to_owned() };
+    pub fn behind(self, place: Place) -> Self {
         if self.newest_first {
             Self { before: place.min(self.before), ..self }
         } else {
             Self { after: place.max(self.after), ..self }
         }
     }
+
+    /// The place that it is read from.
+    pub(crate) fn begin(&self) -> &Place {
+        if self.newest_first { &self.before } else { &self.after }
+    }
+
+    /// The same range of others.
+    pub(crate) fn map<T>(self, of: impl FnOnce(Of) -> T) -> Range<T> {
+        let Self { after, before, newest_first, .. } = self;
+        Range { of: of(self.of), after, before, newest_first }
+    }
 }
+
+/// The columns of a row, in the order in which they are written and read. Short ones come first.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
+                       execution_time, cache, shared_token, client_ip, object, object_members, ended, details, stdout, \
+                       stderr, udf_data";
+
+/// The same without what was printed, with this in its place.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn short_columns(null: &str) -> String {
+    COLUMNS.replace("stdout, stderr, udf_data", &[null; 3].join(", "))
+}
+
+/// What becomes of a row that is put again: the new one takes its place, but for the id and the time.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const REPLACED: &str = "exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, \
+                        user_email = excluded.user_email, udf_id = excluded.udf_id, udf_name = excluded.udf_name, \
+                        execution_engine = excluded.execution_engine, execution_time = excluded.execution_time, \
+                        cache = excluded.cache, shared_token = excluded.shared_token, \
+                        client_ip = excluded.client_ip, object = excluded.object, \
+                        object_members = excluded.object_members, ended = excluded.ended, \
+                        details = excluded.details, stdout = excluded.stdout, stderr = excluded.stderr, \
+                        udf_data = excluded.udf_data";
 
 /// The rows of a write without the begins of those that end in it: one write for both.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -12,11 +12,16 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts, Transaction,
+};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls};
 
-use super::{Distinct, Members, Range, Row, Selection, Store, StoreError, without_begins};
+use super::{
+    COLUMNS, Distinct, Hits, Key, Members, Place, REPLACED, Range, Row, Selection, Store, StoreError, short_columns,
+    without_begins,
+};
 use crate::audit::AuditRecord;
 use crate::moment::Moment;
 
@@ -27,7 +32,14 @@ const STATEMENT: usize = 2_000;
 /// How much of a text an index has.
 const INDEXED: usize = 200;
 
-const SCHEMA: &str = "
+/// What the tables are: one row, with the number of their version.
+const ABOUT: &str = "CREATE TABLE IF NOT EXISTS about
+    (only_one BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL, secret BYTEA NOT NULL)";
+
+/// What makes each version of the tables from the one before. Each step may be run again.
+const VERSIONS: [(i64, &str); 2] = [(1, VERSION_1), (2, VERSION_2)];
+
+const VERSION_1: &str = "
     CREATE TABLE IF NOT EXISTS record (
         id BYTEA NOT NULL PRIMARY KEY,
         timestamp BIGINT NOT NULL,
@@ -57,27 +69,22 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS record_of_shared_token
         ON record (substr(exec_env_id, 1, 200), substr(shared_token, 1, 200), timestamp, id);
     CREATE INDEX IF NOT EXISTS record_of_object ON record (object);
-    CREATE TABLE IF NOT EXISTS about (only_one BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL, secret BYTEA NOT NULL);
 ";
 
-const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
-                       execution_time, cache, shared_token, client_ip, object, object_members, ended, stdout, stderr, \
-                       udf_data";
+const VERSION_2: &str = "
+    ALTER TABLE record ADD COLUMN IF NOT EXISTS details BYTEA;
+    CREATE TABLE IF NOT EXISTS entry (
+        key BYTEA NOT NULL,
+        timestamp BIGINT NOT NULL,
+        id BYTEA NOT NULL,
+        PRIMARY KEY (key, timestamp, id)
+    );
+";
 
-const PUT: &str = "
-    INSERT INTO record (id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine,
-        execution_time, cache, shared_token, client_ip, object, object_members, ended, stdout, stderr, udf_data)
-    SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[],
-        $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[], $14::BIGINT[],
-        $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[])
-    ON CONFLICT (id) DO UPDATE SET
-        exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, user_email = excluded.user_email,
-        udf_id = excluded.udf_id, udf_name = excluded.udf_name, execution_engine = excluded.execution_engine,
-        execution_time = excluded.execution_time, cache = excluded.cache, shared_token = excluded.shared_token,
-        client_ip = excluded.client_ip, object = excluded.object, object_members = excluded.object_members,
-        ended = excluded.ended, stdout = excluded.stdout, stderr = excluded.stderr, udf_data = excluded.udf_data
-    WHERE (NOT record.ended AND excluded.ended)
-        OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)";
+/// Entries of the index of keys. Those of the begin are there when the end is put.
+const ENTRIES: &str = "
+    INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])
+    ON CONFLICT (key, timestamp, id) DO NOTHING";
 
 /// A store in PostgreSQL. A clone is the same store. Connections are not encrypted.
 ///
@@ -120,16 +127,30 @@ impl Postgres {
     async fn prepare(&self) -> Result<(), StoreError> {
         let connection = self.connection().await?;
         // Two that make the same table at the same time are in each other's way: one of them finds it made.
-        if connection.batch_execute(SCHEMA).await.is_err() {
-            connection.batch_execute(SCHEMA).await.map_err(StoreError::failed)?;
+        if Self::migrate(&connection).await.is_err() {
+            Self::migrate(&connection).await.map_err(StoreError::failed)?;
         }
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(StoreError::failed)?;
-        let insert = "INSERT INTO about VALUES (1, 1, $1) ON CONFLICT (only_one) DO NOTHING";
-        connection.execute(insert, &[&secret.as_slice()]).await.map_err(StoreError::failed)?;
         let version: i64 =
             connection.query_one("SELECT version FROM about", &[]).await.map_err(StoreError::failed)?.get(0);
-        if version == 1 { Ok(()) } else { Err(StoreError::failed("the tables are of a later version of this crate")) }
+        if VERSIONS.last().is_some_and(|(latest, _)| version <= *latest) {
+            Ok(())
+        } else {
+            Err(StoreError::failed("the tables are of a later version of this crate"))
+        }
+    }
+
+    async fn migrate(connection: &Object) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        connection.batch_execute(ABOUT).await?;
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        let insert = "INSERT INTO about VALUES (1, 0, $1) ON CONFLICT (only_one) DO NOTHING";
+        connection.execute(insert, &[&secret.as_slice()]).await?;
+        let version: i64 = connection.query_one("SELECT version FROM about", &[]).await?.get(0);
+        for (number, step) in VERSIONS.iter().filter(|(number, _)| *number > version) {
+            connection.batch_execute(step).await?;
+            connection.execute("UPDATE about SET version = $1 WHERE version < $1", &[number]).await?;
+        }
+        Ok(())
     }
 
     async fn connection(&self) -> Result<Object, StoreError> {
@@ -177,7 +198,7 @@ impl Store for Postgres {
         let mut rows: Vec<&Row> = without_begins(rows.iter()).collect();
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await.map_err(StoreError::failed)?;
-        let statement = transaction.prepare_cached(PUT).await.map_err(StoreError::failed)?;
+        let statement = transaction.prepare_cached(&put_text()).await.map_err(StoreError::failed)?;
         while !rows.is_empty() {
             // A statement takes each id once, and in one order, so that two of them do not wait for each other.
             let mut ids = HashSet::new();
@@ -186,6 +207,7 @@ impl Store for Postgres {
             some.sort_by(|one, other| one.record.id.cmp(&other.record.id));
             let columns = Columns::of(&some);
             transaction.execute(&statement, &columns.parameters()).await.map_err(StoreError::failed)?;
+            put_entries(&transaction, &some).await?;
             rows = rest;
         }
         transaction.commit().await.map_err(StoreError::failed)
@@ -217,6 +239,33 @@ impl Store for Postgres {
         ids.iter().filter_map(|id| rows.remove(id)).map(read_row).collect()
     }
 
+    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+        let Range { of: keys, after, before, newest_first } = &range;
+        let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
+        let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let (first_key, scan, one_more) = (keys.first().copied().unwrap_or_default(), count(scan), count(limit + 1));
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&after.micros, &after_id, &before.micros, &before_id, &first_key, &scan];
+        let last = self.query(&last_entry(*newest_first), &parameters).await?;
+        parameters.push(&one_more);
+        parameters.extend(keys.iter().skip(1).map(|key| key as &(dyn ToSql + Sync)));
+        let found = self.query(&entries(keys.len(), *newest_first), &parameters).await?;
+        let mut places = found.iter().map(read_place).collect::<Result<Vec<_>, _>>()?;
+        let behind = if places.len() > limit {
+            places.truncate(limit);
+            places.last().cloned()
+        } else {
+            last.first().map(read_place).transpose()?
+        };
+        let ids: Vec<&[u8]> = places.iter().map(|place| place.id.as_bytes()).collect();
+        let columns = short_columns("NULL::BYTEA");
+        let rows = self.query(&format!("SELECT {columns} FROM record WHERE id = ANY($1)"), &[&ids]).await?;
+        let rows = rows.iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
+        let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (Place::of(&row.record), row)).collect();
+        Ok(Hits { rows: places.iter().filter_map(|place| rows.remove(place)).collect(), behind })
+    }
+
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
         Ok(!self.query("SELECT 1 FROM record WHERE object = $1 LIMIT 1", &[&object.as_bytes()]).await?.is_empty())
     }
@@ -242,7 +291,7 @@ fn statement<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a [u8]>) {
         format!("{name} = ${whole} AND substr({name}, 1, {INDEXED}) = ${indexed} AND ")
     });
     let equal: String = equal.collect();
-    let order = if range.newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
+    let order = order(range.newest_first);
     let text = format!(
         "SELECT {columns} FROM record WHERE {equal}(timestamp, id) > ($1, $2) AND (timestamp, id) < ($3, $4) \
          ORDER BY {order} LIMIT $5"
@@ -250,10 +299,73 @@ fn statement<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a [u8]>) {
     (text, values.into_iter().map(str::as_bytes).collect())
 }
 
+fn put_text() -> String {
+    format!(
+        "INSERT INTO record ({COLUMNS})
+        SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[],
+            $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[],
+            $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[])
+        ON CONFLICT (id) DO UPDATE SET {REPLACED}
+        WHERE (NOT record.ended AND excluded.ended)
+            OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+    )
+}
+
+async fn put_entries(transaction: &Transaction<'_>, rows: &[&Row]) -> Result<(), StoreError> {
+    let mut entries: Vec<_> =
+        rows.iter().flat_map(|row| row.keys.iter().map(|key| (key, &row.record.timestamp, &row.record.id))).collect();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    entries.sort();
+    let keys: Vec<&[u8]> = entries.iter().map(|(key, ..)| key.as_bytes().as_slice()).collect();
+    let timestamps: Vec<i64> = entries.iter().map(|(_, timestamp, _)| timestamp.as_micros()).collect();
+    let ids: Vec<&[u8]> = entries.iter().map(|(.., id)| id.as_str().as_bytes()).collect();
+    let statement = transaction.prepare_cached(ENTRIES).await.map_err(StoreError::failed)?;
+    transaction.execute(&statement, &[&keys, &timestamps, &ids]).await.map_err(StoreError::failed)?;
+    Ok(())
+}
+
+/// Entries of the first of some keys.
+fn first_entries(newest_first: bool) -> String {
+    let order = order(newest_first);
+    format!(
+        "SELECT timestamp, id FROM entry WHERE key = $5 AND (timestamp, id) > ($1, $2) AND (timestamp, id) < ($3, $4) \
+         ORDER BY {order}"
+    )
+}
+
+/// The statement that finds the last of the entries that are read, if there are so many.
+fn last_entry(newest_first: bool) -> String {
+    format!("{} LIMIT 1 OFFSET $6::BIGINT - 1", first_entries(newest_first))
+}
+
+/// The statement that reads entries whose rows have the other keys too.
+fn entries(keys: usize, newest_first: bool) -> String {
+    let others = (1..keys).map(|place| {
+        let number = 7 + place;
+        format!(
+            " AND EXISTS (SELECT 1 FROM entry WHERE key = ${number} AND timestamp = first.timestamp AND id = first.id)"
+        )
+    });
+    let (first, others) = (first_entries(newest_first), others.collect::<String>());
+    let order = order(newest_first);
+    format!("SELECT timestamp, id FROM ({first} LIMIT $6) AS first WHERE true{others} ORDER BY {order} LIMIT $7")
+}
+
+fn order(newest_first: bool) -> &'static str {
+    if newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" }
+}
+
+fn read_place(row: &tokio_postgres::Row) -> Result<Place, StoreError> {
+    let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
+    Ok(Place { micros: get(row, 0)?, id })
+}
+
 /// Rows, column by column.
 #[derive(Default)]
 struct Columns<'a> {
-    texts: [Vec<Option<&'a [u8]>>; 13],
+    texts: [Vec<Option<&'a [u8]>>; 14],
     timestamps: Vec<i64>,
     times: Vec<Option<f64>>,
     caches: Vec<Option<bool>>,
@@ -278,6 +390,7 @@ impl<'a> Columns<'a> {
                 record.shared_token.as_deref(),
                 record.client_ip.as_deref(),
                 object.map(|(name, _)| name.as_str()),
+                row.details.as_deref(),
                 record.stdout.as_deref(),
                 record.stderr.as_deref(),
                 record.udf_data.as_deref(),
@@ -294,13 +407,14 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    /// In the order of [`PUT`].
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 18] {
-        let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, stdout, stderr, data] = &self.texts;
+    /// In the order of [`COLUMNS`].
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
+        let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, details, stdout, stderr, data] =
+            &self.texts;
         let Self { timestamps, times, caches, members, ended, .. } = self;
         [
             id, timestamps, env, user, email, udf_id, udf_name, engine, times, caches, token, ip, object, members,
-            ended, stdout, stderr, data,
+            ended, details, stdout, stderr, data,
         ]
     }
 }
@@ -323,13 +437,14 @@ fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
         execution_engine: text(7)?,
         execution_time: get(row, 8)?,
         cache: get(row, 9)?,
-        stdout: text(15)?,
-        stderr: text(16)?,
-        udf_data: text(17)?,
+        stdout: text(16)?,
+        stderr: text(17)?,
+        udf_data: text(18)?,
         shared_token: text(10)?,
         client_ip: text(11)?,
     };
-    Ok(Row { record, object: text(12)?.map(|object| (object, members)), ended: get(row, 14)? })
+    let object = text(12)?.map(|object| (object, members));
+    Ok(Row { record, object, ended: get(row, 14)?, details: text(15)?, keys: Vec::new() })
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {
@@ -353,7 +468,8 @@ mod tests {
         let (admin, connection) = config.connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         admin.batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}")).await.unwrap();
-        admin.batch_execute(SCHEMA).await.unwrap();
+        admin.batch_execute(VERSION_1).await.unwrap();
+        admin.batch_execute(VERSION_2).await.unwrap();
         let rows = "INSERT INTO record (id, timestamp, exec_env_id, user_email, udf_id, udf_name, shared_token, \
                     object_members, ended) SELECT sha256(int8send(n)), n, int8send(n % 3), int8send(n % 50), \
                     int8send(n % 70), int8send(n % 80), int8send(n % 90), 0, true FROM generate_series(1, 20000) AS n";

@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Distinct, Members, Range, Row, Selection, Store, StoreError, without_begins};
+use super::{
+    COLUMNS, Distinct, Hits, Key, Members, Place, REPLACED, Range, Row, Selection, Store, StoreError, short_columns,
+    without_begins,
+};
 use crate::audit::AuditRecord;
 use crate::moment::Moment;
 
@@ -27,9 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a connection waits for another process that writes to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Version 1 of the tables. The pointer to an object has columns of its own. Short columns come first, so that to read
-/// them does not touch the pages that long values overflow to.
-const SCHEMA: &str = "
+/// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
+const VERSIONS: [(u32, &str); 2] = [(1, VERSION_1), (2, VERSION_2)];
+
+/// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
+/// touch the pages that long values overflow to.
+const VERSION_1: &str = "
     CREATE TABLE record (
         id TEXT NOT NULL PRIMARY KEY,
         timestamp INTEGER NOT NULL,
@@ -60,29 +66,26 @@ const SCHEMA: &str = "
     CREATE TABLE secret (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
 ";
 
-/// What a row has, in the order of the statements below.
-const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
-                       execution_time, cache, shared_token, client_ip, object, object_members, ended, stdout, stderr, \
-                       udf_data";
-
-const PUT: &str = "
-    INSERT INTO record (id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine,
-        execution_time, cache, shared_token, client_ip, object, object_members, ended, stdout, stderr, udf_data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-    ON CONFLICT (id) DO UPDATE SET
-        exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, user_email = excluded.user_email,
-        udf_id = excluded.udf_id, udf_name = excluded.udf_name, execution_engine = excluded.execution_engine,
-        execution_time = excluded.execution_time, cache = excluded.cache, shared_token = excluded.shared_token,
-        client_ip = excluded.client_ip, object = excluded.object, object_members = excluded.object_members,
-        ended = excluded.ended, stdout = excluded.stdout, stderr = excluded.stderr, udf_data = excluded.udf_data
-    WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)";
+/// What is known of requests besides, and the index by which they are found.
+const VERSION_2: &str = "
+    ALTER TABLE record ADD COLUMN details TEXT;
+    CREATE TABLE entry (
+        key BLOB NOT NULL,
+        timestamp INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        PRIMARY KEY (key, timestamp, id)
+    ) STRICT, WITHOUT ROWID;
+";
 
 /// Ends a row of which no index is to change: what is most often to do, for half of the work.
 const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
-        stderr = ?13, udf_data = ?14, ended = 1
+        stderr = ?13, udf_data = ?14, details = ?15, ended = 1
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
         AND shared_token IS ?6";
+
+/// An entry of the index of keys. Those of the begin are there when the end is put.
+const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
 
 /// How safe a row is when [`put`](Store::put) has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -278,6 +281,10 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+        self.ask(move |connection| find(&connection.transaction()?, &range, limit, scan)).await
+    }
+
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
         let object = object.to_owned();
         self.ask(move |connection| {
@@ -327,6 +334,48 @@ fn read_range<T>(
     connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
 }
 
+/// The statement that reads entries of the first of some keys, and whether their rows have the others too.
+fn entries(keys: usize, newest_first: bool) -> String {
+    let order = if newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
+    let others = (1..keys).map(|place| {
+        let number = 6 + place;
+        format!(" AND EXISTS (SELECT 1 FROM entry WHERE (key, timestamp, id) = (?{number}, first.timestamp, first.id))")
+    });
+    format!(
+        "SELECT timestamp, id, 1{} FROM entry AS first WHERE key = ?6 AND (timestamp, id) > (?1, ?2) \
+         AND (timestamp, id) < (?3, ?4) ORDER BY {order} LIMIT ?5",
+        others.collect::<String>()
+    )
+}
+
+/// The id and the time are checked, since the row that was there first keeps its time.
+fn short_row() -> String {
+    format!("SELECT {} FROM record WHERE id = ?1 AND timestamp = ?2", short_columns("NULL"))
+}
+
+fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, scan: usize) -> rusqlite::Result<Hits> {
+    let Range { of: keys, after, before, newest_first } = range;
+    let at_most = i64::try_from(scan).unwrap_or(i64::MAX);
+    let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
+    parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));
+    let mut entries = transaction.prepare_cached(&entries(keys.len(), *newest_first))?;
+    let mut entries = entries.query(&*parameters)?;
+    let mut select = transaction.prepare_cached(&short_row())?;
+    let (mut rows, mut read, mut last) = (Vec::new(), 0, None);
+    while let Some(entry) = entries.next()? {
+        // One more than is asked for tells that there is more.
+        if rows.len() == limit {
+            return Ok(Hits { rows, behind: last });
+        }
+        let place = Place { micros: entry.get(0)?, id: entry.get(1)? };
+        if entry.get(2)? {
+            rows.extend(select.query_row(params![place.id, place.micros], read_row).optional()?);
+        }
+        (read, last) = (read + 1, Some(place));
+    }
+    Ok(Hits { rows, behind: last.filter(|_| read == scan) })
+}
+
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let id: String = row.get(0)?;
     let id = id.try_into().map_err(|error| rusqlite::types::FromSqlError::Other(Box::new(error)))?;
@@ -343,13 +392,14 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         execution_engine: row.get(7)?,
         execution_time: row.get(8)?,
         cache: row.get(9)?,
-        stdout: row.get(15)?,
-        stderr: row.get(16)?,
-        udf_data: row.get(17)?,
+        stdout: row.get(16)?,
+        stderr: row.get(17)?,
+        udf_data: row.get(18)?,
         shared_token: row.get(10)?,
         client_ip: row.get(11)?,
     };
-    Ok(Row { record, object: object.map(|object| (object, members)), ended: row.get(14)? })
+    let object = object.map(|object| (object, members));
+    Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new() })
 }
 
 /// The thread that writes.
@@ -382,15 +432,28 @@ impl Writer {
     fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let (mut put, mut end) = (transaction.prepare_cached(PUT)?, transaction.prepare_cached(END)?);
+            let (mut put, mut end) = (transaction.prepare_cached(&put_text())?, transaction.prepare_cached(END)?);
+            let mut entry = transaction.prepare_cached(ENTRY)?;
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
                 if !row.ended || row.object.is_some() || end_row(row, |parameters| end.execute(parameters))? == 0 {
                     write_row(row, |parameters| put.execute(parameters))?;
+                }
+                for key in &row.keys {
+                    entry.execute(params![key.as_bytes(), row.record.timestamp.as_micros(), row.record.id.as_str()])?;
                 }
             }
         }
         transaction.commit()
     }
+}
+
+fn put_text() -> String {
+    format!(
+        "INSERT INTO record ({COLUMNS})
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+        ON CONFLICT (id) DO UPDATE SET {REPLACED}
+        WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+    )
 }
 
 fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
@@ -410,6 +473,7 @@ fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.stdout,
         record.stderr,
         record.udf_data,
+        row.details,
     ])
 }
 
@@ -432,6 +496,7 @@ fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         object,
         members,
         row.ended,
+        row.details,
         record.stdout,
         record.stderr,
         record.udf_data,
@@ -454,21 +519,24 @@ fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::R
     };
     connection.pragma_update(None, "synchronous", level)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => make_tables(&transaction)?,
-        1 => {}
-        _ => return Ok(Err(StoreError::failed("the file was written by a later version of this crate"))),
+    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {
+        return Ok(Err(StoreError::failed("the file was written by a later version of this crate")));
+    }
+    for (number, step) in VERSIONS.iter().filter(|(number, _)| *number > version) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number)?;
+    }
+    if version == 0 {
+        make_secret(&transaction)?;
     }
     transaction.commit().map(Ok)
 }
 
-fn make_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(SCHEMA)?;
+fn make_secret(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    transaction.execute("INSERT INTO secret VALUES (1, ?1)", [secret])?;
-    transaction.pragma_update(None, "user_version", 1)
+    transaction.execute("INSERT INTO secret VALUES (1, ?1)", [secret]).map(drop)
 }
 
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
@@ -489,11 +557,13 @@ mod tests {
 
     /// How SQLite answers a range: the index, and whether it sorts.
     fn plan(connection: &Connection, columns: &str, range: &Range) -> String {
-        let (text, values) = statement(columns, range);
-        let mut parameters: Vec<&dyn ToSql> = vec![&0, &"", &1, &"", &100];
-        parameters.extend(values.iter().map(|value| value as &dyn ToSql));
+        explained(connection, &statement(columns, range).0)
+    }
+
+    fn explained(connection: &Connection, text: &str) -> String {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
-        let steps = explain.query_map(&*parameters, |row| row.get::<_, String>(3)).unwrap();
+        let nulls = vec![None::<i64>; explain.parameter_count()];
+        let steps = explain.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>(3)).unwrap();
         steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     }
 
@@ -525,5 +595,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+        for newest_first in [false, true] {
+            let first = "SEARCH first USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))";
+            let other = "; SEARCH entry USING PRIMARY KEY (key=? AND timestamp=? AND id=?)";
+            assert_eq!(explained(&connection, &entries(1, newest_first)), first);
+            let expected = format!("{first}; CORRELATED SCALAR SUBQUERY 1{other}; CORRELATED SCALAR SUBQUERY 2{other}");
+            assert_eq!(explained(&connection, &entries(3, newest_first)), expected);
+        }
+        assert_eq!(explained(&connection, &short_row()), "SEARCH record USING INDEX sqlite_autoindex_record_1 (id=?)");
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_gets_what_it_misses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(VERSION_1).unwrap();
+        let row = "INSERT INTO record (id, timestamp, exec_env_id, object_members, ended) VALUES (?1, 5, 'e', 0, 1)";
+        old.execute(row, ["0190163d-8694-739b-aea5-966c26f8ad91"]).unwrap();
+        old.execute("INSERT INTO secret VALUES (1, ?1)", [[7_u8; 32]]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let new = open_writer(&path, Synchronous::Full).unwrap();
+            let range = Range::new(Selection::Environment("e".into()), Window::ALL);
+            let rows = read_range(&new, COLUMNS, &range, 10, read_row).unwrap();
+            assert_eq!((rows.len(), rows[0].record.timestamp.as_micros(), &rows[0].details), (1, 5, &None));
+            let secret: [u8; 32] = new.query_row("SELECT bytes FROM secret", [], |row| row.get(0)).unwrap();
+            assert_eq!(secret, [7; 32], "page tokens stay good");
+            assert_eq!(new.query_row("SELECT count(*) FROM entry", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+        }
+        let later = Connection::open(&path).unwrap();
+        later.pragma_update(None, "user_version", 1_000).unwrap();
+        let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+        assert!(error.contains("later version"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, TransactionBehavior, params};
-use tagtrail_querylog::store::{Distinct, Range, Selection, Sqlite, Synchronous};
+use tagtrail_querylog::store::{Distinct, Place, Range, Selection, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Window};
 use uuid::Uuid;
 
@@ -135,7 +135,7 @@ async fn pages(path: &Path, count: usize) -> Result<(), Box<dyn Error>> {
                 times.record(micros(begin.elapsed()))?;
                 read += found.records.len();
                 let Some(last) = found.records.last().filter(|_| found.more) else { break };
-                range = range.behind(last.timestamp, last.id.as_str());
+                range = range.behind(Place::of(last));
             }
             let direction = if newest_first { "newest first" } else { "oldest first" };
             let [median, high] = [0.5, 0.99].map(|quantile| times.value_at_quantile(quantile));

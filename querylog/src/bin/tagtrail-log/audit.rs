@@ -8,7 +8,7 @@ use tagtrail_querylog::store::{Payloads, Postgres, Sqlite};
 
 /// Where the records are.
 #[derive(Args)]
-pub(crate) struct Place {
+pub(crate) struct StoreArgs {
     /// The store: `sqlite:PATH`, which is made if it is not there, or the URL of a database of PostgreSQL.
     #[arg(long, value_name = "STORE")]
     store: String,
@@ -18,7 +18,7 @@ pub(crate) struct Place {
     payloads: Option<String>,
 }
 
-impl Place {
+impl StoreArgs {
     pub(crate) fn at(store: &str, payloads: Option<String>) -> Self {
         Self { store: store.to_owned(), payloads }
     }

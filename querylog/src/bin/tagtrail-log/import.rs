@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::error::Category;
 use tagtrail_querylog::{AuditLog, AuditRecord};
 
-use crate::audit::{Place, block_on};
+use crate::audit::{StoreArgs, block_on};
 
 /// So many records, or so many bytes of them, are put at a time.
 const RECORDS: usize = 2_000;
@@ -22,7 +22,7 @@ pub(crate) struct Import {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    place: StoreArgs,
     /// Where lines that are no record are kept. By default beside each file, of the same name with `.rejected` behind
     /// it; those of the standard input in `stdin.rejected`.
     #[arg(long, value_name = "FILE")]

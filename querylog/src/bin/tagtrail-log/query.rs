@@ -7,11 +7,11 @@ use std::pin::{Pin, pin};
 use clap::{ArgGroup, Args, ValueEnum};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use tagtrail_querylog::store::{Distinct, Range, Selection};
+use tagtrail_querylog::store::{Distinct, Place, Range, Selection};
 use tagtrail_querylog::{AuditClient, AuditRecord, DistinctType, Moment, Window};
 
 use crate::Format;
-use crate::audit::{Place, block_on};
+use crate::audit::{StoreArgs, block_on};
 
 /// The environment variable that has the token.
 const TOKEN: &str = "TAGTRAIL_TOKEN";
@@ -101,7 +101,7 @@ impl Query {
         let format = self.format;
         block_on(async move {
             let records = match (&self.store, &self.server) {
-                (Some(store), _) => self.of_store(Place::at(store, self.payloads.clone())).await?,
+                (Some(store), _) => self.of_store(StoreArgs::at(store, self.payloads.clone())).await?,
                 (None, Some(server)) => self.of_server(server)?,
                 (None, None) => return Err("--store or --server is needed".into()),
             };
@@ -141,7 +141,7 @@ impl Query {
         Ok(request.records().map_err(Box::from).boxed_local())
     }
 
-    async fn of_store(&self, place: Place) -> Result<Records, Box<dyn Error>> {
+    async fn of_store(&self, place: StoreArgs) -> Result<Records, Box<dyn Error>> {
         let log = place.open().await?;
         let environment = self.exec_env_id.clone().unwrap_or_default();
         let window = Window {
@@ -175,7 +175,7 @@ impl Query {
             let Some((log, range)) = state else { return Ok(None) };
             let found = log.page(range.clone(), page).await?;
             let last = found.records.last().filter(|_| found.more);
-            let next = last.map(|last| range.behind(last.timestamp, last.id.as_str()));
+            let next = last.map(|last| range.behind(Place::of(last)));
             Ok::<_, Box<dyn Error>>(Some((found.records, next.map(|range| (log, range)))))
         });
         Ok(pages.map_ok(|records| stream::iter(records.into_iter().map(Ok))).try_flatten().boxed_local())

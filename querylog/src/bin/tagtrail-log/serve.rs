@@ -11,7 +11,7 @@ use tagtrail_querylog::{AuditLog, Tokens};
 use tokio::net::TcpListener;
 use tokio::time;
 
-use crate::audit::{Place, block_on};
+use crate::audit::{StoreArgs, block_on};
 
 /// Objects that no record has are deleted from this age on; they are looked for as often.
 const SWEPT: Duration = Duration::from_secs(3_600);
@@ -19,7 +19,7 @@ const SWEPT: Duration = Duration::from_secs(3_600);
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    place: Place,
+    place: StoreArgs,
     /// The file that says who a token is. Its form is `{"tokens": [{"token", "kind": "user", "user_id", "user_email",
     /// "name", "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}]}`.
     #[arg(long, value_name = "FILE")]

@@ -1,0 +1,73 @@
+//! A status that is asked for: [`Status`].
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A status that is asked for: one, such as `404`, or a class of them, such as `5xx`.
+///
+/// ```
+/// use tagtrail_querylog::Status;
+///
+/// assert_eq!("404".parse(), Ok(Status::Code(404)));
+/// assert_eq!("5xx".parse(), Ok(Status::Class(5)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// This one.
+    Code(u16),
+    /// Those with this first digit.
+    Class(u8),
+}
+
+impl FromStr for Status {
+    type Err = InvalidStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match *text.as_bytes() {
+            [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] => Ok(Self::Class(class - b'0')),
+            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => text.parse().map(Self::Code).map_err(|_| InvalidStatus(())),
+            _ => Err(InvalidStatus(())),
+        }
+    }
+}
+
+/// A text that is no [`Status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no status: three digits are needed, such as 404, or a class, such as 5xx")]
+pub struct InvalidStatus(());
+
+/// As it is read.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "{code}"),
+            Self::Class(class) => write!(f, "{class}xx"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_three_digits_or_a_class() {
+        for (text, expected) in [
+            ("200", Some(Status::Code(200))),
+            ("999", Some(Status::Code(999))),
+            ("4xx", Some(Status::Class(4))),
+            ("4XX", Some(Status::Class(4))),
+            ("", None),
+            ("099", None),
+            ("0xx", None),
+            ("40", None),
+            ("4x", None),
+            ("4xxx", None),
+            ("40x", None),
+            ("+20", None),
+            ("٤xx", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Requests by trace, tag, status and route, and whole traces: in Rust and by the API, beside a naive answer.
+
+mod audit;
+
+use std::time::Duration;
+
+use audit::{Server, escaped, pick};
+use serde_json::Value;
+use tagtrail::{Tags, Trail};
+use tagtrail_querylog::store::Range;
+use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Outcome, Record, Requests, Status, Timestamp, Window};
+use uuid::Uuid;
+
+const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
+const STATUSES: [u16; 7] = [200, 201, 301, 404, 418, 500, 503];
+const START: u64 = 1_743_465_600_000_000;
+
+fn requests(count: usize) -> Vec<Record> {
+    let random = &mut 7;
+    let traces: Vec<_> = (0..20).map(|_| Trail::start(true)).collect();
+    (0..count)
+        .map(|number| {
+            let names = [pick(&["blog", "shop"], random), pick(&["prod", "test", "blog"], random)];
+            let tags = format!("project={},env={}", names[0], names[1]);
+            let trail = pick(&traces, random).with_tags(tags.parse::<Tags>().unwrap());
+            let mut record = Record::new(&trail, "/path");
+            record.id =
+                Uuid::from_u128(u128::from(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+            record.begin = Timestamp::from_micros(START + u64::from(pick(&[0_u32, 1, 2, 3, 4], random)) * 1_000_000);
+            record.request.route = pick(&[true, true, false], random).then(|| pick(&ROUTES, random).to_owned());
+            record.notes.caller.exec_env_id = pick(&[Some("env1"), Some("env2"), None], random).map(str::to_owned);
+            if pick(&[true, true, true, false], random) {
+                record.response.status = Some(pick(&STATUSES, random));
+                record.end(Duration::from_micros(17), Outcome::Complete);
+            }
+            record
+        })
+        .collect()
+}
+
+async fn all(log: &AuditLog, range: Range<Requests>, limit: usize) -> Vec<Record> {
+    let (mut found, mut next) = (Vec::new(), Some(range));
+    while let Some(range) = next {
+        let page = log.requests(range, limit).await.unwrap();
+        assert!(page.requests.len() <= limit);
+        found.extend(page.requests);
+        next = page.next;
+    }
+    found
+}
+
+/// In the order of an audit log.
+fn sorted(mut records: Vec<Record>, newest_first: bool) -> Vec<Record> {
+    records.sort_by_key(|record| (record.begin, record.id));
+    if newest_first {
+        records.reverse();
+    }
+    records
+}
+
+type Passes = Box<dyn Fn(&Record) -> bool>;
+
+/// Questions, the parameters that ask them, and the naive answer.
+fn questions(some: &Record) -> Vec<(Requests, String, Passes)> {
+    let all = || Requests::of("env1");
+    let mut questions: Vec<(Requests, String, Passes)> = vec![(all(), String::new(), Box::new(|_| true))];
+    let trace = some.trace_id;
+    questions.push((all().trace(trace), format!("trace={trace}"), Box::new(move |record| record.trace_id == trace)));
+    for (name, value) in [("project", "blog"), ("env", "blog"), ("env", "prod"), ("no", "no")] {
+        let has = move |record: &Record| record.tags.get(name) == Some(value);
+        questions.push((all().tag(name, value), format!("tag={name}%3D{value}"), Box::new(has)));
+    }
+    for status in STATUSES {
+        let has = move |record: &Record| record.response.status == Some(status);
+        questions.push((all().status(Status::Code(status)), format!("status={status}"), Box::new(has)));
+    }
+    for class in 1..=6 {
+        let has = move |record: &Record| record.response.status.is_some_and(|status| status / 100 == u16::from(class));
+        questions.push((all().status(Status::Class(class)), format!("status={class}xx"), Box::new(has)));
+    }
+    for route in ROUTES {
+        let has = move |record: &Record| record.request.route.as_deref() == Some(route);
+        let parameter = format!("route={}", escaped(route).replace('+', "%2B"));
+        questions.push((all().route(route), parameter, Box::new(has)));
+    }
+    let several = all().tag("project", "shop").tag("env", "prod").status(Status::Class(5)).route("/posts/{id}");
+    let has = |record: &Record| {
+        let tags = (record.tags.get("project"), record.tags.get("env"));
+        tags == (Some("shop"), Some("prod"))
+            && record.response.status >= Some(500)
+            && record.request.route.as_deref() == Some("/posts/{id}")
+    };
+    let parameters = "tag=project=shop&tag=env=prod&status=5xx&route=/posts/%7Bid%7D";
+    questions.push((several, parameters.to_owned(), Box::new(has)));
+    questions
+}
+
+#[tokio::test]
+async fn every_question_is_answered_as_a_naive_reader_would() {
+    let server = Server::start().await;
+    let records = requests(2_000);
+    // Some are begun first, and one that has not ended is in another environment then.
+    let begun = |record: &Record| {
+        let mut record = record.clone();
+        record.duration = None;
+        record.response = Default::default();
+        record
+    };
+    let mut strays: Vec<Record> = records.iter().step_by(50).map(begun).collect();
+    strays.iter_mut().for_each(|stray| stray.notes.caller.exec_env_id = Some("env1".into()));
+    server.log.put_requests(&strays).await.unwrap();
+    server.log.put_requests(&records.iter().step_by(3).map(begun).collect::<Vec<_>>()).await.unwrap();
+    for some in records.chunks(300) {
+        server.log.put_requests(some).await.unwrap();
+    }
+    // A begin in another environment, of one that never ended, is what is known of it.
+    let known = |record: &Record| -> Record {
+        let stray = strays.iter().find(|stray| stray.id == record.id);
+        stray.filter(|_| record.response.outcome.is_none()).unwrap_or(record).clone()
+    };
+    let records: Vec<_> = records.iter().map(known).collect();
+    // An audit record that is no request is not found.
+    let mut other = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(i64::try_from(START).unwrap()));
+    other.exec_env_id = Some("env1".into());
+    server.log.put(vec![other]).await.unwrap();
+
+    for (number, (requests, parameters, passes)) in questions(&records[1]).into_iter().enumerate() {
+        for newest_first in [false, true] {
+            let end = Moment::from_micros(i64::try_from(START + 3_000_000).unwrap());
+            let window = if number % 2 == 0 { Window::ALL } else { Window { end, ..Window::ALL } };
+            let expected: Vec<_> = records
+                .iter()
+                .filter(|record| record.notes.caller.exec_env_id.as_deref() == Some("env1") && passes(record))
+                .filter(|record| Moment::from(record.begin) <= window.end)
+                .cloned()
+                .collect();
+            let expected = sorted(expected, newest_first);
+            let range = Range::new(requests.clone(), window).newest_first(newest_first);
+            assert_eq!(all(&server.log, range, 100 - number).await, expected, "{requests:?}");
+
+            let path = format!(
+                "/requests?{parameters}&scan_forward={}&end_timestamp={}",
+                !newest_first,
+                escaped(&window.end.to_string()).replace('+', "%2B")
+            );
+            let asked = server.all_pages("ada", &path, 300).await;
+            let expected: Vec<_> = expected.iter().map(|record| serde_json::to_value(record).unwrap()).collect();
+            assert_eq!(asked, expected, "{path}");
+            assert!(
+                expected.is_empty()
+                    || server.all_pages("eve", &path, 300).await.iter().all(|other| !expected.contains(other))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trace_is_a_tree_across_services() {
+    let server = Server::start().await;
+    let web = Trail::start(true);
+    let mut records: Vec<Record> = ["web", "shop", "stock", "auth"].map(|name| Record::new(&web, name)).into();
+    for (place, record) in records.iter_mut().enumerate() {
+        record.begin = Timestamp::from_micros(START + place as u64);
+        record.operation_id = Trail::start(true).operation_id();
+        record.notes.caller.exec_env_id = Some("env1".into());
+    }
+    // The web asks the shop, which asks the stock; then the web asks for the rights.
+    for (caller, called) in [(0, 1), (1, 2), (0, 3)] {
+        let id = Trail::start(true).operation_id();
+        records[caller].sent.push(id);
+        records[called].caller_id = Some(id);
+    }
+    records[3].notes.stdout = Some("x".repeat(200_000));
+    server.log.put_requests(&records).await.unwrap();
+    let path = format!("/traces/{}", web.trace_id());
+    let answer = server.get("ada", &path).await;
+    let items = answer.json["items"].as_array().unwrap();
+    let shown: Vec<_> = items
+        .iter()
+        .map(|item| {
+            (
+                item["request"]["request"]["path"].as_str().unwrap(),
+                item["depth"].as_u64().unwrap(),
+                item["parent"].as_u64(),
+            )
+        })
+        .collect();
+    assert_eq!(shown, [("web", 0, None), ("shop", 1, Some(0)), ("stock", 2, Some(1)), ("auth", 1, Some(0))]);
+    assert_eq!(answer.json["complete"], true);
+    assert_eq!(items[3]["request"].get("stdout"), None, "what was printed is left out");
+    let printed = server.get("ada", &format!("/log/by-id/{}", records[3].id)).await;
+    assert_eq!(printed.json["items"][0]["stdout"].as_str().unwrap().len(), 200_000);
+
+    assert_eq!(server.get("eve", &path).await.json["items"], Value::Array(vec![]), "of another environment");
+    assert_eq!(server.get("service1", &path).await.json["items"].as_array().unwrap().len(), 4);
+    for (path, status) in [
+        ("/traces/", 404),
+        ("/traces/0af7651916cd43dd8448eb211c80319", 422),
+        ("/traces/00000000000000000000000000000000", 422),
+        ("/traces/0AF7651916CD43DD8448EB211C80319C", 422),
+        ("/traces/..%2F0", 422),
+        ("/traces/%ff", 400),
+    ] {
+        assert_eq!(server.get("ada", path).await.status.as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
+    let server = Server::start().await;
+    server.log.put_requests(&requests(300)).await.unwrap();
+    let many = "tag=a=b&".repeat(26);
+    for (parameters, name) in [
+        ("trace=x", "trace"),
+        ("status=2", "status"),
+        ("status=", "status"),
+        ("tag=project", "tag"),
+        ("tag=a=b&tag=", "tag"),
+        (&many, "tag"),
+        ("limit=0", "limit"),
+        ("start_timestamp=x", "start_timestamp"),
+        ("scan_forward=x", "scan_forward"),
+        ("page_token=x", "page_token"),
+    ] {
+        let answer = server.get("ada", &format!("/requests?{parameters}")).await;
+        assert_eq!(answer.status, 422, "{parameters}");
+        assert_eq!(answer.json["detail"][0]["loc"], serde_json::json!(["query", name]), "{parameters}");
+    }
+    let first = server.get("ada", "/requests?tag=project=blog&status=2xx&limit=5").await;
+    let token = first.json["next_page_token"].as_str().unwrap();
+    for (caller, parameters, status) in [
+        ("ada", "tag=project=blog&status=2xx&limit=7", 200),
+        ("ada-again", "tag=project=blog&status=2xx", 200),
+        ("bob", "tag=project=blog&status=2xx", 422),
+        ("ada", "tag=project=blog&status=3xx", 422),
+        ("ada", "tag=project=blog", 422),
+        ("ada", "tag=project=blog&status=2xx&route=/", 422),
+        ("ada", "tag=project=shop&status=2xx", 422),
+        ("ada", "tag=project=blog&status=2xx&scan_forward=0", 422),
+        ("ada", "tag=project=blog&status=2xx&end_timestamp=2030-01-01", 422),
+    ] {
+        let answer = server.get(caller, &format!("/requests?{parameters}&page_token={token}")).await;
+        assert_eq!(answer.status.as_u16(), status, "{caller} {parameters}: {}", answer.json);
+    }
+    assert_eq!(server.get("ada", &format!("/log/exec-env/self?page_token={token}")).await.status, 422);
+    assert_eq!(server.get("nobody", "/requests").await.status, 401);
+}
