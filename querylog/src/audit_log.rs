@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::AuditRecord;
-use crate::moment::Window;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Distinct, Payloads, Range, Row, Selection, Store, StoreError};
+use crate::window::Window;
 
 /// An audit log: records are put into it, and found again. A clone is the same log.
 ///
@@ -21,7 +21,7 @@ use crate::store::{Distinct, Payloads, Range, Row, Selection, Store, StoreError}
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 /// let log = AuditLog::new(Sqlite::open(path)?);
-/// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<tagtrail_querylog::Moment>()?);
+/// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<tagtrail_querylog::Timestamp>()?);
 /// record.exec_env_id = Some("env".into());
 /// log.put(vec![record.clone()]).await?;
 ///

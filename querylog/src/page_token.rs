@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::moment::Moment;
+use crate::time::Timestamp;
 
 /// Signs page tokens, and checks them.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub(crate) struct Signer(Hmac<Sha256>);
 /// The place behind a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PageToken {
-    pub(crate) timestamp: Moment,
+    pub(crate) timestamp: Timestamp,
     pub(crate) id: String,
 }
 
@@ -55,7 +55,7 @@ impl Signer {
         self.sign(asked, place).verify_slice(signature).ok()?;
         let (micros, id) = place.split_first_chunk()?;
         let id = str::from_utf8(id).ok()?.to_owned();
-        Some(PageToken { timestamp: Moment::from_micros(i64::from_be_bytes(*micros)), id })
+        Some(PageToken { timestamp: Timestamp::from_micros(i64::from_be_bytes(*micros)), id })
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_token_is_good_for_its_question_alone_and_only_whole() {
         let signer = Signer::new(&[7; 32]);
-        let place = PageToken { timestamp: Moment::from_micros(-5), id: "0190163d".into() };
+        let place = PageToken { timestamp: Timestamp::from_micros(-5), id: "0190163d".into() };
         let text = signer.write(&["ada", "by-name"], &place);
         assert_eq!(signer.read(&["ada", "by-name"], &text), Some(place.clone()));
         for other in [&["ada", "by-id"][..], &["adab", "y-name"], &["ada"], &["ada", "by-name", ""]] {

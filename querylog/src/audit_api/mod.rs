@@ -43,9 +43,9 @@ use self::parameters::Parameters;
 use crate::audit::AuditRecord;
 use crate::audit_log::AuditLog;
 use crate::callers::{Callers, Principal};
-use crate::moment::Window;
 use crate::page_token::{PageToken, Signer};
 use crate::store::{Distinct, Range, Selection, StoreError};
+use crate::window::Window;
 
 const DEFAULT_LIMIT: usize = 100;
 const MOST_LIMIT: usize = 300;

@@ -14,7 +14,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::audit::AuditRecord;
-use crate::moment::{Moment, Window};
+use crate::time::Timestamp;
+use crate::window::Window;
 
 pub use self::payloads::Payloads;
 #[cfg(feature = "postgres")]
@@ -167,7 +168,7 @@ impl Range {
 
     /// What is left of the range behind a record that was read.
     #[must_use]
-    pub fn behind(self, timestamp: Moment, id: &str) -> Self {
+    pub fn behind(self, timestamp: Timestamp, id: &str) -> Self {
         let place = Place { micros: timestamp.as_micros(), id: id.to_owned() };
         if self.newest_first {
             Self { before: place.min(self.before), ..self }
