@@ -7,20 +7,20 @@ use std::error::Error;
 
 use futures_util::TryStreamExt;
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, ClientError, DistinctType, Moment, Timestamp, Tokens};
+use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, ClientError, DistinctType, Timestamp, Tokens};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
 /// Seven windows of a day, the newest first.
-fn week(now: Moment) -> impl Iterator<Item = (Moment, Moment)> {
-    let ago = move |days: i64| Moment::from_micros(now.as_micros() - days * DAY);
+fn week(now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+    let ago = move |days: i64| Timestamp::from_micros(now.as_micros() - days * DAY);
     (0..7).map(move |day| (ago(day + 1), ago(day)))
 }
 
 /// The latest record of each name in the last week, the newest first.
-async fn recently_used(client: &AuditClient, now: Moment) -> Result<Vec<AuditRecord>, ClientError> {
+async fn recently_used(client: &AuditClient, now: Timestamp) -> Result<Vec<AuditRecord>, ClientError> {
     let mut latest = HashMap::new();
     for (start, end) in week(now) {
         let question = client.log().distinct(DistinctType::Names).start(start).end(end).max_records_to_scan(5_000);
@@ -37,12 +37,12 @@ async fn recently_used(client: &AuditClient, now: Moment) -> Result<Vec<AuditRec
 struct Failing {
     name: String,
     failure_count: usize,
-    last_failure: Moment,
+    last_failure: Timestamp,
     sample_error: Option<String>,
 }
 
 /// The operations that failed in the last week, most failures first.
-async fn failing(client: &AuditClient, now: Moment) -> Result<Vec<Failing>, ClientError> {
+async fn failing(client: &AuditClient, now: Timestamp) -> Result<Vec<Failing>, ClientError> {
     let mut failing: HashMap<String, Failing> = HashMap::new();
     for (start, end) in week(now) {
         let mut records = client.log().exec_env().newest_first().start(start).end(end).limit(300).records();
@@ -69,10 +69,10 @@ async fn failing(client: &AuditClient, now: Moment) -> Result<Vec<Failing>, Clie
 }
 
 /// Nine days of records: every third of "rollup" fails, every fifth of "report" never ends.
-fn records(now: Moment) -> Vec<AuditRecord> {
+fn records(now: Timestamp) -> Vec<AuditRecord> {
     (0..900)
         .map(|number| {
-            let ago = Moment::from_micros(now.as_micros() - number * DAY / 100);
+            let ago = Timestamp::from_micros(now.as_micros() - number * DAY / 100);
             let mut record = AuditRecord::new(Uuid::now_v7(), ago);
             record.exec_env_id = Some("env".into());
             record.user_email = Some("ada@example.com".into());
@@ -103,7 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = AuditClient::new(&format!("http://{}/v1", listener.local_addr()?), "secret")?;
     let server = tokio::spawn(async move { axum::serve(listener, api.server()).await });
 
-    let now = Timestamp::now().into();
+    let now = Timestamp::now();
     log.put(records(now)).await?;
 
     println!("Recently used:");

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::moment::Moment;
 use crate::record::{Outcome, Record};
+use crate::time::Timestamp;
 
 /// A record as an audit log has it: fifteen members, null where there is nothing.
 ///
@@ -25,7 +25,8 @@ use crate::record::{Outcome, Record};
 #[allow(missing_docs, reason = "the names are those of the audit log's documentation")]
 pub struct AuditRecord {
     pub id: RecordId,
-    pub timestamp: Moment,
+    #[serde(with = "timestamp")]
+    pub timestamp: Timestamp,
     pub exec_env_id: Option<String>,
     pub user_id: Option<String>,
     pub user_email: Option<String>,
@@ -47,14 +48,14 @@ impl AuditRecord {
     /// A record with this id and time, and nothing else: to be filled in.
     ///
     /// ```
-    /// use tagtrail_querylog::{AuditRecord, Moment};
+    /// use tagtrail_querylog::{AuditRecord, Timestamp};
     /// use uuid::Uuid;
     ///
-    /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<Moment>()?);
+    /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<Timestamp>()?);
     /// record.udf_name = Some("nightly/rollup".into());
-    /// # Ok::<_, tagtrail_querylog::InvalidMoment>(())
+    /// # Ok::<_, tagtrail_querylog::InvalidTimestamp>(())
     /// ```
-    pub fn new(id: impl Into<RecordId>, timestamp: impl Into<Moment>) -> Self {
+    pub fn new(id: impl Into<RecordId>, timestamp: impl Into<Timestamp>) -> Self {
         Self {
             id: id.into(),
             timestamp: timestamp.into(),
@@ -72,6 +73,23 @@ impl AuditRecord {
             shared_token: None,
             client_ip: None,
         }
+    }
+}
+
+/// A time as an audit log has it, such as `2025-04-01T00:00:00.000000+00:00`; every form of ISO 8601 is read.
+mod timestamp {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::line::Text;
+    use crate::time::Timestamp;
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&timestamp.audit())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        Text::deserialize(deserializer).map(|Text(timestamp)| timestamp)
     }
 }
 
@@ -134,7 +152,7 @@ impl Record {
         let completed = !matches!(self.response.outcome, Some(Outcome::Aborted | Outcome::Panicked));
         AuditRecord {
             id: self.id.into(),
-            timestamp: self.begin.into(),
+            timestamp: self.begin,
             exec_env_id: notes.caller.exec_env_id.clone(),
             user_id: notes.caller.user_id.clone(),
             user_email: notes.caller.user_email.clone(),
@@ -166,6 +184,10 @@ mod tests {
         );
         let record: AuditRecord = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        for other in ["2025-04-01T02:00:00+02:00", "2025-04-01T00:00:00.0000009Z", "2025-04-01"] {
+            let text = text.replace("2025-04-01T00:00:00.000000+00:00", other);
+            assert_eq!(serde_json::from_str::<AuditRecord>(&text).unwrap(), record, "{text}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tagtrail::{Disclose, OutboundMiddleware};
 use url::Url;
 
 use crate::audit::AuditRecord;
-use crate::moment::Moment;
+use crate::time::Timestamp;
 
 /// Asks an audit log, by its REST API. A clone is the same client.
 ///
@@ -182,8 +182,8 @@ pub struct LogRequest {
     filters: Vec<(&'static str, String)>,
     exec_env: bool,
     distinct: Option<DistinctType>,
-    start: Option<Moment>,
-    end: Option<Moment>,
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
     limit: Option<u32>,
     newest_first: bool,
     page_token: Option<String>,
@@ -227,12 +227,12 @@ impl LogRequest {
     }
 
     /// From this moment on.
-    pub fn start(self, start: Moment) -> Self {
+    pub fn start(self, start: Timestamp) -> Self {
         Self { start: Some(start), ..self }
     }
 
     /// Up to this moment, included.
-    pub fn end(self, end: Moment) -> Self {
+    pub fn end(self, end: Timestamp) -> Self {
         Self { end: Some(end), ..self }
     }
 

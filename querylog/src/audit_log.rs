@@ -7,13 +7,13 @@ use tagtrail::TraceId;
 
 use crate::audit::AuditRecord;
 use crate::details::Details;
-use crate::moment::Window;
 use crate::record::Record;
 use crate::requests::{Requests, keys_of};
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Distinct, Hits, Payloads, Place, Range, Row, Selection, Store, StoreError};
 use crate::trace_tree::Trace;
+use crate::window::Window;
 
 /// An audit log: records are put into it, and found again. A clone is the same log.
 ///
@@ -27,7 +27,7 @@ use crate::trace_tree::Trace;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 /// let log = AuditLog::new(Sqlite::open(path)?);
-/// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<tagtrail_querylog::Moment>()?);
+/// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<tagtrail_querylog::Timestamp>()?);
 /// record.exec_env_id = Some("env".into());
 /// log.put(vec![record.clone()]).await?;
 ///

@@ -65,7 +65,7 @@ impl<'a> Details<'a> {
         Ok(Record {
             // A record that a layer made has an id in the usual form.
             id: Uuid::try_parse(audit.id.as_str()).unwrap_or_default(),
-            begin: crate::time::Timestamp::from_micros(audit.timestamp.as_micros().cast_unsigned()),
+            begin: audit.timestamp,
             duration: stats.query_time,
             trace_id: trace.trace_id.0,
             operation_id: trace.span_id.0,

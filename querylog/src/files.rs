@@ -38,12 +38,12 @@ impl Roll {
     }
 
     /// The number of the period that `now` is in, where files are rolled by time.
-    fn period(self, now: Timestamp) -> u64 {
-        self.period_micros().map_or(0, |every| now.as_micros() / every)
+    fn period(self, now: Timestamp) -> i64 {
+        self.period_micros().map_or(0, |every| now.as_micros().div_euclid(every))
     }
 
-    fn period_micros(self) -> Option<u64> {
-        self.every.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX))
+    fn period_micros(self) -> Option<i64> {
+        self.every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX))
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Files {
 struct Current {
     file: Box<dyn DiskFile>,
     length: u64,
-    period: u64,
+    period: i64,
 }
 
 impl Files {
@@ -129,7 +129,8 @@ impl Sink for Files {
         let every = self.roll.period_micros()?;
         let current = self.current.as_ref()?;
         let end = current.period.saturating_add(1).saturating_mul(every);
-        Some(Duration::from_micros(end.saturating_sub(now.as_micros())))
+        let wait = end.saturating_sub(now.as_micros());
+        Some(Duration::from_micros(u64::try_from(wait).unwrap_or_default()))
     }
 
     /// Puts on the disk what is not there yet, and marks the log as closed if it `has_all`.
@@ -174,5 +175,18 @@ impl Current {
         self.length += part.len() as u64;
         // Where the question cannot be answered, the lines are where they were written.
         Ok(self.file.place().unwrap_or(Place::Kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_of_one_length_before_1970_too() {
+        let roll = Roll::default().every(Duration::from_secs(1));
+        let periods =
+            [-1_000_001, -1_000_000, -1, 0, 999_999, 1_000_000].map(|now| roll.period(Timestamp::from_micros(now)));
+        assert_eq!(periods, [-2, -1, -1, 0, 0, 1]);
     }
 }

@@ -163,7 +163,7 @@ impl Lock {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let since = text.strip_prefix("open since ").and_then(|since| since.trim_end().parse().ok());
-        let unclean = (!text.is_empty()).then(|| since.unwrap_or(Timestamp::MIN));
+        let unclean = (!text.is_empty()).then(|| since.unwrap_or_default());
         let mut lock = Self { file, path };
         lock.write(&format!("open since {}\n", Timestamp::now()))?;
         Ok((lock, unclean))

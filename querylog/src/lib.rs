@@ -54,10 +54,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // What is recorded.
-mod moment;
 mod record;
 mod text;
 mod time;
+mod window;
 // How it is written down.
 mod audit;
 mod exported;
@@ -135,7 +135,6 @@ pub use crate::gap::Gap;
 pub use crate::keeper::Keep;
 pub use crate::layer::QueryLogLayer;
 pub use crate::log::{Counters, QueryLog, Unwritten};
-pub use crate::moment::{InvalidMoment, Moment, Window};
 pub use crate::open::RecordHandle;
 pub use crate::read::{Entries, Entry, ForeignLine, read};
 pub use crate::record::{
@@ -153,3 +152,4 @@ pub use crate::text::shown;
 pub use crate::time::{InvalidTimestamp, Timestamp};
 #[cfg(any(feature = "client", feature = "store"))]
 pub use crate::trace_tree::{Trace, TraceRequest};
+pub use crate::window::Window;

@@ -4,12 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, Time};
 use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
-use jiff::tz::TimeZone;
+use jiff::tz::Offset;
 
-/// A moment, in microseconds of UTC, from 1970 to the end of 9999.
+/// A moment, in microseconds of UTC, from the year 1 to the end of 9999. By default the begin of 1970.
 ///
 /// Its text has one width, so that the order of texts is the order of moments.
 ///
@@ -21,14 +21,16 @@ use jiff::tz::TimeZone;
 /// # Ok::<_, tagtrail_querylog::InvalidTimestamp>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(u64);
+pub struct Timestamp(i64);
 
-/// The last microsecond that the calendar knows in every time zone: 9999-12-30T21:59:59.999999Z.
-const LAST: u64 = 253_402_207_199_999_999;
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+const FIRST: i64 = -62_135_596_800_000_000;
+const LAST: i64 = 253_402_300_799_999_999;
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 impl Timestamp {
-    /// The earliest moment: the begin of 1970.
-    pub const MIN: Self = Self(0);
+    /// The earliest moment: the begin of the year 1.
+    pub const MIN: Self = Self(FIRST);
     /// The latest moment: the end of 9999.
     pub const MAX: Self = Self(LAST);
 
@@ -37,13 +39,13 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
-    /// So many microseconds after the begin of 1970 (UTC), at most [`MAX`](Self::MAX).
-    pub fn from_micros(micros: u64) -> Self {
-        Self(micros.min(LAST))
+    /// So many microseconds after the begin of 1970 (UTC), within [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros.clamp(FIRST, LAST))
     }
 
-    /// Microseconds since the begin of 1970 (UTC).
-    pub const fn as_micros(self) -> u64 {
+    /// Microseconds since the begin of 1970 (UTC); negative before.
+    pub const fn as_micros(self) -> i64 {
         self.0
     }
 
@@ -56,7 +58,7 @@ impl Timestamp {
     /// So much earlier, at least [`MIN`](Self::MIN).
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(micros(duration)))
+        Self::from_micros(self.0.saturating_sub(micros(duration)))
     }
 
     /// `2024-05-10 18:05:42.871 Z`, as exported records have it.
@@ -64,47 +66,64 @@ impl Timestamp {
         self.calendar().strftime("%Y-%m-%d %H:%M:%S.%3f Z").to_string()
     }
 
+    /// `2024-05-10T18:05:42.871000+00:00`, as records of an audit log have it: always 32 characters.
+    pub(crate) fn audit(self) -> String {
+        PRINTER.datetime_to_string(&self.calendar()) + "+00:00"
+    }
+
     /// `20240510T180542.871000Z`, as file names have it.
     pub(crate) fn compact(self) -> String {
         self.calendar().strftime("%Y%m%dT%H%M%S.%6fZ").to_string()
     }
 
-    /// Reads [`compact`](Self::compact).
+    /// Reads [`compact`](Self::compact), and nothing else.
     pub(crate) fn from_compact(text: &str) -> Option<Self> {
-        let moment = DateTime::strptime("%Y%m%dT%H%M%S%.fZ", text).ok().filter(|_| text.len() == 23)?;
-        Self::of_calendar(moment.to_zoned(TimeZone::UTC).ok()?.timestamp())
+        let (micros, _) = micros_of(DateTime::strptime("%Y%m%dT%H%M%S%.fZ", text).ok()?);
+        Self::within(micros).filter(|moment| moment.compact() == text)
     }
 
-    fn calendar(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_microsecond(self.0.cast_signed()).unwrap_or(jiff::Timestamp::MAX)
+    fn within(micros: i64) -> Option<Self> {
+        (FIRST..=LAST).contains(&micros).then_some(Self(micros))
     }
 
-    fn of_calendar(moment: jiff::Timestamp) -> Option<Self> {
-        u64::try_from(moment.as_microsecond()).ok().map(Self::from_micros)
+    /// The date and the time of day in UTC.
+    fn calendar(self) -> DateTime {
+        // A timestamp of jiff is a date in every time zone, so the last ones are a day before the end of 9999. Where
+        // clocks are the furthest ahead of UTC, the same date and time of day come so much earlier, and all are there.
+        let second = self.0.div_euclid(1_000_000) - i64::from(Offset::MAX.seconds());
+        let nanos = i32::try_from(self.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+        jiff::Timestamp::new(second, nanos).map_or(EPOCH, |moment| Offset::MAX.to_datetime(moment))
     }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// A clock that is set to a time before 1970 shows that time.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self::from_micros(time.duration_since(UNIX_EPOCH).map_or(0, micros))
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => Self::from_micros(micros(since)),
+            Err(before) => Self::default().minus(before.duration() + Duration::from_nanos(999)),
+        }
     }
 }
 
+/// The begin of 1970 where the system has no such time: Windows has none before 1601.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
-        UNIX_EPOCH + Duration::from_micros(timestamp.0)
+        let distance = Duration::from_micros(timestamp.0.unsigned_abs());
+        let time = if timestamp.0 < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+        time.unwrap_or(UNIX_EPOCH)
     }
 }
 
 /// `2024-05-10T18:05:42.871000Z`: ISO 8601, in UTC, always 27 characters.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
-        PRINTER.print_timestamp(&self.calendar(), StdFmtWrite(f)).map_err(|_| fmt::Error)
+        PRINTER.print_datetime(&self.calendar(), StdFmtWrite(&mut *f)).map_err(|_| fmt::Error)?;
+        f.write_str("Z")
     }
 }
 
@@ -114,20 +133,35 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const PARSER: DateTimeParser = DateTimeParser::new();
-        let zoned = PARSER.parse_timestamp(text).ok();
-        let moment = zoned.or_else(|| {
-            let local = PARSER.parse_datetime(text).ok()?;
-            Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
-        });
-        moment.and_then(Self::of_calendar).ok_or(InvalidTimestamp(()))
+        let (micros, _) = read_micros(text)?;
+        Self::within(micros).ok_or(InvalidTimestamp(()))
     }
 }
 
-/// A text that is no moment between 1970 and 9999.
+/// A text that is no moment between the years 1 and 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no time in ISO 8601, from 1970 to 9999, such as 2024-05-10T18:05:42.871Z")]
+#[error("no time in ISO 8601, from the year 1 to 9999, such as 2024-05-10T18:05:42.871Z")]
 pub struct InvalidTimestamp(());
+
+/// The last microsecond since the begin of 1970 (UTC) that is not after the text's moment, and whether it is that very
+/// moment. It may be outside of what a [`Timestamp`] can be.
+pub(crate) fn read_micros(text: &str) -> Result<(i64, bool), InvalidTimestamp> {
+    const PARSER: DateTimeParser = DateTimeParser::new();
+    let pieces = PARSER.parse_pieces(text).map_err(|_| InvalidTimestamp(()))?;
+    if pieces.time_zone_annotation().is_some() {
+        return Err(InvalidTimestamp(()));
+    }
+    let (micros, is_whole) = micros_of(pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight())));
+    let ahead = pieces.to_numeric_offset().map_or(0, |offset| i64::from(offset.seconds()) * 1_000_000);
+    Ok((micros - ahead, is_whole))
+}
+
+/// The same for a date and a time of day in UTC. Those of the calendar are far from the limits of the number.
+fn micros_of(utc: DateTime) -> (i64, bool) {
+    let since = utc.duration_since(EPOCH);
+    let nanos = i64::from(since.subsec_nanos());
+    (since.as_secs() * 1_000_000 + nanos.div_euclid(1_000), nanos % 1_000 == 0)
+}
 
 #[cfg(test)]
 mod tests {
@@ -139,54 +173,110 @@ mod tests {
 
     #[test]
     fn reads_every_form_of_iso_8601_that_a_user_writes() {
-        let expected = Some("2024-05-10T18:05:42.871000Z".to_owned());
         for text in [
             "2024-05-10T18:05:42.871Z",
             "2024-05-10T18:05:42.871000Z",
+            "2024-05-10T18:05:42.871000+00:00",
             "2024-05-10T18:05:42.871000000+00:00",
             "2024-05-10t18:05:42.871z",
+            "2024-05-10t18:05:42.871000999z",
             "2024-05-10 18:05:42.871",
             "2024-05-10T18:05:42.871",
             "2024-05-10T20:05:42.871+02:00",
+            "2024-05-10T20:05:42.871+0200",
             "2024-05-10T12:35:42.871-05:30",
+            "2024-05-10T04:05:42.871-14",
+            "2024-05-11T08:05:42.871+14",
         ] {
-            assert_eq!(read(text), expected, "{text}");
+            assert_eq!(read(text).as_deref(), Some("2024-05-10T18:05:42.871000Z"), "{text}");
         }
-        assert_eq!(read("2024-05-10"), Some("2024-05-10T00:00:00.000000Z".to_owned()));
-        assert_eq!(read("2024-05-10T18:05"), Some("2024-05-10T18:05:00.000000Z".to_owned()));
+        assert_eq!(read("2024-05-10").as_deref(), Some("2024-05-10T00:00:00.000000Z"));
+        assert_eq!(read("2024-05-10T18:05").as_deref(), Some("2024-05-10T18:05:00.000000Z"));
+        assert_eq!(read("1969-12-31T23:59:59Z").as_deref(), Some("1969-12-31T23:59:59.000000Z"));
+        assert_eq!(read("1969-12-31T23:59:59.9999999Z").as_deref(), Some("1969-12-31T23:59:59.999999Z"));
     }
 
     #[test]
     fn refuses_what_is_no_moment() {
-        for text in
-            ["", "now", "18:05", "2024-13-01", "2024-02-30", "1969-12-31T23:59:59Z", "2024-05-10T18:05:42.871Zx"]
-        {
+        for text in [
+            "",
+            " ",
+            "now",
+            "18:05",
+            "1743465600",
+            "2024-13-01",
+            "2024-02-30",
+            "2025-02-29",
+            "2025-04-01T25:00",
+            "2025-04-01T10:20:30 02:00",
+            "2025-04-01T10:20:30Zx",
+            "2024-05-10T18:05:42.871Zx",
+            "2025-04-01T10:20+02:00[Europe/Paris]",
+            "0000-12-31T23:59:59.999999999",
+            "0001-01-01T00:00+05:00",
+            "9999-12-31T23:59:59-00:01",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }
 
     #[test]
     fn text_has_one_width_and_its_order_is_that_of_time() {
-        let moments =
-            [Timestamp::MIN, Timestamp(1), Timestamp(1_000_000), Timestamp(1_715_364_342_871_000), Timestamp::MAX];
-        let texts: Vec<_> = moments.iter().map(ToString::to_string).collect();
-        assert!(texts.is_sorted());
-        assert!(texts.iter().all(|text| text.len() == 27));
-        for (moment, text) in moments.iter().zip(&texts) {
-            assert_eq!(text.parse(), Ok(*moment));
-            assert_eq!(Timestamp::from_compact(&moment.compact()), Some(*moment));
+        let moments = [FIRST, -1, 0, 1, 1_000_000, 1_715_364_342_871_000, LAST - 93_600_000_000, LAST].map(Timestamp);
+        let texts = moments.map(|moment| moment.to_string());
+        let audit = moments.map(Timestamp::audit);
+        let names = moments.map(Timestamp::compact);
+        assert!(texts.is_sorted() && texts.iter().all(|text| text.len() == 27), "{texts:?}");
+        assert!(audit.is_sorted() && audit.iter().all(|text| text.len() == 32), "{audit:?}");
+        assert!(names.is_sorted() && names.iter().all(|text| text.len() == 23), "{names:?}");
+        for (index, moment) in moments.into_iter().enumerate() {
+            assert_eq!(texts[index].parse(), Ok(moment));
+            assert_eq!(audit[index].parse(), Ok(moment));
+            assert_eq!(Timestamp::from_compact(&names[index]), Some(moment));
         }
-        assert_eq!(texts[0], "1970-01-01T00:00:00.000000Z");
-        assert_eq!(texts[4], "9999-12-30T21:59:59.999999Z");
-        assert_eq!(moments[3].exported(), "2024-05-10 18:05:42.871 Z");
-        assert_eq!(moments[3].compact(), "20240510T180542.871000Z");
-        assert_eq!(Timestamp::from_compact("20240510T180542.8710Z"), None);
+        assert_eq!(texts[0], "0001-01-01T00:00:00.000000Z");
+        assert_eq!(texts[1], "1969-12-31T23:59:59.999999Z");
+        assert_eq!(texts[2], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(texts[6], "9999-12-30T21:59:59.999999Z");
+        assert_eq!(texts[7], "9999-12-31T23:59:59.999999Z");
+        assert_eq!(audit[0], "0001-01-01T00:00:00.000000+00:00");
+        assert_eq!(audit[1], "1969-12-31T23:59:59.999999+00:00");
+        assert_eq!(audit[7], "9999-12-31T23:59:59.999999+00:00");
+        assert_eq!(moments[1].exported(), "1969-12-31 23:59:59.999 Z");
+        assert_eq!(moments[5].exported(), "2024-05-10 18:05:42.871 Z");
+        assert_eq!(names[5], "20240510T180542.871000Z");
     }
 
     #[test]
-    fn a_clock_before_1970_shows_the_first_moment() {
-        assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_secs(9)), Timestamp::MIN);
+    fn a_file_name_has_its_moment_in_one_form_only() {
+        for text in [
+            "20240510T180542.8710Z",
+            "20240510T180542.8710000Z",
+            "+20240510T180542.87100Z",
+            "20240510T180560.871000Z",
+            "00000510T180542.871000Z",
+        ] {
+            assert_eq!(Timestamp::from_compact(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_before_1970_shows_its_time() {
+        let before = |nanos| Timestamp::from(UNIX_EPOCH - Duration::from_nanos(nanos));
+        assert_eq!(before(9_000_000_000), Timestamp(-9_000_000));
+        assert_eq!([before(1), before(1_000), before(1_001)], [-1, -1, -2].map(Timestamp));
+        assert_eq!(Timestamp::from(UNIX_EPOCH), Timestamp::default());
+        for micros in [-9_000_001, -1, 0, 1, LAST] {
+            assert_eq!(Timestamp::from(SystemTime::from(Timestamp(micros))), Timestamp(micros));
+        }
+    }
+
+    #[test]
+    fn time_ends_at_its_limits() {
         assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.minus(Duration::from_secs(1)), Timestamp::MIN);
+        assert_eq!(Timestamp::MAX.minus(Duration::MAX), Timestamp::MIN);
+        assert_eq!(Timestamp(1).minus(Duration::from_micros(2)), Timestamp(-1));
+        assert_eq!([i64::MIN, i64::MAX].map(Timestamp::from_micros), [Timestamp::MIN, Timestamp::MAX]);
     }
 }

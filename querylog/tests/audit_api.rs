@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json as value};
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditRecord, Moment, Tokens};
+use tagtrail_querylog::{AuditRecord, Timestamp, Tokens};
 
 /// What an oracle asks of a record.
 type Test = Box<dyn Fn(&AuditRecord) -> bool>;
@@ -57,7 +57,7 @@ async fn every_page_is_what_a_naive_reader_finds() {
         let window = "start_timestamp=2025-04-02T05:00:00Z&end_timestamp=2025-04-05+07:00:00";
         let within = |record: &&AuditRecord| {
             let text = record.timestamp.to_string();
-            ("2025-04-02T05:00:00.000000+00:00"..="2025-04-05T07:00:00.000000+00:00").contains(&text.as_str())
+            ("2025-04-02T05:00:00.000000Z"..="2025-04-05T07:00:00.000000Z").contains(&text.as_str())
         };
         let some: Vec<_> = expected.iter().filter(within).cloned().collect();
         assert_eq!(server.all(token, &format!("{path}?{window}"), 7).await, json(&some), "{path}");
@@ -81,7 +81,7 @@ async fn distinct_is_the_latest_of_each_value_among_the_newest() {
             ("id", |r| r.udf_id.clone()),
         ] {
             for (scan, window) in [(1, ""), (20, ""), (1_000, ""), (5_000, ""), (300, "&end_timestamp=2025-04-03")] {
-                let last: Moment = if window.is_empty() { Moment::MAX } else { "2025-04-03".parse().unwrap() };
+                let last: Timestamp = if window.is_empty() { Timestamp::MAX } else { "2025-04-03".parse().unwrap() };
                 let mut seen = HashSet::new();
                 let read = records.iter().filter(|record| scope(record) && record.timestamp <= last).take(scan);
                 let expected: Vec<_> =
@@ -388,7 +388,7 @@ async fn metacharacters_are_characters() {
     for (number, text) in VALUES.iter().enumerate() {
         let text = Some((*text).to_owned());
         let id = uuid::Uuid::from_u128(number as u128 + 1);
-        let mut record = AuditRecord::new(id, Moment::from_micros(i64::try_from(number).unwrap()));
+        let mut record = AuditRecord::new(id, Timestamp::from_micros(i64::try_from(number).unwrap()));
         record.exec_env_id = Some("env1".into());
         for member in [
             &mut record.user_id,

@@ -4,7 +4,7 @@ mod audit;
 
 use audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
-use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, DistinctType, LogRequest, Moment};
+use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, DistinctType, LogRequest, Timestamp};
 use tokio::net::TcpListener;
 
 async fn serve(server: &Server) -> String {
@@ -84,7 +84,7 @@ async fn what_is_refused_says_why() {
         }
     }
     let nobody = AuditClient::new("http://127.0.0.1:9/v1", "ada").unwrap();
-    assert!(matches!(nobody.log().start(Moment::MIN).send().await, Err(ClientError::Http(_))));
+    assert!(matches!(nobody.log().start(Timestamp::MIN).send().await, Err(ClientError::Http(_))));
     for base in ["", "127.0.0.1:8080", "ftp://x/v1"] {
         assert!(matches!(AuditClient::new(base, "ada"), Err(ClientError::Base)), "{base}");
     }

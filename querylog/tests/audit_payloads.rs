@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use audit::Server;
 use serde_json::Value;
-use tagtrail_querylog::{AuditRecord, Moment};
+use tagtrail_querylog::{AuditRecord, Timestamp};
 use uuid::Uuid;
 
 fn record(number: i64) -> AuditRecord {
-    let mut record = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(number));
+    let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(number));
     record.exec_env_id = Some("env1".into());
     record.user_email = Some("ada@example.com".into());
     record.udf_name = Some(format!("name {number}"));

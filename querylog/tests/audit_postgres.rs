@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tagtrail::Trail;
 use tagtrail_querylog::store::{Place, Range, Selection};
-use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Outcome, QueryLog, Record, Window};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record, Timestamp, Window};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
             let mut put = Vec::new();
             let mut failed = 0;
             while acknowledged.load(Relaxed) < 300 {
-                let mut record = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(1));
+                let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(1));
                 record.exec_env_id = Some("env1".into());
                 record.execution_time = Some(1.0);
                 if audit.put(vec![record.clone()]).await.is_ok() {
@@ -90,7 +90,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
     for record in &put {
         assert!(found.contains(record), "acknowledged, and not there");
     }
-    let by_log: Vec<_> = found.iter().filter(|record| record.timestamp > Moment::from_micros(1)).collect();
+    let by_log: Vec<_> = found.iter().filter(|record| record.timestamp > Timestamp::from_micros(1)).collect();
     assert_eq!(by_log.len(), 2_000, "each once");
     assert!(by_log.iter().all(|record| record.execution_time.is_some()), "and completed");
 }

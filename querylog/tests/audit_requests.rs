@@ -8,12 +8,12 @@ use audit::{Server, escaped, pick};
 use serde_json::Value;
 use tagtrail::{Tags, Trail};
 use tagtrail_querylog::store::Range;
-use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Outcome, Record, Requests, Status, Timestamp, Window};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, Status, Timestamp, Window};
 use uuid::Uuid;
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
 const STATUSES: [u16; 7] = [200, 201, 301, 404, 418, 500, 503];
-const START: u64 = 1_743_465_600_000_000;
+const START: i64 = 1_743_465_600_000_000;
 
 fn requests(count: usize) -> Vec<Record> {
     let random = &mut 7;
@@ -26,7 +26,7 @@ fn requests(count: usize) -> Vec<Record> {
             let mut record = Record::new(&trail, "/path");
             record.id =
                 Uuid::from_u128(u128::from(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
-            record.begin = Timestamp::from_micros(START + u64::from(pick(&[0_u32, 1, 2, 3, 4], random)) * 1_000_000);
+            record.begin = Timestamp::from_micros(START + pick(&[0_i64, 1, 2, 3, 4], random) * 1_000_000);
             record.request.route = pick(&[true, true, false], random).then(|| pick(&ROUTES, random).to_owned());
             record.notes.caller.exec_env_id = pick(&[Some("env1"), Some("env2"), None], random).map(str::to_owned);
             if pick(&[true, true, true, false], random) {
@@ -120,18 +120,18 @@ async fn every_question_is_answered_as_a_naive_reader_would() {
     };
     let records: Vec<_> = records.iter().map(known).collect();
     // An audit record that is no request is not found.
-    let mut other = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(i64::try_from(START).unwrap()));
+    let mut other = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(START));
     other.exec_env_id = Some("env1".into());
     server.log.put(vec![other]).await.unwrap();
 
     for (number, (requests, parameters, passes)) in questions(&records[1]).into_iter().enumerate() {
         for newest_first in [false, true] {
-            let end = Moment::from_micros(i64::try_from(START + 3_000_000).unwrap());
+            let end = Timestamp::from_micros(START + 3_000_000);
             let window = if number % 2 == 0 { Window::ALL } else { Window { end, ..Window::ALL } };
             let expected: Vec<_> = records
                 .iter()
                 .filter(|record| record.notes.caller.exec_env_id.as_deref() == Some("env1") && passes(record))
-                .filter(|record| Moment::from(record.begin) <= window.end)
+                .filter(|record| record.begin <= window.end)
                 .cloned()
                 .collect();
             let expected = sorted(expected, newest_first);
@@ -160,7 +160,7 @@ async fn a_trace_is_a_tree_across_services() {
     let web = Trail::start(true);
     let mut records: Vec<Record> = ["web", "shop", "stock", "auth"].map(|name| Record::new(&web, name)).into();
     for (place, record) in records.iter_mut().enumerate() {
-        record.begin = Timestamp::from_micros(START + place as u64);
+        record.begin = Timestamp::from_micros(START + i64::try_from(place).unwrap());
         record.operation_id = Trail::start(true).operation_id();
         record.notes.caller.exec_env_id = Some("env1".into());
     }

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tagtrail::Admit;
 use tagtrail_querylog::store::{Range, Selection};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Caller, Entry, Moment, QueryLog, QueryLogLayer, RecordHandle, Window, read,
+    AuditLog, AuditRecord, Caller, Entry, QueryLog, QueryLogLayer, RecordHandle, Timestamp, Window, read,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn record() -> AuditRecord {
-    let mut record = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(1));
+    let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(1));
     record.exec_env_id = Some("env1".into());
     record
 }

@@ -52,9 +52,9 @@ use self::answer::{Fault, Problem, answer, ok};
 use self::parameters::Parameters;
 use crate::audit_log::AuditLog;
 use crate::callers::{Callers, Principal};
-use crate::moment::Window;
 use crate::page_token::Signer;
 use crate::store::{Distinct, Place, Range, Selection, StoreError};
+use crate::window::Window;
 
 const DEFAULT_LIMIT: usize = 100;
 const MOST_LIMIT: usize = 300;
@@ -198,8 +198,10 @@ impl Question {
     }
 }
 
-/// Paths that end with a value.
-const WITH_VALUE: [(&str, fn(String) -> Question); 5] = [
+/// What a value makes of a path that ends with it.
+type Make = fn(String) -> Question;
+
+const WITH_VALUE: [(&str, Make); 5] = [
     ("log/by-id/", Question::Record),
     ("log/by-udf-id/", |value| Question::Page("by-udf-id", Whose::UdfId(value))),
     ("log/by-udf-name/", |value| Question::Page("by-udf-name", Whose::UdfName(value))),
@@ -223,9 +225,9 @@ impl Whose {
     }
 }
 
-/// An answer with records.
+/// An answer with records, or with requests.
 #[derive(Serialize)]
-struct Items<T> {
+struct Page<T> {
     items: Vec<T>,
     limit: usize,
     next_page_token: Option<String>,
@@ -271,7 +273,7 @@ impl Shared {
     async fn record(&self, caller: &Principal, id: &str) -> Result<Response, Problem> {
         let environment = caller.exec_env_id();
         let found = self.log.get_in(environment, id).await?.ok_or(Problem::NoRecord)?;
-        ok(&Items { items: vec![found], limit: 1, next_page_token: None })
+        ok(&Page { items: vec![found], limit: 1, next_page_token: None })
     }
 
     async fn page(
@@ -293,7 +295,7 @@ impl Shared {
         let found = self.log.page(range, limit).await?;
         let last = found.records.last().filter(|_| found.more);
         let next_page_token = last.map(|record| self.signer.write(&asked, &Place::of(record)));
-        ok(&Items { items: found.records, limit, next_page_token })
+        ok(&Page { items: found.records, limit, next_page_token })
     }
 
     /// The place that a page token names, where there is one.
@@ -314,7 +316,7 @@ impl Shared {
         let limit = parameters.count("max_records_to_scan", DEFAULT_SCAN, MOST_SCAN);
         parameters.check()?;
         let items = self.log.latest(of, window, distinct, limit).await?;
-        ok(&Items { items, limit, next_page_token: None })
+        ok(&Page { items, limit, next_page_token: None })
     }
 }
 

@@ -4,7 +4,8 @@
 use std::str::FromStr;
 
 use crate::audit_api::answer::{Fault, Problem};
-use crate::moment::{InvalidMoment, Moment, Window, end_of, start_of};
+use crate::time::{InvalidTimestamp, Timestamp};
+use crate::window::{Window, end_of, start_of};
 
 /// The parameters of a query string, and what is wrong with them.
 pub(crate) struct Parameters {
@@ -48,12 +49,16 @@ impl Parameters {
 
     /// Both timestamps. Where the first is after the last, the window is empty.
     pub(crate) fn window(&mut self) -> Window {
-        let start = self.moment("start_timestamp", start_of).unwrap_or(Moment::MIN);
-        let end = self.moment("end_timestamp", end_of).unwrap_or(Moment::MAX);
+        let start = self.moment("start_timestamp", start_of).unwrap_or(Timestamp::MIN);
+        let end = self.moment("end_timestamp", end_of).unwrap_or(Timestamp::MAX);
         Window { start, end }
     }
 
-    fn moment(&mut self, name: &'static str, read: fn(&str) -> Result<Moment, InvalidMoment>) -> Option<Moment> {
+    fn moment(
+        &mut self,
+        name: &'static str,
+        read: fn(&str) -> Result<Timestamp, InvalidTimestamp>,
+    ) -> Option<Timestamp> {
         let moment = read(self.last(name)?).ok();
         if moment.is_none() {
             let msg = "a time in ISO 8601 is needed, such as 2025-04-01T00:00:00.000000Z";

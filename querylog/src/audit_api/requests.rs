@@ -5,7 +5,7 @@ use tagtrail::TraceId;
 
 use super::answer::{Fault, Problem, ok};
 use super::parameters::Parameters;
-use super::{DEFAULT_LIMIT, Items, MOST_LIMIT, Shared, asked};
+use super::{DEFAULT_LIMIT, MOST_LIMIT, Page, Shared, asked};
 use crate::callers::Principal;
 use crate::requests::Requests;
 use crate::status::Status;
@@ -30,7 +30,7 @@ impl Shared {
         parameters.check()?;
         let found = self.log.requests(range, limit).await?;
         let next_page_token = found.next.map(|next| self.signer.write(&asked, next.begin()));
-        ok(&Items { items: found.requests, limit, next_page_token })
+        ok(&Page { items: found.requests, limit, next_page_token })
     }
 
     pub(super) async fn trace(&self, caller: &Principal, id: &str) -> Result<Response, Problem> {

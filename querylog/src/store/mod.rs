@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use crate::audit::AuditRecord;
-use crate::moment::Window;
+use crate::window::Window;
 
 pub use self::payloads::Payloads;
 #[cfg(feature = "postgres")]

@@ -23,7 +23,7 @@ use super::{
     without_begins,
 };
 use crate::audit::AuditRecord;
-use crate::moment::Moment;
+use crate::time::Timestamp;
 
 /// How long a call waits for a connection before it is told that there is too much to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -428,7 +428,7 @@ fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
     let members = Members::of_bits(get(row, 13)?);
     let record = AuditRecord {
         id,
-        timestamp: Moment::from_micros(get(row, 1)?),
+        timestamp: Timestamp::from_micros(get(row, 1)?),
         exec_env_id: text(2)?,
         user_id: text(3)?,
         user_email: text(4)?,
@@ -454,7 +454,7 @@ fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a tokio_postgres::Row, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moment::Window;
+    use crate::window::Window;
     use uuid::Uuid;
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use super::{
     without_begins,
 };
 use crate::audit::AuditRecord;
-use crate::moment::Moment;
+use crate::time::Timestamp;
 
 /// How many rows one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
 const TRANSACTION: usize = 2_000;
@@ -383,7 +383,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let members = Members::of_bits(row.get(13)?);
     let record = AuditRecord {
         id,
-        timestamp: Moment::from_micros(row.get(1)?),
+        timestamp: Timestamp::from_micros(row.get(1)?),
         exec_env_id: row.get(2)?,
         user_id: row.get(3)?,
         user_email: row.get(4)?,
@@ -553,7 +553,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moment::Window;
+    use crate::window::Window;
 
     /// How SQLite answers a range: the index, and whether it sorts.
     fn plan(connection: &Connection, columns: &str, range: &Range) -> String {

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tagtrail_querylog::audit_api::AuditApi;
 use tagtrail_querylog::store::{Payloads, Postgres, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Tokens};
+use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Tokens};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ pub fn records(count: usize) -> Vec<AuditRecord> {
             let id =
                 Uuid::from_u128(u128::from(number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
             let hour = i64::from(pick(&(0..200).collect::<Vec<i32>>(), random));
-            let mut record = AuditRecord::new(id, Moment::from_micros(1_743_465_600_000_000 + hour * 3_600_000_000));
+            let mut record = AuditRecord::new(id, Timestamp::from_micros(1_743_465_600_000_000 + hour * 3_600_000_000));
             record.exec_env_id = maybe(random, &["env1", "env2"]);
             let user = pick(&["ada", "bob", "eve"], random);
             if pick(&[true, true, false], random) {

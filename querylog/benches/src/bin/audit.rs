@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tagtrail_querylog::store::{Distinct, Place, Range, Selection, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Window};
+use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
 use uuid::Uuid;
 
 /// Begun and completed, each in batches of so many.
@@ -18,7 +18,8 @@ const WRITES: usize = 50_000;
 
 /// Of about 530 bytes as JSON.
 fn record(number: usize) -> AuditRecord {
-    let mut record = AuditRecord::new(Uuid::now_v7(), Moment::from_micros(1_743_465_600_000_000 + number as i64 * 997));
+    let mut record =
+        AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(1_743_465_600_000_000 + number as i64 * 997));
     record.exec_env_id = Some(format!("env-{}", number % 10));
     record.user_id = Some(format!("user-{}", number % 1_000));
     record.user_email = Some(format!("user-{}@example.com", number % 1_000));

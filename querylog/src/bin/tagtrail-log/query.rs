@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use tagtrail_querylog::store::{Distinct, Place, Range, Selection};
-use tagtrail_querylog::{AuditClient, AuditRecord, DistinctType, Moment, Window};
+use tagtrail_querylog::{AuditClient, AuditRecord, DistinctType, Timestamp, Window};
 
 use crate::Format;
 use crate::audit::{StoreArgs, block_on};
@@ -63,10 +63,10 @@ pub(crate) struct Query {
     distinct_type: Option<Kind>,
     /// The first moment, in ISO 8601.
     #[arg(long, value_name = "TIME")]
-    start_timestamp: Option<Moment>,
+    start_timestamp: Option<Timestamp>,
     /// The last moment, included.
     #[arg(long, value_name = "TIME")]
-    end_timestamp: Option<Moment>,
+    end_timestamp: Option<Timestamp>,
     /// The newest first.
     #[arg(long)]
     newest_first: bool,
@@ -145,8 +145,8 @@ impl Query {
         let log = place.open().await?;
         let environment = self.exec_env_id.clone().unwrap_or_default();
         let window = Window {
-            start: self.start_timestamp.unwrap_or(Moment::MIN),
-            end: self.end_timestamp.unwrap_or(Moment::MAX),
+            start: self.start_timestamp.unwrap_or(Timestamp::MIN),
+            end: self.end_timestamp.unwrap_or(Timestamp::MAX),
         };
         let scope = || match &self.user_email {
             _ if self.exec_env => Ok(Selection::Environment(environment.clone())),
