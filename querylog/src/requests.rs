@@ -86,17 +86,18 @@ impl Requests {
     }
 }
 
-/// The keys by which a request is found.
-pub(crate) fn keys_of(record: &Record) -> Vec<Key> {
-    let mut filters = vec![Filter::Trace(record.trace_id)];
-    filters.extend(record.tags.iter().map(|(name, value)| Filter::Tag(name.to_owned(), value.to_owned())));
-    if let Some(code) = record.response.status {
-        filters.push(Filter::Status(Status::Code(code)));
-        filters.extend(class(code).map(|class| Filter::Status(Status::Class(class))));
-    }
-    filters.extend(record.request.route.clone().map(Filter::Route));
+/// The keys by which a request is found: those that its begin has, and those that its end adds.
+pub(crate) fn keys_of(record: &Record) -> [Vec<Key>; 2] {
+    let tags = record.tags.iter().map(|(name, value)| Filter::Tag(name.to_owned(), value.to_owned()));
+    let route = record.request.route.clone().map(Filter::Route);
+    let begun = [Filter::Trace(record.trace_id)].into_iter().chain(tags).chain(route).collect();
+    let code = record.response.status;
+    let class = code.and_then(class).map(Status::Class);
+    let ended = code.map(Status::Code).into_iter().chain(class).map(Filter::Status).collect();
     let environment = record.notes.caller.exec_env_id.clone().map(Scope::Environment);
-    environment.iter().flat_map(|scope| filters.iter().map(|filter| filter.key(scope))).collect()
+    [begun, ended].map(|filters: Vec<Filter>| {
+        environment.iter().flat_map(|scope| filters.iter().map(|filter| filter.key(scope))).collect()
+    })
 }
 
 fn class(code: u16) -> Option<u8> {
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn a_request_is_found_by_all_that_it_has_and_by_nothing_else() {
         let record = record();
-        let keys = keys_of(&record);
+        let keys = keys_of(&record).concat();
         let all = || Requests::of("env1");
         for (requests, expected) in [
             (all().trace(record.trace_id), true),
@@ -190,7 +191,7 @@ mod tests {
         }
         assert_eq!(keys.len(), 6);
         let nobodys = Record { notes: crate::Notes::default(), ..record };
-        assert_eq!(keys_of(&nobodys), []);
+        assert_eq!(keys_of(&nobodys).concat(), []);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct RequestsQuery {
 
 impl RequestsQuery {
     /// Says something else than before.
-    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    fn with(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.parameters.retain(|(other, _)| *other != name);
         self.parameters.push((name, value.to_string()));
         self
@@ -45,7 +45,7 @@ impl RequestsQuery {
 
     /// Those of a trace.
     pub fn trace(self, trace_id: TraceId) -> Self {
-        self.with("trace", trace_id)
+        self.with("trace", &trace_id)
     }
 
     /// Those with this tag. Repeat it for several, at most 25.
@@ -56,37 +56,37 @@ impl RequestsQuery {
 
     /// Those that were answered with this status.
     pub fn status(self, status: Status) -> Self {
-        self.with("status", status)
+        self.with("status", &status)
     }
 
     /// Those of a route, as the framework has it: `/posts/{id}`.
     pub fn route(self, route: &str) -> Self {
-        self.with("route", route)
+        self.with("route", &route)
     }
 
     /// Those that began at this moment or later.
     pub fn start(self, start: Timestamp) -> Self {
-        self.with("start_timestamp", start)
+        self.with("start_timestamp", &start)
     }
 
     /// Those that began at this moment or before.
     pub fn end(self, end: Timestamp) -> Self {
-        self.with("end_timestamp", end)
+        self.with("end_timestamp", &end)
     }
 
     /// How many a page has at most: 100 by default, 300 at most.
     pub fn limit(self, limit: u32) -> Self {
-        self.with("limit", limit)
+        self.with("limit", &limit)
     }
 
     /// The newest first; the oldest are by default.
     pub fn newest_first(self) -> Self {
-        self.with("scan_forward", false)
+        self.with("scan_forward", &false)
     }
 
     /// The page behind the one that has this token. All else that is asked, but the limit, must be the same.
     pub fn page_token(self, token: &str) -> Self {
-        self.with("page_token", token)
+        self.with("page_token", &token)
     }
 
     /// Asks for one page. It may have fewer requests than its limit, and others behind them.

@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a connection waits for another process that writes to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// How much of the file the writer keeps in memory: the pages that a batch changes, so that they are read once. Negative
+/// numbers are KiB.
+const WRITER_CACHE: i64 = -64 * 1_024;
+/// How much a reader keeps.
+const READER_CACHE: i64 = -8 * 1_024;
+
 /// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
 const VERSIONS: [(u32, &str); 2] = [(1, VERSION_1), (2, VERSION_2)];
 
@@ -66,9 +72,10 @@ const VERSION_1: &str = "
     CREATE TABLE secret (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
 ";
 
-/// What is known of requests besides, and the index by which they are found.
+/// What is known of requests besides, and the index by which they are found. `keys` tells which of its keys are there.
 const VERSION_2: &str = "
     ALTER TABLE record ADD COLUMN details TEXT;
+    ALTER TABLE record ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE entry (
         key BLOB NOT NULL,
         timestamp INTEGER NOT NULL,
@@ -82,7 +89,7 @@ const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
         stderr = ?13, udf_data = ?14, details = ?15, ended = 1
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
-        AND shared_token IS ?6";
+        AND shared_token IS ?6 AND keys = ?16";
 
 /// An entry of the index of keys. Those of the begin are there when the end is put.
 const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
@@ -399,7 +406,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         client_ip: row.get(11)?,
     };
     let object = object.map(|object| (object, members));
-    Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new() })
+    Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new(), end_keys: Vec::new() })
 }
 
 /// The thread that writes.
@@ -435,10 +442,12 @@ impl Writer {
             let (mut put, mut end) = (transaction.prepare_cached(&put_text())?, transaction.prepare_cached(END)?);
             let mut entry = transaction.prepare_cached(ENTRY)?;
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
-                if !row.ended || row.object.is_some() || end_row(row, |parameters| end.execute(parameters))? == 0 {
+                let is_short = row.ended && row.object.is_none();
+                let has_keys = is_short && end_row(row, |parameters| end.execute(parameters))? > 0;
+                if !has_keys {
                     write_row(row, |parameters| put.execute(parameters))?;
                 }
-                for key in &row.keys {
+                for key in row.keys.iter().filter(|_| !has_keys).chain(&row.end_keys) {
                     entry.execute(params![key.as_bytes(), row.record.timestamp.as_micros(), row.record.id.as_str()])?;
                 }
             }
@@ -449,9 +458,9 @@ impl Writer {
 
 fn put_text() -> String {
     format!(
-        "INSERT INTO record ({COLUMNS})
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-        ON CONFLICT (id) DO UPDATE SET {REPLACED}
+        "INSERT INTO record ({COLUMNS}, keys)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+        ON CONFLICT (id) DO UPDATE SET {REPLACED}, keys = excluded.keys
         WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
     )
 }
@@ -474,6 +483,7 @@ fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.stderr,
         record.udf_data,
         row.details,
+        digest(&row.keys),
     ])
 }
 
@@ -500,7 +510,14 @@ fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.stdout,
         record.stderr,
         record.udf_data,
+        digest(&row.keys),
     ])
+}
+
+/// A number for a set of keys.
+fn digest(keys: &[Key]) -> i64 {
+    let numbers = keys.iter().filter_map(|key| key.as_bytes().first_chunk()).map(|bytes| i64::from_ne_bytes(*bytes));
+    numbers.fold(0, i64::wrapping_add)
 }
 
 fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, StoreError> {
@@ -518,6 +535,7 @@ fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::R
         Synchronous::Normal => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", level)?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {
@@ -545,6 +563,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", READER_CACHE)?;
         Ok(connection)
     };
     open().map_err(|error: rusqlite::Error| StoreError::failed(error))
