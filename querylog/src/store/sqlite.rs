@@ -40,7 +40,7 @@ const READER_CACHE: i64 = -8 * 1_024;
 const VERSIONS: [(u32, &str); 2] = [(1, VERSION_1), (2, VERSION_2)];
 
 /// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
-/// touch the pages that long values overflow to.
+/// touch the pages that long values overflow to. Of the two indexes that are asked for distinct values, these are part.
 const VERSION_1: &str = "
     CREATE TABLE record (
         id TEXT NOT NULL PRIMARY KEY,
@@ -62,8 +62,10 @@ const VERSION_1: &str = "
         stderr TEXT,
         udf_data TEXT
     ) STRICT;
-    CREATE INDEX record_of_user ON record (user_email, timestamp, id) WHERE user_email IS NOT NULL;
-    CREATE INDEX record_of_env ON record (exec_env_id, timestamp, id) WHERE exec_env_id IS NOT NULL;
+    CREATE INDEX record_of_user ON record (user_email, timestamp, id, udf_name, udf_id)
+        WHERE user_email IS NOT NULL;
+    CREATE INDEX record_of_env ON record (exec_env_id, timestamp, id, udf_name, udf_id)
+        WHERE exec_env_id IS NOT NULL;
     CREATE INDEX record_of_udf_id ON record (exec_env_id, udf_id, timestamp, id) WHERE udf_id IS NOT NULL;
     CREATE INDEX record_of_udf_name ON record (exec_env_id, udf_name, timestamp, id) WHERE udf_name IS NOT NULL;
     CREATE INDEX record_of_shared_token ON record (exec_env_id, shared_token, timestamp, id)
@@ -608,9 +610,12 @@ mod tests {
                 let range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
                 let expected =
                     format!("SEARCH record USING INDEX {expected} AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))");
-                for columns in [COLUMNS, "rowid, udf_name", "rowid, udf_id"] {
-                    let plan = plan(&connection, columns, &range);
-                    assert_eq!(plan.replace("COVERING ", ""), expected);
+                assert_eq!(plan(&connection, COLUMNS, &range), expected);
+                if matches!(of, Selection::User(_) | Selection::Environment(_)) {
+                    for columns in ["rowid, udf_name", "rowid, udf_id"] {
+                        let plan = plan(&connection, columns, &range);
+                        assert_eq!(plan, expected.replace("USING INDEX", "USING COVERING INDEX"));
+                    }
                 }
             }
         }
