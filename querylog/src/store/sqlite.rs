@@ -135,11 +135,12 @@ impl SqliteSettings {
     /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate.
     pub fn open(self) -> Result<Sqlite, StoreError> {
         let writer = open_writer(&self.path, self.synchronous)?;
+        let file = OpenedFile::now(&self.path);
         let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let thread = thread::Builder::new()
             .name("audit-sqlite".into())
-            .spawn(move || Writer { connection: writer }.run(receiver))
+            .spawn(move || Writer { connection: writer, file }.run(receiver))
             .map_err(StoreError::failed)?;
         Ok(Sqlite(Arc::new(Inner {
             path: self.path,
@@ -411,9 +412,46 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new(), end_keys: Vec::new() })
 }
 
+/// A file as it was when it was opened. SQLite goes on to write to one that is deleted, where nobody finds it.
+struct OpenedFile {
+    path: PathBuf,
+    #[cfg(unix)]
+    identity: Option<(u64, u64)>,
+}
+
+impl OpenedFile {
+    #[cfg(unix)]
+    fn now(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    #[cfg(unix)]
+    fn is_where_it_was(&self) -> bool {
+        identity(&self.path) == self.identity
+    }
+
+    #[cfg(not(unix))]
+    fn now(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where files that are open cannot be deleted.
+    #[cfg(not(unix))]
+    fn is_where_it_was(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 /// The thread that writes.
 struct Writer {
     connection: Connection,
+    file: OpenedFile,
 }
 
 impl Writer {
@@ -439,6 +477,11 @@ impl Writer {
     }
 
     fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
+        if !self.file.is_where_it_was() {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+            let why = "the file was deleted or moved while it was written: bring it back, or open the log again";
+            return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let (mut put, mut end) = (transaction.prepare_cached(&put_text())?, transaction.prepare_cached(END)?);
