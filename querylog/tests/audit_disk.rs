@@ -53,11 +53,11 @@ async fn on_a_full_disk_it_fails_aloud_and_goes_on_when_there_is_room() {
     let acks: Vec<_> = many.iter().map(|request| impatient.append(request)).collect();
     let mut lost = 0;
     for ack in acks {
-        lost += usize::from(ack.await.is_err());
+        lost += u64::from(ack.await.is_err());
     }
     fs::remove_file(&filler).unwrap();
-    assert!(lost > 0 && impatient.counters().failed as usize == lost, "{lost} {:?}", impatient.counters());
-    assert_eq!(count(&audit).await, 2 + many.len() - lost);
+    assert!(lost > 0 && impatient.counters().failed == lost, "{lost} {:?}", impatient.counters());
+    assert_eq!(count(&audit).await as u64, 2 + many.len() as u64 - lost);
 }
 
 #[tokio::test(flavor = "multi_thread")]
