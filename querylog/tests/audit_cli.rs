@@ -172,6 +172,23 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
 }
 
 #[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut many = records(300);
+    for record in &mut many {
+        record.udf_data = Some("x".repeat(5_000));
+    }
+    fs::write(folder.join("many.jsonl"), lines(&many)).unwrap();
+    assert!(run(folder, &["import", "--store", "sqlite:audit.db", "many.jsonl"]).status.success());
+    let arguments = ["query", "--store", "sqlite:audit.db", "--exec-env-id", "env1", "--exec-env", "--all"];
+    let mut child = program(folder, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn lines_that_are_no_records_are_kept_aside_with_their_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -178,7 +178,7 @@ async fn show(
     while let Some(record) = records.try_next().await? {
         progress.inc(1);
         if json {
-            serde_json::to_writer(&mut out, &record)?;
+            serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
             writeln!(out, "{}", line(&record))?;

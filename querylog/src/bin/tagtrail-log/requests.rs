@@ -165,7 +165,7 @@ impl TraceVerb {
             };
             let mut out = Out::new(self.format);
             if out.json {
-                serde_json::to_writer(&mut out.writer, &trace)?;
+                serde_json::to_writer(&mut out.writer, &trace).map_err(io::Error::from)?;
                 writeln!(out.writer)?;
             } else {
                 for request in &trace.requests {
