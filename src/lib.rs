@@ -60,6 +60,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Bytes.
+mod clock;
 mod grammar;
 mod random;
 // One header a file.
