@@ -95,7 +95,7 @@ mod reqwest;
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingTrail;
 pub use crate::current::Scoped;
-pub use crate::echo::{Echo, answered};
+pub use crate::echo::Echo;
 pub use crate::inbound::{Inbound, Refusal};
 #[cfg(feature = "tower")]
 pub use crate::inbound_layer::{InboundBody, InboundFuture, InboundLayer, InboundService};

@@ -54,7 +54,7 @@ pub(crate) trait Companion: Send + Sync {
 }
 
 impl Trail {
-    /// Starts a new trace, without tags.
+    /// Starts a new trace, without tags. `sampled` is the flag that asks those who receive it to record the trace.
     #[must_use]
     pub fn start(sampled: bool) -> Self {
         Inner::of(TraceContext::new(TraceParent::random(sampled), TraceState::empty()), None).into()
@@ -96,7 +96,7 @@ impl Trail {
     /// ```
     #[must_use]
     pub fn of_answer(headers: &HeaderMap) -> Option<Self> {
-        let answered = crate::echo::answered(headers)?;
+        let answered = TraceParent::of_answer(headers)?;
         Some(Self::continued(TraceContext::new(answered, TraceState::empty())))
     }
 

@@ -268,7 +268,7 @@ async fn a_caller_can_stay_in_the_trace_of_an_answer() {
             traceparent.map(|value| (http::HeaderName::from_static("traceparent"), HeaderValue::from_static(value))),
         );
         answer.insert("traceresponse", HeaderValue::from_static(SENT));
-        assert_eq!(tagtrail::answered(&answer).unwrap().to_string(), SENT);
+        assert_eq!(tagtrail::TraceParent::of_answer(&answer).unwrap().to_string(), SENT);
     }
 }
 

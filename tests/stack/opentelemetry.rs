@@ -100,7 +100,7 @@ async fn server_span_client_span_and_remote_parent_are_one_trace() {
     assert_eq!(id(sent[0].parent_id()), client.span_context.span_id());
     assert_eq!(sent[0].trace_id(), caller().trace_id());
     // The answer names the trail's own operation, as without the bridge.
-    let answered = tagtrail::answered(answer.headers()).unwrap();
+    let answered = tagtrail::TraceParent::of_answer(answer.headers()).unwrap();
     assert_eq!(answered.trace_id(), caller().trace_id());
     assert_ne!(answered.parent_id(), caller().parent_id());
 }
