@@ -31,7 +31,9 @@ impl<S: Sync> OptionalFromRequestParts<S> for Trail {
 /// A handler asks for a [`Trail`], and no `InboundLayer` is around it. It is answered with a
 /// 500, and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no Trail in the request: add tagtrail::InboundLayer around this route, outside of the handler")]
+#[error(
+    "no Trail in the request: add tagtrail::InboundLayer around this route, by a `.layer` that comes after the route"
+)]
 pub struct MissingTrail(());
 
 impl IntoResponse for MissingTrail {
