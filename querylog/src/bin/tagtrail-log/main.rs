@@ -4,6 +4,7 @@
 mod audit;
 mod filter;
 mod import;
+mod prune;
 mod query;
 mod serve;
 mod stats;
@@ -22,6 +23,7 @@ use tagtrail_querylog::{Entries, Entry, read};
 
 use crate::filter::Filter;
 use crate::import::Import;
+use crate::prune::Prune;
 use crate::query::Query;
 use crate::serve::Serve;
 use crate::stats::{By, Stats};
@@ -67,6 +69,8 @@ enum Verb {
     Serve(Serve),
     /// Puts audit records, as the API returns them, into a store.
     Import(Import),
+    /// Drops the old partitions of a store in PostgreSQL, and what their records had in an object store.
+    Prune(Prune),
     /// Asks an audit log: a store, or a server.
     Query(Box<Query>),
 }
@@ -117,6 +121,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Verb::Serve(serve) => serve.run(),
         Verb::Import(import) => import.run(),
+        Verb::Prune(prune) => prune.run(),
         Verb::Query(query) => query.run(),
         Verb::Stats { log, by, top } => {
             let mut stats = Stats::new(if by.is_empty() { vec![By::Route, By::Tags] } else { by });
