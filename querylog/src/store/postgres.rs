@@ -1,13 +1,14 @@
 //! PostgreSQL, and what speaks its protocol: the store that many services share.
 //!
 //! Of PostgreSQL it uses: tables and indexes, some of them over an expression; arrays that become rows (`unnest`);
-//! `INSERT … ON CONFLICT DO UPDATE … WHERE`; comparison of rows; `LATERAL`; prepared statements; and, while it makes the
+//! `INSERT … ON CONFLICT DO UPDATE … WHERE`, and `DO NOTHING RETURNING`; comparison of rows; `LATERAL`; prepared statements; and, while it makes the
 //! tables, a transaction with `SELECT … FOR UPDATE`. No extensions, triggers, sequences, advisory locks or `LISTEN`. Only
 //! where [partitions](Partition) are asked for does it use those, with `DEFAULT`, `LOCK TABLE` and the catalogue.
 //!
 //! Texts are `BYTEA`, since its `TEXT` has no NUL; `convert_from(udf_name, 'UTF8')` shows one. An index has at most the
 //! first 200 bytes of a text, since longer ones do not fit.
 
+mod begun;
 mod partitions;
 mod rows;
 mod settings;
@@ -25,8 +26,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
+use self::begun::Begun;
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
 use super::{COLUMNS, Distinct, Hits, Key, Place, Range, Row, Store, StoreError, short_columns, without_begins};
@@ -58,6 +61,7 @@ const INDEXED: usize = 200;
 pub struct Postgres {
     pool: Pool,
     partitions: Option<Arc<Partitions>>,
+    begun: Arc<Begun>,
 }
 
 impl Postgres {
@@ -127,6 +131,53 @@ impl Postgres {
         self.query(&text, &parameters).await
     }
 
+    /// Puts rows. Where it trusts that a new row has no entries yet, it does not look for them.
+    async fn put_rows(
+        &self,
+        connection: &mut Object,
+        rows: &[&Row],
+        trusts: bool,
+    ) -> Result<(), tokio_postgres::Error> {
+        let mut rows = rows.to_vec();
+        let transaction = connection.transaction().await?;
+        while !rows.is_empty() {
+            // A statement takes each id once, and in one order, so that two of them do not wait for each other.
+            let mut ids = HashSet::new();
+            let is_next = |row: &&Row| ids.len() < STATEMENT && ids.insert(row.record.id.clone());
+            let (mut some, rest): (Vec<_>, _) = rows.into_iter().partition(is_next);
+            some.sort_unstable_by(|one, other| one.record.id.cmp(&other.record.id));
+            if trusts {
+                some = self.put_new(&transaction, some).await?;
+            }
+            if !some.is_empty() {
+                let statement = transaction.prepare_cached(&statements::put(self.partition())).await?;
+                transaction.execute(&statement, &Columns::of(&some).parameters()).await?;
+                put_entries(&transaction, &some, statements::PUT_ENTRIES, |row| self.begun.keys(row)).await?;
+            }
+            rows = rest;
+        }
+        transaction.commit().await
+    }
+
+    /// Puts those of the rows that are new, and returns the others.
+    async fn put_new<'a>(
+        &self,
+        transaction: &Transaction<'_>,
+        rows: Vec<&'a Row>,
+    ) -> Result<Vec<&'a Row>, tokio_postgres::Error> {
+        let unknown: Vec<&Row> = rows.iter().filter(|row| self.begun.keys(row).is_none()).copied().collect();
+        if unknown.is_empty() {
+            return Ok(rows);
+        }
+        let statement = transaction.prepare_cached(&statements::put_new(self.partition())).await?;
+        let new = transaction.query(&statement, &Columns::of(&unknown).parameters()).await?;
+        let new: HashSet<&[u8]> = new.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let is_new = |row: &&Row| new.contains(row.record.id.as_str().as_bytes());
+        let (new, others): (Vec<_>, _) = rows.into_iter().partition(is_new);
+        put_entries(transaction, &new, statements::PUT_NEW_ENTRIES, |_| None).await?;
+        Ok(others)
+    }
+
     /// The rows of places, in the same order, without those that are not there.
     async fn rows_of(&self, columns: &str, places: &[Place]) -> Result<Vec<Row>, StoreError> {
         let times: Vec<i64> = places.iter().map(|place| place.micros).collect();
@@ -147,26 +198,21 @@ impl fmt::Debug for Postgres {
 #[async_trait]
 impl Store for Postgres {
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
-        let mut rows: Vec<&Row> = without_begins(rows.iter()).collect();
+        let rows: Vec<&Row> = without_begins(rows.iter()).collect();
         let mut connection = self.connection().await?;
         if let Some(partitions) = &self.partitions {
             partitions.make_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
         }
-        let transaction = connection.transaction().await.map_err(StoreError::failed)?;
-        let text = statements::put(self.partition());
-        let statement = transaction.prepare_cached(&text).await.map_err(StoreError::failed)?;
-        while !rows.is_empty() {
-            // A statement takes each id once, and in one order, so that two of them do not wait for each other.
-            let mut ids = HashSet::new();
-            let is_next = |row: &&Row| ids.len() < STATEMENT && ids.insert(row.record.id.clone());
-            let (mut some, rest): (Vec<_>, _) = rows.into_iter().partition(is_next);
-            some.sort_by(|one, other| one.record.id.cmp(&other.record.id));
-            let columns = Columns::of(&some);
-            transaction.execute(&statement, &columns.parameters()).await.map_err(StoreError::failed)?;
-            put_entries(&transaction, &some).await?;
-            rows = rest;
-        }
-        transaction.commit().await.map_err(StoreError::failed)
+        let put = match self.put_rows(&mut connection, &rows, true).await {
+            // Somebody has deleted records, and left their entries.
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                self.put_rows(&mut connection, &rows, false).await
+            }
+            put => put,
+        };
+        put.map_err(StoreError::failed)?;
+        self.begun.put(&rows);
+        Ok(())
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {
@@ -224,17 +270,27 @@ impl Store for Postgres {
     }
 }
 
-async fn put_entries(transaction: &Transaction<'_>, rows: &[&Row]) -> Result<(), StoreError> {
-    let mut entries: Vec<_> =
-        rows.iter().flat_map(|row| row.keys.iter().map(|key| (key, &row.record.timestamp, &row.record.id))).collect();
+/// Puts the entries of rows, but for those that are there since the rows have begun.
+async fn put_entries(
+    transaction: &Transaction<'_>,
+    rows: &[&Row],
+    statement: &str,
+    begun: impl Fn(&Row) -> Option<HashSet<Key>>,
+) -> Result<(), tokio_postgres::Error> {
+    let mut entries = Vec::new();
+    for row in rows {
+        let there = begun(row).unwrap_or_default();
+        let keys = row.keys.iter().filter(|key| !there.contains(key));
+        entries.extend(keys.map(|key| (key, row.record.timestamp.as_micros(), row.record.id.as_str().as_bytes())));
+    }
     if entries.is_empty() {
         return Ok(());
     }
-    entries.sort();
+    entries.sort_unstable();
+    entries.dedup();
     let keys: Vec<&[u8]> = entries.iter().map(|(key, ..)| key.as_bytes().as_slice()).collect();
-    let timestamps: Vec<i64> = entries.iter().map(|(_, timestamp, _)| timestamp.as_micros()).collect();
-    let ids: Vec<&[u8]> = entries.iter().map(|(.., id)| id.as_str().as_bytes()).collect();
-    let statement = transaction.prepare_cached(statements::PUT_ENTRIES).await.map_err(StoreError::failed)?;
-    transaction.execute(&statement, &[&keys, &timestamps, &ids]).await.map_err(StoreError::failed)?;
-    Ok(())
+    let times: Vec<i64> = entries.iter().map(|(_, time, _)| *time).collect();
+    let ids: Vec<&[u8]> = entries.iter().map(|(.., id)| *id).collect();
+    let statement = transaction.prepare_cached(statement).await?;
+    transaction.execute(&statement, &[&keys, &times, &ids]).await.map(drop)
 }

@@ -209,7 +209,8 @@ impl Partitions {
                 dropped += 1;
             }
         }
-        for (table, key) in [("record_default", "timestamp, id"), ("entry_default", "key, timestamp, id")] {
+        // First the entries, so that none is left without its record.
+        for (table, key) in [("entry_default", "key, timestamp, id"), ("record_default", "timestamp, id")] {
             let delete = format!(
                 "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE timestamp < $1 LIMIT {DELETED})"
             );

@@ -82,7 +82,7 @@ impl PostgresSettings {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(StoreError::failed)?;
-        let mut store = Postgres { pool, partitions: None };
+        let mut store = Postgres { pool, partitions: None, begun: Arc::default() };
         let partition = tables::prepare(&mut store.connection().await?, self.partition).await?;
         store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
         Ok(store)

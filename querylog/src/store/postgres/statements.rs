@@ -28,17 +28,31 @@ pub(super) fn range<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a [u8
 
 /// The statement that puts rows, column by column.
 pub(super) fn put(partition: Option<Partition>) -> String {
-    let key = tables::record_key(partition);
+    let (insert, key) = (insert(), tables::record_key(partition));
     format!(
-        "INSERT INTO record ({COLUMNS})
-        SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[],
-            $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[],
-            $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[])
-        ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
+        "{insert} ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
         WHERE (NOT record.ended AND excluded.ended)
             OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
     )
 }
+
+/// The statement that puts the rows that are not there, and returns their ids.
+pub(super) fn put_new(partition: Option<Partition>) -> String {
+    format!("{} ON CONFLICT ({}) DO NOTHING RETURNING id", insert(), tables::record_key(partition))
+}
+
+fn insert() -> String {
+    format!(
+        "INSERT INTO record ({COLUMNS})
+        SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[],
+            $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[],
+            $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[])"
+    )
+}
+
+/// The statement that puts the entries of rows that are new.
+pub(super) const PUT_NEW_ENTRIES: &str =
+    "INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])";
 
 /// The statement that puts entries into the index of keys. Those of the begin are there when the end is put.
 pub(super) const PUT_ENTRIES: &str = "

@@ -349,3 +349,37 @@ async fn a_record_with_two_times_is_there_twice_in_partitions_and_once_without()
         assert_eq!(first.record.timestamp.as_micros(), 1);
     }
 }
+
+#[tokio::test]
+async fn entries_without_a_record_are_in_nobodys_way() {
+    let Some((admin, url)) = schema().await else { return };
+    let store = connect(&url, None).await.unwrap();
+    let mut row = row(now());
+    row.keys.push(row.keys[0]);
+    store.put(vec![row.clone()]).await.unwrap();
+    admin.batch_execute("DELETE FROM record").await.unwrap();
+    store.put(vec![row.clone()]).await.unwrap();
+    assert_eq!(all(&store).await, [row.record.timestamp.as_micros()]);
+}
+
+#[tokio::test]
+async fn an_end_adds_the_keys_that_its_begin_had_not() {
+    for others in [false, true] {
+        let Some((_admin, url)) = schema().await else { return };
+        let store = connect(&url, None).await.unwrap();
+        // Begun by this process, or by another.
+        let beginner = if others { connect(&url, None).await.unwrap() } else { store.clone() };
+        let [first, second] = ["first", "second"].map(|part| Key::of(&[part]));
+        let begun = Row { ended: false, keys: vec![first], ..row(now()) };
+        beginner.put(vec![begun.clone()]).await.unwrap();
+        let mut ended = Row { ended: true, keys: vec![second, first], ..begun.clone() };
+        ended.record.execution_time = Some(1.0);
+        store.put(vec![ended.clone()]).await.unwrap();
+        beginner.put(vec![begun]).await.unwrap();
+        for key in [first, second] {
+            let hits = store.find(Range::new(vec![key], Window::ALL), 10, 10).await.unwrap();
+            let times: Vec<_> = hits.rows.iter().map(|row| (row.ended, row.record.execution_time)).collect();
+            assert_eq!(times, [(true, Some(1.0))]);
+        }
+    }
+}
