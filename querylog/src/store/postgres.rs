@@ -2,7 +2,8 @@
 //!
 //! Of PostgreSQL it uses: tables and indexes, some of them over an expression; arrays that become rows (`unnest`);
 //! `INSERT … ON CONFLICT DO UPDATE … WHERE`, and `DO NOTHING RETURNING`; comparison of rows; `LATERAL`; prepared statements; and, while it makes the
-//! tables, a transaction with `SELECT … FOR UPDATE`. No extensions, triggers, sequences, advisory locks or `LISTEN`. Only
+//! tables, a transaction with `SELECT … FOR UPDATE`; where it
+//! finds requests, one with `REPEATABLE READ`. No extensions, triggers, sequences, advisory locks or `LISTEN`. Only
 //! where [partitions](Partition) are asked for does it use those, with `DEFAULT`, `LOCK TABLE` and the catalogue.
 //!
 //! Texts are `BYTEA`, since its `TEXT` has no NUL; `convert_from(udf_name, 'UTF8')` shows one. An index has at most the
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
+use tokio_postgres::IsolationLevel::RepeatableRead;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
@@ -247,14 +249,31 @@ impl Store for Postgres {
         let last = parameters.clone();
         parameters.push(&one_more);
         parameters.extend(keys.iter().skip(1).map(|key| key as &(dyn ToSql + Sync)));
-        let found = self.query(&statements::entries(keys.len(), *newest_first), &parameters).await?;
-        let mut places = found.iter().map(read_place).collect::<Result<Vec<_>, _>>()?;
+        let mut connection = self.connection().await?;
+        let (mut places, last) = async {
+            // Both see the same entries: else those that come meanwhile would move the last one.
+            let transaction = connection.build_transaction().isolation_level(RepeatableRead).read_only(true);
+            let transaction = transaction.start().await?;
+            let statement = transaction.prepare_cached(&statements::entries(keys.len(), *newest_first)).await?;
+            let found = transaction.query(&statement, &parameters).await?;
+            if found.len() > limit {
+                return Ok((found, None));
+            }
+            let statement = transaction.prepare_cached(&statements::last_entry(*newest_first)).await?;
+            Ok((found, transaction.query_opt(&statement, &last).await?))
+        }
+        .await
+        .map_err(|error: tokio_postgres::Error| StoreError::failed(error))
+        .and_then(|(found, last)| {
+            let places = found.iter().map(read_place).collect::<Result<Vec<_>, _>>()?;
+            Ok((places, last.as_ref().map(read_place).transpose()?))
+        })?;
+        drop(connection);
         let behind = if places.len() > limit {
             places.truncate(limit);
             places.last().cloned()
         } else {
-            let last = self.query(&statements::last_entry(*newest_first), &last).await?;
-            last.first().map(read_place).transpose()?
+            last
         };
         Ok(Hits { rows: self.rows_of(&short_columns("NULL::BYTEA"), &places).await?, behind })
     }

@@ -12,13 +12,13 @@ use tagtrail_querylog::store::{Distinct, Partition, Place, Postgres, PostgresSet
 use tagtrail_querylog::{AuditLog, Outcome, Record, Requests, Status, Timestamp, Window};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, NoTls, Row, Statement};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Begun and completed, each in batches of so many.
 const BATCH: usize = 1_000;
-const WRITES: usize = 50_000;
+const WRITES: usize = 99 * BATCH;
 /// The first of January 2025.
 const START: u64 = 1_735_689_600_000_000;
 
@@ -29,7 +29,7 @@ const ARRAYS: &str = "$1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::B
                       $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[], \
                       $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[]";
 
-/// A request that has begun. Its audit record is of about 530 bytes as JSON; with its details it is about 900.
+/// A request that has begun.
 fn begun(number: usize, trail: &Trail) -> Record {
     let mut record = Record::new(trail, &format!("/projects/{}/rollup", number % 5_000));
     record.begin = Timestamp::from_micros(START + number as u64 * 60_000_000);
@@ -120,58 +120,62 @@ async fn main() -> Result<()> {
     pages(&server, count).await
 }
 
+/// The three take turns, batch by batch, so that all have the same share of what else the machine does.
 async fn writes(server: &Server) -> Result<()> {
-    println!("durable writes of {WRITES} requests in batches of {BATCH}, one after the other, records a second:");
-    let mut ratios = Vec::new();
-    for round in 0..3 {
-        let schema = server.schema("ours").await?;
-        let log = schema.log().await?;
-        let begun = requests(0, WRITES);
-        let ended: Vec<Record> = begun.iter().map(|(number, record)| ended(record.clone(), *number)).collect();
-        let begun: Vec<Record> = begun.into_iter().map(|(_, record)| record).collect();
-        // What plain SQL writes: the same rows, which are read from the tables.
-        log.put_requests(&begun).await?;
-        let at_begin = Rows::read(&schema.plain).await?;
-        log.put_requests(&ended).await?;
-        let mut at_end = Rows::read(&schema.plain).await?;
-        at_end.without_entries_of(&at_begin);
-        schema.end().await?;
+    let begun = requests(0, WRITES);
+    let ended: Vec<Record> = begun.iter().map(|(number, record)| ended(record.clone(), *number)).collect();
+    let begun: Vec<Record> = begun.into_iter().map(|(_, record)| record).collect();
+    // What plain SQL writes: the same rows, which are read from the tables.
+    let schema = server.schema("ours").await?;
+    let log = schema.log().await?;
+    log.put_requests(&begun).await?;
+    let at_begin = Rows::read(&schema.plain).await?;
+    log.put_requests(&ended).await?;
+    let mut at_end = Rows::read(&schema.plain).await?;
+    at_end.without_entries_of(&at_begin);
+    let size = "SELECT avg(pg_column_size(record))::BIGINT FROM record";
+    let size: i64 = schema.plain.query_one(size, &[]).await?.get(0);
+    schema.end().await?;
 
-        let schema = server.schema("ours").await?;
-        let log = schema.log().await?;
-        log.put_requests(&ended[..1]).await?;
+    let schema = server.schema("ours").await?;
+    let mut plain = server.schema("plain").await?;
+    let mut copied = server.schema("copied").await?;
+    let some: Vec<Record> = ended.iter().step_by(BATCH).cloned().collect();
+    for schema in [&schema, &plain, &copied] {
+        // Makes the tables, and their partitions.
+        schema.log().await?.put_requests(&some).await?;
         schema.plain.batch_execute("TRUNCATE record, entry").await?;
-        let start = Instant::now();
-        for (begun, ended) in begun.chunks(BATCH).zip(ended.chunks(BATCH)) {
-            log.put_requests(begun).await?;
-            log.put_requests(ended).await?;
-        }
-        let ours = rate(start);
-        schema.end().await?;
-
-        let mut schema = server.schema("plain").await?;
-        schema.log().await?;
-        let plain = plain(&mut schema.plain, &at_begin, &at_end).await?;
-        schema.end().await?;
-        let mut schema = server.schema("copied").await?;
-        schema.log().await?;
-        let copied = copied(&mut schema.plain, &at_begin, &at_end).await?;
-        schema.end().await?;
-        println!(
-            "  round {round}: INSERT and UPDATE {plain:.0}, COPY of what has ended {copied:.0}, audit log {ours:.0}: \
-             {:.0} % of INSERT and UPDATE, {:.0} % of COPY",
-            ours / plain * 100.0,
-            ours / copied * 100.0
-        );
-        ratios.push(ours / plain);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("  median: {:.0} % of INSERT and UPDATE", ratios[1] * 100.0);
+    let log = schema.log().await?;
+    let statements = Statements::prepare(&plain.plain).await?;
+    let mut times = [Duration::ZERO; 3];
+    for (batch, (begun, ended)) in begun.chunks(BATCH).zip(ended.chunks(BATCH)).enumerate() {
+        for turn in 0..3 {
+            let whose = (batch + turn) % 3;
+            let start = Instant::now();
+            match whose {
+                0 => {
+                    log.put_requests(begun).await?;
+                    log.put_requests(ended).await?;
+                }
+                1 => statements.write(&mut plain.plain, batch, &at_begin, &at_end).await?,
+                _ => copy_batch(&mut copied.plain, batch, &at_begin, &at_end).await?,
+            }
+            times[whose] += start.elapsed();
+        }
+    }
+    let [ours, by_hand, copy] = times.map(|time| WRITES as f64 / time.as_secs_f64());
+    println!(
+        "durable writes of {WRITES} requests of {size} bytes in batches of {BATCH}, one after the other, a second: \
+         INSERT and UPDATE {by_hand:.0}, COPY of what has ended {copy:.0}, audit log {ours:.0}: {:.0} % of INSERT and \
+         UPDATE, {:.0} % of COPY",
+        ours / by_hand * 100.0,
+        ours / copy * 100.0
+    );
+    for schema in [schema, plain, copied] {
+        schema.end().await?;
+    }
     Ok(())
-}
-
-fn rate(start: Instant) -> f64 {
-    WRITES as f64 / start.elapsed().as_secs_f64()
 }
 
 /// The rows of the two tables, in the order in which the records were made.
@@ -197,6 +201,10 @@ impl Rows {
             some.sort_by(|one, other| one.get::<_, &[u8]>(0).cmp(other.get(0)));
         }
         Ok(Self { records, entries })
+    }
+
+    fn batch(&self, batch: usize) -> &[Row] {
+        &self.records[batch * BATCH..(batch + 1) * BATCH]
     }
 
     fn without_entries_of(&mut self, before: &Self) {
@@ -231,43 +239,45 @@ fn references<'a>(columns: &'a [Box<dyn ToSql + Sync + Send + '_>]) -> Vec<&'a (
 }
 
 /// The same rows, tables and indexes, and the least work: what begins is inserted, and updated by its id when it ends.
-async fn plain(client: &mut Client, at_begin: &Rows, at_end: &Rows) -> Result<f64> {
-    let set: Vec<_> = COLUMNS.split(", ").filter(|name| *name != "id" && *name != "timestamp").collect();
-    let set = set.iter().map(|name| format!("{name} = new.{name}")).collect::<Vec<_>>().join(", ");
-    let insert = client.prepare(&format!("INSERT INTO record ({COLUMNS}) SELECT * FROM unnest({ARRAYS})")).await?;
-    let update = client
-        .prepare(&format!(
+struct Statements {
+    insert: Statement,
+    update: Statement,
+    entries: Statement,
+}
+
+impl Statements {
+    async fn prepare(client: &Client) -> Result<Self> {
+        let set = COLUMNS.split(", ").filter(|name| *name != "id" && *name != "timestamp");
+        let set = set.map(|name| format!("{name} = new.{name}")).collect::<Vec<_>>().join(", ");
+        let insert = format!("INSERT INTO record ({COLUMNS}) SELECT * FROM unnest({ARRAYS})");
+        let update = format!(
             "UPDATE record SET {set} FROM unnest({ARRAYS}) AS new ({COLUMNS}) \
              WHERE record.id = new.id AND record.timestamp = new.timestamp"
-        ))
-        .await?;
-    let entries = "INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])";
-    let entries = client.prepare(entries).await?;
-    let start = Instant::now();
-    for batch in 0..at_begin.entries.len() {
-        for (rows, statement) in [(at_begin, &insert), (at_end, &update)] {
+        );
+        let entries =
+            "INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])";
+        let (insert, update) = (client.prepare(&insert).await?, client.prepare(&update).await?);
+        Ok(Self { insert, update, entries: client.prepare(entries).await? })
+    }
+
+    async fn write(&self, client: &mut Client, batch: usize, at_begin: &Rows, at_end: &Rows) -> Result<()> {
+        for (rows, statement) in [(at_begin, &self.insert), (at_end, &self.update)] {
             let transaction = client.transaction().await?;
-            let some = columns(rows.records.chunks(BATCH).nth(batch).expect("as many batches"));
-            transaction.execute(statement, &references(&some)).await?;
-            let some = columns(&rows.entries[batch]);
-            transaction.execute(&entries, &references(&some)).await?;
+            transaction.execute(statement, &references(&columns(rows.batch(batch)))).await?;
+            transaction.execute(&self.entries, &references(&columns(&rows.entries[batch]))).await?;
             transaction.commit().await?;
         }
+        Ok(())
     }
-    Ok(rate(start))
 }
 
 /// Rows that have ended, and will not be written again, by `COPY`.
-async fn copied(client: &mut Client, at_begin: &Rows, at_end: &Rows) -> Result<f64> {
-    let start = Instant::now();
-    for batch in 0..at_begin.entries.len() {
-        let transaction = client.transaction().await?;
-        copy(&transaction, "record", COLUMNS, at_end.records.chunks(BATCH).nth(batch).into_iter().flatten()).await?;
-        let entries = at_begin.entries[batch].iter().chain(&at_end.entries[batch]);
-        copy(&transaction, "entry", "key, timestamp, id", entries).await?;
-        transaction.commit().await?;
-    }
-    Ok(rate(start))
+async fn copy_batch(client: &mut Client, batch: usize, at_begin: &Rows, at_end: &Rows) -> Result<()> {
+    let transaction = client.transaction().await?;
+    copy(&transaction, "record", COLUMNS, at_end.batch(batch).iter()).await?;
+    let entries = at_begin.entries[batch].iter().chain(&at_end.entries[batch]);
+    copy(&transaction, "entry", "key, timestamp, id", entries).await?;
+    Ok(transaction.commit().await?)
 }
 
 async fn copy(

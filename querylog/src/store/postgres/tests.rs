@@ -383,3 +383,32 @@ async fn an_end_adds_the_keys_that_its_begin_had_not() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_found_once_whatever_is_put_between() {
+    let Some((_admin, url)) = schema().await else { return };
+    let store = connect(&url, None).await.unwrap();
+    let [many, few] = ["many", "few"].map(|part| Key::of(&[part]));
+    let keyed = |micros: i64, keys: Vec<Key>| Row { keys, ..row(micros) };
+    let rows = (0..400).map(|n| keyed(n * 1_000, if n % 25 == 0 { vec![many, few] } else { vec![many] }));
+    store.put(rows.collect()).await.unwrap();
+    let expected: Vec<i64> = (0..400).step_by(25).map(|n| n * 1_000).collect();
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for n in 0..400_000 {
+                store.put(vec![Row { keys: vec![many], ..row(n * 7_919 % 400_000) }]).await.unwrap();
+            }
+        }
+    });
+    for _ in 0..8 {
+        let (mut found, mut next) = (Vec::new(), Some(Range::new(vec![many, few], Window::ALL)));
+        while let Some(range) = next {
+            let hits = store.find(range.clone(), 3, 10).await.unwrap();
+            found.extend(hits.rows.iter().map(|row| row.record.timestamp.as_micros()));
+            next = hits.behind.map(|place| range.behind(place));
+        }
+        assert_eq!(found, expected);
+    }
+    writer.abort();
+}
