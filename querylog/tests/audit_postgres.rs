@@ -12,45 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tagtrail::Trail;
-use tagtrail_querylog::store::{Partition, Place, Range, Selection};
+use tagtrail_querylog::store::{Place, Range, Selection};
 use tagtrail_querylog::{AuditLog, AuditRecord, Moment, Outcome, QueryLog, Record, Window};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// `tagtrail-log prune` of a store with records of four months.
-#[tokio::test]
-async fn old_partitions_are_pruned_by_the_program() {
-    let Some((settings, url)) = audit::postgres_settings().await else {
-        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
-        return;
-    };
-    let store = settings.partition_by(Partition::Month).connect().await.unwrap();
-    let audit = AuditLog::new(store);
-    for time in ["2025-01-31", "2025-02-01", "2025-03-10", "2025-04-01", "1000-01-01", "9000-01-01"] {
-        let mut record = AuditRecord::new(Uuid::now_v7(), time.parse::<Moment>().unwrap());
-        record.exec_env_id = Some("env1".into());
-        audit.put(vec![record]).await.unwrap();
-    }
-    let prune = |store: &str, before: &str| {
-        let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
-            .args(["prune", "--store", store, "--before", before])
-            .output()
-            .unwrap();
-        (program.status.success(), String::from_utf8(program.stderr).unwrap())
-    };
-    let (pruned, said) = prune(&url, "2025-03-31T23:59");
-    assert!(pruned && said.contains("2 partitions are dropped"), "{said}");
-    let left: Vec<_> = all(&audit).await.iter().map(|record| record.timestamp.to_string()[..7].to_owned()).collect();
-    assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
-    for (store, before, why) in [
-        ("sqlite:none.db", "2025-01-01", "only PostgreSQL has partitions"),
-        (&*url, "yesterday", "no time in ISO 8601"),
-    ] {
-        let (pruned, said) = prune(store, before);
-        assert!(!pruned && said.contains(why), "{said}");
-    }
-}
 
 async fn all(log: &AuditLog) -> Vec<AuditRecord> {
     let mut range = Range::new(Selection::Environment("env1".into()), Window::ALL);
