@@ -125,7 +125,7 @@ async fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
         let Some((admin, url)) = schema().await else { return };
         filled(&admin, &url, partition).await;
         let keys = [1, 2, 3].map(i64::to_be_bytes);
-        let [first, others @ ..] = keys.each_ref().map(|key| key.as_slice());
+        let [first, others @ ..] = keys.each_ref().map(<[u8; 8]>::as_slice);
         let none: &[u8] = b"";
         for newest_first in [false, true] {
             let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&i64::MIN, &none, &i64::MAX, &none, &first, &5_000_i64];
