@@ -42,6 +42,7 @@
 //! | --- | --- |
 //! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
 //! | `sqlite`, `postgres` | the audit log in SQLite, in PostgreSQL |
+//! | `postgres-tls` | encrypted connections to PostgreSQL |
 //! | `s3`, `gcs`, `azure` | its long values in an object store |
 //! | `audit-api`, `client` | its REST API as an axum router, and the client of it |
 //! | `store` | what a store of your own needs |

@@ -19,7 +19,7 @@ use crate::window::Window;
 
 pub use self::payloads::Payloads;
 #[cfg(feature = "postgres")]
-pub use self::postgres::Postgres;
+pub use self::postgres::{Partition, Postgres, PostgresSettings};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::store::{Payloads, Postgres, Sqlite, Synchronous};
+use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresSettings, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Tokens};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -104,15 +104,27 @@ pub fn sorted(mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
     records
 }
 
-/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names; without it, tests take SQLite.
+/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names, with partitions where
+/// `TAGTRAIL_TEST_POSTGRES_PARTITIONS` is set too; without a server, tests take SQLite.
 pub async fn postgres() -> Option<Postgres> {
+    let (settings, _) = postgres_settings().await?;
+    let settings = match std::env::var_os("TAGTRAIL_TEST_POSTGRES_PARTITIONS") {
+        Some(_) => settings.partition_by(Partition::Month),
+        None => settings,
+    };
+    Some(settings.connect().await.unwrap())
+}
+
+/// The settings of that store, and its URL.
+pub async fn postgres_settings() -> Option<(PostgresSettings, String)> {
     let url = std::env::var("TAGTRAIL_TEST_POSTGRES").ok()?;
     let schema = format!("test_{}", Uuid::now_v7().simple());
     let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     admin.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
     let and = if url.contains('?') { '&' } else { '?' };
-    Some(Postgres::connect(&format!("{url}{and}options=-c%20search_path%3D{schema}")).await.unwrap())
+    let url = format!("{url}{and}options=-c%20search_path%3D{schema}");
+    Some((Postgres::settings(&url), url))
 }
 
 pub struct Server {

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use clap::{ArgGroup, Args};
-use tagtrail_querylog::store::{Payloads, Postgres, Sqlite};
+use clap::{ArgGroup, Args, ValueEnum};
+use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
 use tagtrail_querylog::{AuditClient, AuditLog};
 
 /// Where the records are.
@@ -16,12 +16,35 @@ pub(crate) struct StoreArgs {
     /// beside the file of SQLite, of the same name with `.payloads` behind it; with PostgreSQL the database itself.
     #[arg(long, value_name = "PLACE")]
     payloads: Option<String>,
+    /// With PostgreSQL, where the tables are not there yet: partitions of so long, of which old ones can be pruned.
+    #[arg(long, value_enum, value_name = "SPAN")]
+    partition_by: Option<PartitionBy>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartitionBy {
+    Month,
+    Day,
 }
 
 impl StoreArgs {
+    /// The store, where it is PostgreSQL.
+    pub(crate) async fn postgres(&self) -> Result<Option<Postgres>, Box<dyn Error>> {
+        if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
+            return Ok(None);
+        }
+        let settings = Postgres::settings(&self.store);
+        let settings = match self.partition_by {
+            Some(PartitionBy::Month) => settings.partition_by(Partition::Month),
+            Some(PartitionBy::Day) => settings.partition_by(Partition::Day),
+            None => settings,
+        };
+        Ok(Some(settings.connect().await?))
+    }
+
     pub(crate) async fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
-        if self.store.starts_with("postgres://") || self.store.starts_with("postgresql://") {
-            let log = AuditLog::new(Postgres::connect(&self.store).await?);
+        if let Some(store) = self.postgres().await? {
+            let log = AuditLog::new(store);
             return Ok(match &self.payloads {
                 Some(place) => log.payloads(Payloads::at(place)?),
                 None => log,
@@ -30,6 +53,9 @@ impl StoreArgs {
         let Some(path) = self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             return Err("--store: no such store; sqlite:PATH is one, and postgres://USER@HOST/DATABASE".into());
         };
+        if self.partition_by.is_some() {
+            return Err("--partition-by: SQLite has no partitions".into());
+        }
         Ok(match &self.payloads {
             Some(place) => AuditLog::new(Sqlite::open(path)?).payloads(Payloads::at(place)?),
             None => AuditLog::open(path)?,
@@ -72,7 +98,7 @@ impl Source {
             return Ok(Opened::Server(AuditClient::new(server, &token)?));
         }
         let store = self.store.clone().ok_or("--store or --server is needed")?;
-        let log = StoreArgs { store, payloads: self.payloads.clone() }.open().await?;
+        let log = StoreArgs { store, payloads: self.payloads.clone(), partition_by: None }.open().await?;
         Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
     }
 }

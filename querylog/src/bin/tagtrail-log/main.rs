@@ -4,6 +4,7 @@
 mod audit;
 mod filter;
 mod import;
+mod prune;
 mod query;
 mod requests;
 mod serve;
@@ -23,6 +24,7 @@ use tagtrail_querylog::{Entries, Entry, read};
 
 use crate::filter::Filter;
 use crate::import::Import;
+use crate::prune::Prune;
 use crate::query::Query;
 use crate::requests::{RequestsVerb, TraceVerb};
 use crate::serve::Serve;
@@ -69,6 +71,8 @@ enum Verb {
     Serve(Serve),
     /// Puts audit records, as the API returns them, into a store.
     Import(Import),
+    /// Drops the old partitions of a store in PostgreSQL, and what their records had in an object store.
+    Prune(Prune),
     /// Asks an audit log: a store, or a server.
     Query(Box<Query>),
     /// Asks an audit log about requests: by trace, tag, status and route.
@@ -123,6 +127,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Verb::Serve(serve) => serve.run(),
         Verb::Import(import) => import.run(),
+        Verb::Prune(prune) => prune.run(),
         Verb::Query(query) => query.run(),
         Verb::Requests(requests) => requests.run(),
         Verb::Trace(trace) => trace.run(),

@@ -1,0 +1,36 @@
+//! `tagtrail-log prune`: drops the old partitions of a store.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Args;
+use tagtrail_querylog::Timestamp;
+
+use crate::audit::{StoreArgs, block_on};
+
+/// Objects of records that are put now are not swept.
+const AGE: Duration = Duration::from_secs(3_600);
+
+#[derive(Args)]
+pub(crate) struct Prune {
+    #[command(flatten)]
+    place: StoreArgs,
+    /// The time, in ISO 8601: partitions with records of this time or later stay.
+    #[arg(long, value_name = "TIME")]
+    before: Timestamp,
+}
+
+impl Prune {
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        block_on(async {
+            let Some(store) = self.place.postgres().await? else {
+                return Err("--store: only PostgreSQL has partitions to prune".into());
+            };
+            let dropped = store.drop_before(self.before).await?;
+            eprintln!("{dropped} partitions are dropped");
+            let swept = self.place.open().await?.sweep(AGE).await?;
+            eprintln!("{swept} objects are deleted that no record has");
+            Ok(())
+        })
+    }
+}

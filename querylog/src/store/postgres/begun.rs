@@ -1,0 +1,67 @@
+//! What this process has begun, and not ended yet.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::store::{Key, Place, Row};
+
+/// How many are remembered at most: a few megabytes.
+const MOST: usize = 16_384;
+
+/// The rows that this process has begun, and the keys whose entries are there since. When they end, these need not be
+/// put again. To forget one costs some work, and no more.
+#[derive(Default)]
+pub(super) struct Begun(Mutex<HashMap<Place, HashSet<Key>>>);
+
+impl Begun {
+    fn rows(&self) -> MutexGuard<'_, HashMap<Place, HashSet<Key>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys of a row that has begun.
+    pub(super) fn keys(&self, row: &Row) -> Option<HashSet<Key>> {
+        self.rows().get(&Place::of(&row.record)).cloned()
+    }
+
+    /// Takes note of rows that are in the store now.
+    pub(super) fn put(&self, rows: &[&Row]) {
+        let mut known = self.rows();
+        for row in rows {
+            let place = Place::of(&row.record);
+            if row.ended {
+                known.remove(&place);
+            } else {
+                if known.len() >= MOST {
+                    known.clear();
+                }
+                known.entry(place).or_default().extend(&row.keys);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::audit::AuditRecord;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn is_known_until_it_ends_and_the_number_has_a_bound() {
+        let begun = Begun::default();
+        let row = |ended| Row::of(AuditRecord::new(Uuid::now_v7(), Timestamp::MIN), ended);
+        let [one, two] = ["one", "two"].map(|part| Key::of(&[part]));
+        let first = Row { keys: vec![one], ..row(false) };
+        begun.put(&[&first, &Row { keys: vec![two], ..first.clone() }]);
+        assert_eq!(begun.keys(&first), Some(HashSet::from([one, two])));
+        assert_eq!(begun.keys(&row(false)), None);
+        begun.put(&[&Row { ended: true, ..first.clone() }]);
+        assert_eq!(begun.keys(&first), None);
+        for _ in 0..MOST + 10 {
+            begun.put(&[&row(false)]);
+        }
+        assert_eq!(begun.rows().len(), 10);
+    }
+}

@@ -1,0 +1,102 @@
+//! Rows on their way to PostgreSQL, and from it.
+
+use tokio_postgres::types::{FromSql, ToSql};
+
+use crate::audit::AuditRecord;
+use crate::store::{Members, Place, Row, StoreError};
+use crate::time::Timestamp;
+
+/// Rows, column by column.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    texts: [Vec<Option<&'a [u8]>>; 14],
+    timestamps: Vec<i64>,
+    times: Vec<Option<f64>>,
+    caches: Vec<Option<bool>>,
+    members: Vec<i64>,
+    ended: Vec<bool>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(rows: &[&'a Row]) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            let record = &row.record;
+            let object = row.object.as_ref();
+            let texts = [
+                Some(record.id.as_str()),
+                record.exec_env_id.as_deref(),
+                record.user_id.as_deref(),
+                record.user_email.as_deref(),
+                record.udf_id.as_deref(),
+                record.udf_name.as_deref(),
+                record.execution_engine.as_deref(),
+                record.shared_token.as_deref(),
+                record.client_ip.as_deref(),
+                object.map(|(name, _)| name.as_str()),
+                row.details.as_deref(),
+                record.stdout.as_deref(),
+                record.stderr.as_deref(),
+                record.udf_data.as_deref(),
+            ];
+            for (column, text) in columns.texts.iter_mut().zip(texts) {
+                column.push(text.map(str::as_bytes));
+            }
+            columns.timestamps.push(record.timestamp.as_micros());
+            columns.times.push(record.execution_time);
+            columns.caches.push(record.cache);
+            columns.members.push(object.map_or(0, |(_, members)| members.bits()));
+            columns.ended.push(row.ended);
+        }
+        columns
+    }
+
+    /// In the order of [`COLUMNS`](crate::store::COLUMNS).
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
+        let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, details, stdout, stderr, data] =
+            &self.texts;
+        let Self { timestamps, times, caches, members, ended, .. } = self;
+        [
+            id, timestamps, env, user, email, udf_id, udf_name, engine, times, caches, token, ip, object, members,
+            ended, details, stdout, stderr, data,
+        ]
+    }
+}
+
+pub(super) fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
+    let text = |place: usize| -> Result<Option<String>, StoreError> {
+        let bytes: Option<Vec<u8>> = get(row, place)?;
+        bytes.map(String::from_utf8).transpose().map_err(StoreError::failed)
+    };
+    let id = text(0)?.unwrap_or_default().try_into().map_err(StoreError::failed)?;
+    let members = Members::of_bits(get(row, 13)?);
+    let record = AuditRecord {
+        id,
+        timestamp: Timestamp::from_micros(get(row, 1)?),
+        exec_env_id: text(2)?,
+        user_id: text(3)?,
+        user_email: text(4)?,
+        udf_id: text(5)?,
+        udf_name: text(6)?,
+        execution_engine: text(7)?,
+        execution_time: get(row, 8)?,
+        cache: get(row, 9)?,
+        stdout: text(16)?,
+        stderr: text(17)?,
+        udf_data: text(18)?,
+        shared_token: text(10)?,
+        client_ip: text(11)?,
+    };
+    let object = text(12)?.map(|object| (object, members));
+    Ok(Row { record, object, ended: get(row, 14)?, details: text(15)?, keys: Vec::new(), end_keys: Vec::new() })
+}
+
+/// The place of a row that begins with a timestamp and an id.
+pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Place, StoreError> {
+    let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
+    Ok(Place { micros: get(row, 0)?, id })
+}
+
+fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {
+    row.try_get(place).map_err(StoreError::failed)
+}

@@ -1,0 +1,99 @@
+//! The statements.
+
+use super::{INDEXED, Partition, tables};
+use crate::store::{COLUMNS, REPLACED, Range, Selection};
+
+/// What is between two places. The times for themselves tell in which partitions that is.
+const BETWEEN: &str =
+    "(timestamp, id) > ($1, $2) AND (timestamp, id) < ($3, $4) AND timestamp >= $1 AND timestamp <= $3";
+
+/// The statement of a range, and what it asks for besides the two places: the texts that are to be equal.
+pub(super) fn range<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a [u8]>) {
+    let (names, values): (&[&str], Vec<&str>) = match &range.of {
+        Selection::User(email) => (&["user_email"], vec![email]),
+        Selection::Environment(id) => (&["exec_env_id"], vec![id]),
+        Selection::UdfId { environment, value } => (&["exec_env_id", "udf_id"], vec![environment, value]),
+        Selection::UdfName { environment, value } => (&["exec_env_id", "udf_name"], vec![environment, value]),
+        Selection::SharedToken { environment, value } => (&["exec_env_id", "shared_token"], vec![environment, value]),
+    };
+    let equal = names.iter().enumerate().map(|(place, name)| {
+        let (whole, indexed) = (6 + 2 * place, 7 + 2 * place);
+        format!("{name} = ${whole} AND substr({name}, 1, {INDEXED}) = ${indexed} AND ")
+    });
+    let equal: String = equal.collect();
+    let order = order(range.newest_first);
+    let text = format!("SELECT {columns} FROM record WHERE {equal}{BETWEEN} ORDER BY {order} LIMIT $5");
+    (text, values.into_iter().map(str::as_bytes).collect())
+}
+
+/// The statement that puts rows, column by column.
+pub(super) fn put(partition: Option<Partition>) -> String {
+    let (insert, key) = (insert(), tables::record_key(partition));
+    format!(
+        "{insert} ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
+        WHERE (NOT record.ended AND excluded.ended)
+            OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+    )
+}
+
+/// The statement that puts the rows that are not there, and returns their ids.
+pub(super) fn put_new(partition: Option<Partition>) -> String {
+    format!("{} ON CONFLICT ({}) DO NOTHING RETURNING id", insert(), tables::record_key(partition))
+}
+
+fn insert() -> String {
+    format!(
+        "INSERT INTO record ({COLUMNS})
+        SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[],
+            $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[],
+            $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[])"
+    )
+}
+
+/// The statement that puts the entries of rows that are new.
+pub(super) const PUT_NEW_ENTRIES: &str =
+    "INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])";
+
+/// The statement that puts entries into the index of keys. Those of the begin are there when the end is put.
+pub(super) const PUT_ENTRIES: &str = "
+    INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])
+    ON CONFLICT (key, timestamp, id) DO NOTHING";
+
+/// The statement that reads the rows of places. `OFFSET 0` keeps it a look-up for each place, whatever the planner
+/// believes of the table.
+pub(super) fn rows_of_places(columns: &str) -> String {
+    format!(
+        "SELECT found.* FROM unnest($1::BIGINT[], $2::BYTEA[]) AS place (micros, name) CROSS JOIN LATERAL \
+         (SELECT {columns} FROM record WHERE timestamp = place.micros AND id = place.name OFFSET 0) AS found"
+    )
+}
+
+/// Entries of the first of some keys.
+fn first_entries(newest_first: bool) -> String {
+    let order = order(newest_first);
+    format!("SELECT timestamp, id FROM entry WHERE key = $5 AND {BETWEEN} ORDER BY {order}")
+}
+
+/// The statement that finds the last of the entries that are read, if there are so many.
+pub(super) fn last_entry(newest_first: bool) -> String {
+    format!("{} LIMIT 1 OFFSET $6::BIGINT - 1", first_entries(newest_first))
+}
+
+/// The statement that reads entries whose rows have the other keys too. `OFFSET 0` keeps that a look-up for each entry:
+/// a join would read all entries of the other key, if the planner believes that they are few.
+pub(super) fn entries(keys: usize, newest_first: bool) -> String {
+    let others = (1..keys).map(|place| {
+        let number = 7 + place;
+        format!(
+            " AND EXISTS \
+             (SELECT 1 FROM entry WHERE key = ${number} AND timestamp = first.timestamp AND id = first.id OFFSET 0)"
+        )
+    });
+    let (first, others) = (first_entries(newest_first), others.collect::<String>());
+    let order = order(newest_first);
+    format!("SELECT timestamp, id FROM ({first} LIMIT $6) AS first WHERE true{others} ORDER BY {order} LIMIT $7")
+}
+
+fn order(newest_first: bool) -> &'static str {
+    if newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" }
+}

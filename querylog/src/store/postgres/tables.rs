@@ -1,0 +1,139 @@
+//! The tables: what makes them, and brings older ones up to date.
+
+use deadpool_postgres::Object;
+
+use super::Partition;
+use crate::store::StoreError;
+
+/// What the tables are: one row, with the number of their version, and how they are partitioned.
+const ABOUT: &str = "
+    CREATE TABLE IF NOT EXISTS about (
+        only_one BIGINT NOT NULL PRIMARY KEY,
+        version BIGINT NOT NULL,
+        secret BYTEA NOT NULL,
+        partition BIGINT NOT NULL DEFAULT 0
+    );
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS partition BIGINT NOT NULL DEFAULT 0;
+";
+
+/// What makes each version of the tables from the one before, and what it takes besides where they are partitioned. Each
+/// step may be run again.
+pub(super) const VERSIONS: [(i64, &str, &str); 2] = [(1, VERSION_1, PARTITIONED_1), (2, VERSION_2, PARTITIONED_2)];
+
+const VERSION_1: &str = "
+    CREATE TABLE IF NOT EXISTS record (
+        id BYTEA NOT NULL,
+        timestamp BIGINT NOT NULL,
+        exec_env_id BYTEA,
+        user_id BYTEA,
+        user_email BYTEA,
+        udf_id BYTEA,
+        udf_name BYTEA,
+        execution_engine BYTEA,
+        execution_time DOUBLE PRECISION,
+        cache BOOLEAN,
+        shared_token BYTEA,
+        client_ip BYTEA,
+        object BYTEA,
+        object_members BIGINT NOT NULL,
+        ended BOOLEAN NOT NULL,
+        stdout BYTEA,
+        stderr BYTEA,
+        udf_data BYTEA,
+        PRIMARY KEY ({record_key})
+    ) {by_time};
+    CREATE INDEX IF NOT EXISTS record_of_user ON record (substr(user_email, 1, 200), timestamp, id);
+    CREATE INDEX IF NOT EXISTS record_of_env ON record (substr(exec_env_id, 1, 200), timestamp, id);
+    CREATE INDEX IF NOT EXISTS record_of_udf_id
+        ON record (substr(exec_env_id, 1, 200), substr(udf_id, 1, 200), timestamp, id);
+    CREATE INDEX IF NOT EXISTS record_of_udf_name
+        ON record (substr(exec_env_id, 1, 200), substr(udf_name, 1, 200), timestamp, id);
+    CREATE INDEX IF NOT EXISTS record_of_shared_token
+        ON record (substr(exec_env_id, 1, 200), substr(shared_token, 1, 200), timestamp, id);
+    CREATE INDEX IF NOT EXISTS record_of_object ON record (object);
+";
+
+const PARTITIONED_1: &str = "
+    CREATE INDEX IF NOT EXISTS record_of_id ON record (id);
+    CREATE TABLE IF NOT EXISTS record_default PARTITION OF record DEFAULT;
+";
+
+const VERSION_2: &str = "
+    ALTER TABLE record ADD COLUMN IF NOT EXISTS details BYTEA;
+    CREATE TABLE IF NOT EXISTS entry (
+        key BYTEA NOT NULL,
+        timestamp BIGINT NOT NULL,
+        id BYTEA NOT NULL,
+        PRIMARY KEY (key, timestamp, id)
+    ) {by_time};
+";
+
+const PARTITIONED_2: &str = "CREATE TABLE IF NOT EXISTS entry_default PARTITION OF entry DEFAULT;";
+
+/// By what a record is unique. The key of a partitioned table has the time in it.
+pub(super) fn record_key(partition: Option<Partition>) -> &'static str {
+    if partition.is_some() { "timestamp, id" } else { "id" }
+}
+
+fn step(text: &str, partitioned: &str, partition: Option<Partition>) -> String {
+    let (by_time, besides) =
+        if partition.is_some() { ("PARTITION BY RANGE (timestamp)", partitioned) } else { ("", "") };
+    text.replace("{record_key}", record_key(partition)).replace("{by_time}", by_time) + besides
+}
+
+/// Makes the tables, or brings them up to date, and says how they are partitioned. Of tables that are up to date it only
+/// reads.
+pub(super) async fn prepare(
+    connection: &mut Object,
+    wanted: Option<Partition>,
+) -> Result<Option<Partition>, StoreError> {
+    let about = connection.query_one("SELECT version, partition FROM about", &[]).await;
+    let about = about.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let (version, partition) = match about {
+        Ok(about) if VERSIONS.iter().all(|(version, ..)| *version <= about.0) => about,
+        _ => migrate(connection, wanted).await.map_err(StoreError::Failed)?,
+    };
+    if VERSIONS.iter().all(|(latest, ..)| version > *latest) {
+        return Err(StoreError::failed("the tables are of a later version of this crate"));
+    }
+    let there = Partition::of_number(partition)?;
+    match (wanted, there) {
+        (Some(wanted), Some(there)) if wanted != there => {
+            Err(StoreError::failed(format!("the tables are partitioned by {there}, and stay so: ask for no other")))
+        }
+        (Some(_), None) => {
+            Err(StoreError::failed("the tables were made without partitions, and stay so: do not ask for them"))
+        }
+        _ => Ok(there),
+    }
+}
+
+async fn migrate(
+    connection: &mut Object,
+    wanted: Option<Partition>,
+) -> Result<(i64, i64), Box<dyn std::error::Error + Send + Sync>> {
+    // Of those that make the same table at the same time, one does, and the others fail when it has.
+    if connection.batch_execute(ABOUT).await.is_err() {
+        connection.batch_execute(ABOUT).await?;
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    let insert =
+        "INSERT INTO about (only_one, version, secret, partition) VALUES (1, 0, $1, $2) ON CONFLICT DO NOTHING";
+    connection.execute(insert, &[&secret.as_slice(), &Partition::number(wanted)]).await?;
+    // The others wait for the row. Where this is interrupted, nothing of it has happened.
+    let transaction = connection.transaction().await?;
+    let row = transaction.query_one("SELECT version, partition FROM about FOR UPDATE", &[]).await?;
+    let (mut version, number): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    // What is partitioned in a way that is not known is of a later version, and up to date.
+    let partition = Partition::of_number(number).ok().flatten();
+    for (next, text, partitioned) in VERSIONS {
+        if next > version {
+            transaction.batch_execute(&step(text, partitioned, partition)).await?;
+            transaction.execute("UPDATE about SET version = $1", &[&next]).await?;
+            version = next;
+        }
+    }
+    transaction.commit().await?;
+    Ok((version, number))
+}

@@ -1,0 +1,150 @@
+//! Connections that are encrypted, by rustls. The server is checked where the URL requires encryption.
+
+use std::sync::Arc;
+
+use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::store::StoreError;
+
+pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, StoreError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match (config.get_ssl_mode(), root) {
+        (SslMode::Require, Some(root)) => verifier_of(root, &provider)?,
+        (SslMode::Require, None) => Arc::new(Verifier::new(Arc::clone(&provider)).map_err(StoreError::failed)?),
+        _ => Arc::new(Anybody(Arc::clone(&provider))),
+    };
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(StoreError::failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    Ok(Manager::from_config(config, MakeRustlsConnect::new(tls), manager))
+}
+
+/// Trusts those whom the certificates in a file have signed.
+fn verifier_of(root: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
+    let failed = |what: &str| StoreError::failed(format!("sslrootcert: {what}"));
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(root).map_err(|_| failed("the file cannot be read"))? {
+        let certificate = certificate.map_err(|_| failed("the file is no PEM"))?;
+        roots.add(certificate).map_err(|_| failed("a certificate in the file cannot be trusted"))?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    verifier.build().map_err(|_| failed("there is no certificate in the file"))
+}
+
+/// Takes any certificate, from whoever has its key: for `prefer`, where no encryption at all would do.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::store::{Postgres, StoreError};
+
+    /// Whether the connection is encrypted, by what the server says.
+    async fn encrypted(url: &str) -> Result<bool, StoreError> {
+        let store = Postgres::connect(url).await?;
+        let rows = store.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await?;
+        Ok(rows[0].get(0))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_is_trusted_by_its_certificate_and_name_where_encryption_is_required() {
+        let (Ok(url), Ok(root)) =
+            (std::env::var("TAGTRAIL_TEST_POSTGRES"), std::env::var("TAGTRAIL_TEST_POSTGRES_ROOT"))
+        else {
+            eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_ROOT name no server");
+            return;
+        };
+        let (address, _) = url.split_once('?').unwrap();
+        let name = address.replace("127.0.0.1", "localhost");
+        for mode in ["require", "verify-ca", "verify-full"] {
+            assert!(encrypted(&format!("{name}?sslmode={mode}&sslrootcert={root}")).await.unwrap(), "{mode}");
+            for (untrusted, why) in [
+                (format!("{name}?sslmode={mode}"), "invalid peer certificate"),
+                (format!("{address}?sslmode={mode}&sslrootcert={root}"), "not valid for name"),
+                (format!("{name}?sslmode={mode}&sslrootcert={root}.none"), "the file cannot be read"),
+                (format!("{name}?sslmode={mode}&sslrootcert=/dev/null"), "there is no certificate in the file"),
+            ] {
+                let mut error: &dyn std::error::Error = &encrypted(&untrusted).await.unwrap_err();
+                let mut said = error.to_string();
+                while let Some(source) = error.source() {
+                    error = source;
+                    said = format!("{said}: {error}");
+                }
+                assert!(said.contains(why), "{untrusted}: {said}");
+            }
+        }
+        for (mode, expected) in [("?sslmode=prefer", true), ("", true), ("?sslmode=disable", false)] {
+            assert_eq!(encrypted(&format!("{address}{mode}")).await.unwrap(), expected, "{mode}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_encrypt_is_told_nothing_where_encryption_is_required() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 8];
+            stream.read_exact(&mut asked).await.unwrap();
+            stream.write_all(b"N").await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            rest
+        });
+        let url = format!("postgres://ada:hunter2@127.0.0.1:{port}/audit?sslmode=require");
+        assert!(Postgres::connect(&url).await.is_err());
+        assert_eq!(server.await.unwrap(), b"");
+    }
+}

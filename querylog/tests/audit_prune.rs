@@ -1,0 +1,43 @@
+//! `tagtrail-log prune`, on the server that `TAGTRAIL_TEST_POSTGRES` names.
+
+mod audit;
+
+use std::process::Command;
+
+use tagtrail_querylog::store::{Partition, Range, Selection};
+use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn old_partitions_are_pruned_by_the_program() {
+    let Some((settings, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    let store = settings.partition_by(Partition::Month).connect().await.unwrap();
+    let audit = AuditLog::new(store);
+    for time in ["2025-01-31", "2025-02-01", "2025-03-10", "2025-04-01", "1000-01-01", "9000-01-01"] {
+        let mut record = AuditRecord::new(Uuid::now_v7(), time.parse::<Timestamp>().unwrap());
+        record.exec_env_id = Some("env1".into());
+        audit.put(vec![record]).await.unwrap();
+    }
+    let prune = |store: &str, before: &str| {
+        let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+            .args(["prune", "--store", store, "--before", before])
+            .output()
+            .unwrap();
+        (program.status.success(), String::from_utf8(program.stderr).unwrap())
+    };
+    let (pruned, said) = prune(&url, "2025-03-31T23:59");
+    assert!(pruned && said.contains("2 partitions are dropped"), "{said}");
+    let left = audit.page(Range::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
+    let left: Vec<_> = left.iter().map(|record| record.timestamp.to_string()[..7].to_owned()).collect();
+    assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
+    for (store, before, why) in [
+        ("sqlite:none.db", "2025-01-01", "only PostgreSQL has partitions"),
+        (&*url, "yesterday", "no time in ISO 8601"),
+    ] {
+        let (pruned, said) = prune(store, before);
+        assert!(!pruned && said.contains(why), "{said}");
+    }
+}
