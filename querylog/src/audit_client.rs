@@ -56,7 +56,8 @@ pub struct AuditClient {
 }
 
 impl AuditClient {
-    /// A client of the API under this URL, with this token. Redirects are not followed.
+    /// A client of the API under this URL, with this token. Redirects are not followed. For `https` reqwest needs one of
+    /// its features for TLS, such as `rustls`.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use tagtrail::{ParentId, Trail};
 use tagtrail_querylog::store::{Range, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
 
-const TRIES: u32 = 60;
+const TRIES: u32 = 40;
 
 fn open(folder: &Path) -> AuditLog {
     // A kill leaves what the operating system has: the sync is another matter, and slow.
