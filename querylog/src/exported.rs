@@ -6,12 +6,46 @@ use std::io;
 use serde::Serialize;
 use tagtrail::TraceParent;
 
+#[cfg(feature = "export")]
+use crate::audit::AuditRecord;
+#[cfg(feature = "export")]
+use crate::details::Details;
+#[cfg(feature = "export")]
+use crate::export_scope::ExportScope;
 use crate::line::{TagMember, write_line};
 use crate::record::{Record, counters};
+#[cfg(feature = "export")]
+use crate::store::ExportedRow;
+#[cfg(feature = "export")]
+use crate::time::Timestamp;
 
 /// Appends the line of a record, with its line feed.
 pub(crate) fn write_record(record: &Record, api_version: &str, line: &mut Vec<u8>) -> io::Result<()> {
     write_line(&Exported::of(record, api_version)?, line)
+}
+
+/// Appends the line of a request as a store has it, if it is in the scope; and whether it is. What is damaged is left
+/// out, and the log of the process says so.
+#[cfg(feature = "export")]
+pub(crate) fn write_details(
+    row: &ExportedRow,
+    scope: &ExportScope,
+    api_version: &str,
+    line: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let audit = AuditRecord::new(uuid::Uuid::nil(), Timestamp::from_micros(row.place.micros));
+    let record = match Details::record(&row.details, audit) {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::error!(%error, "export: the details of a request are damaged, and it is left out");
+            return Ok(false);
+        }
+    };
+    let is_in = record.notes.region_group.as_ref().is_some_and(|group| scope.has(group, &record.notes.database));
+    if is_in {
+        write_record(&record, api_version, line)?;
+    }
+    Ok(is_in)
 }
 
 /// The members of a line, in their order.

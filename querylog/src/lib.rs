@@ -82,11 +82,21 @@ pub mod audit_api;
 mod audit_client;
 #[cfg(feature = "store")]
 mod audit_log;
-#[cfg(feature = "audit-api")]
+#[cfg(any(feature = "audit-api", feature = "export"))]
 mod callers;
 #[cfg(feature = "store")]
 mod details;
-#[cfg(feature = "audit-api")]
+#[cfg(feature = "export")]
+mod export;
+#[cfg(feature = "export")]
+pub mod export_api;
+#[cfg(feature = "client")]
+mod export_client;
+#[cfg(any(feature = "client", feature = "store"))]
+mod export_scope;
+#[cfg(any(feature = "client", feature = "store"))]
+mod export_state;
+#[cfg(any(feature = "audit-api", feature = "export"))]
 mod page_token;
 #[cfg(feature = "store")]
 mod requests;
@@ -128,8 +138,18 @@ pub use crate::audit_log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingRecord;
 pub use crate::body::{CountedBody, LoggedBody};
-#[cfg(feature = "audit-api")]
-pub use crate::callers::{Callers, InvalidTokens, Principal, Tokens, User};
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
+#[cfg(feature = "export")]
+pub use crate::export::{ExportFiles, ExportSettings, Exports};
+#[cfg(feature = "client")]
+pub use crate::export_client::{
+    Download, Downloaded, ExportClient, ExportError, ExportPage, ExportRequest, Exported, ExportedFile,
+};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::export_scope::{ExportScope, InvalidExportScope};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::export_state::{Export, ExportState, InvalidExportState};
 pub use crate::files::Roll;
 pub use crate::gap::Gap;
 pub use crate::keeper::Keep;

@@ -156,6 +156,12 @@ pub(crate) fn read_micros(text: &str) -> Result<(i64, bool), InvalidTimestamp> {
     Ok((micros - ahead, is_whole))
 }
 
+/// Whether a text says how far from UTC its time is.
+#[cfg(feature = "export")]
+pub(crate) fn has_zone(text: &str) -> bool {
+    DateTimeParser::new().parse_pieces(text).is_ok_and(|pieces| pieces.to_numeric_offset().is_some())
+}
+
 /// The same for a date and a time of day in UTC. Those of the calendar are far from the limits of the number.
 fn micros_of(utc: DateTime) -> (i64, bool) {
     let since = utc.duration_since(EPOCH);

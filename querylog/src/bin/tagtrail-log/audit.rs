@@ -23,6 +23,11 @@ impl StoreArgs {
         Self { store: store.to_owned(), payloads }
     }
 
+    /// Where files of exports are by default: beside the file of `SQLite`.
+    pub(crate) fn exports(&self) -> Option<String> {
+        self.store.strip_prefix("sqlite:").map(|path| format!("{path}.exports"))
+    }
+
     pub(crate) async fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
         if self.store.starts_with("postgres://") || self.store.starts_with("postgresql://") {
             let log = AuditLog::new(Postgres::connect(&self.store).await?);

@@ -80,7 +80,7 @@ fn status(text: &str) -> Result<RangeInclusive<u16>, String> {
     range.ok_or_else(|| "a status is 404, 5xx or 400-499".to_owned())
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Some(ago) = ago(text) {
         return Ok(Timestamp::now().minus(ago));
     }
