@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn four_states_are_final() {
-        let last: Vec<_> = ExportState::ALL.into_iter().filter(|state| state.is_final()).map(|s| s.as_str()).collect();
+        let last: Vec<_> =
+            ExportState::ALL.into_iter().filter(|state| state.is_final()).map(ExportState::as_str).collect();
         assert_eq!(last, ["Complete", "DoesNotExist", "Failed", "TimedOut"]);
         for state in ExportState::ALL {
             assert_eq!(state.to_string().parse(), Ok(state));

@@ -33,8 +33,9 @@ pub(crate) fn write_details(
     api_version: &str,
     line: &mut Vec<u8>,
 ) -> io::Result<bool> {
+    let Some(details) = &row.details else { return Ok(false) };
     let audit = AuditRecord::new(uuid::Uuid::nil(), Timestamp::from_micros(row.place.micros));
-    let record = match Details::record(&row.details, audit) {
+    let record = match Details::record(details, audit) {
         Ok(record) => record,
         Err(error) => {
             tracing::error!(%error, "export: the details of a request are damaged, and it is left out");

@@ -106,8 +106,8 @@ pub(crate) fn keys_of(record: &Record) -> Vec<Key> {
 fn exported_keys(record: &Record) -> impl Iterator<Item = Key> {
     let region_group = record.notes.region_group.as_deref();
     let path: Vec<_> = region_group.into_iter().chain(record.notes.database.iter().map(String::as_str)).collect();
-    let depths = if region_group.is_some() { 1..=path.len() } else { 1..=0 };
-    depths.map(move |depth| exported_key(&path[..depth]))
+    let depths = region_group.map_or(0, |_| path.len());
+    (1..=depths).map(move |depth| exported_key(&path[..depth]))
 }
 
 fn exported_key(path: &[&str]) -> Key {

@@ -10,7 +10,7 @@ use tagtrail_querylog::{ExportState, Exported};
 #[tokio::test]
 async fn a_range_is_asked_for_polled_and_downloaded() {
     let server = Server::start().await;
-    let records: Vec<_> = (0..10).map(|number| record(number, at(number as i64), "us-std/shop")).collect();
+    let records: Vec<_> = (0..10).map(|number| record(number, at(number), "us-std/shop")).collect();
     server.log.put_requests(&records).await.unwrap();
 
     let asked = server.ask("us", &range("us-std", 2, 7)).await;
@@ -49,7 +49,7 @@ async fn a_range_is_asked_for_polled_and_downloaded() {
 #[tokio::test]
 async fn the_client_does_the_whole_flow() {
     let server = Server::start().await;
-    let records: Vec<_> = (0..10).map(|number| record(number, at(number as i64), "us-std/shop")).collect();
+    let records: Vec<_> = (0..10).map(|number| record(number, at(number), "us-std/shop")).collect();
     server.log.put_requests(&records).await.unwrap();
     let client = server.client("shop");
     let request = client.export("us-std/shop".parse().unwrap(), at(0), at(5));

@@ -25,7 +25,7 @@ use crate::audit_log::AuditLog;
 use crate::callers::Account;
 use crate::export_scope::ExportScope;
 use crate::export_state::{Export, ExportState};
-use crate::store::{ExportStore, Job, JobBody, JobList, Place, StoreError};
+use crate::store::{ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -154,12 +154,9 @@ impl Exports {
         let core = &self.0.core;
         let now = core.now();
         let due = now.max(asked.time_end.plus(core.settings.arrival));
-        let mut scopes: Vec<_> = account.scopes.iter().map(ToString::to_string).collect();
-        scopes.sort_unstable();
-        scopes.dedup();
         let job = Job {
             id: Uuid::new_v4().to_string(),
-            owner: scopes.join("\n"),
+            owner: owner(account),
             token: asked.token.map(|token| token.to_string()),
             scope: asked.scope,
             state: ExportState::Pending,
@@ -211,8 +208,8 @@ impl Exports {
         before: Option<Place>,
         limit: usize,
     ) -> Result<(Vec<Export>, Option<Place>), StoreError> {
-        let list = JobList { scopes: account.scopes.clone(), states, before };
-        let mut jobs = self.0.core.store()?.jobs(list, limit.saturating_add(1)).await?;
+        let which = JobList { scopes: account.scopes.clone(), states, before };
+        let mut jobs = self.0.core.store()?.jobs(which, limit.saturating_add(1)).await?;
         let more = jobs.len() > limit;
         jobs.truncate(limit);
         let last = jobs.last().filter(|_| more).map(|job| Place { micros: job.created, id: job.id.clone() });
@@ -311,6 +308,15 @@ impl Core {
     fn store(&self) -> Result<&dyn ExportStore, StoreError> {
         self.settings.log.exports().ok_or_else(no_exports)
     }
+}
+
+/// Keys that may export the same are of one owner.
+fn owner(account: &Account) -> String {
+    let mut scopes: Vec<_> = account.scopes.iter().map(ToString::to_string).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let scopes: Vec<_> = scopes.iter().map(String::as_str).collect();
+    Uuid::from_bytes(*Key::of(&scopes).as_bytes()).to_string()
 }
 
 /// The name of the file that an attempt writes.

@@ -190,8 +190,8 @@ impl Shared {
                 "next_token is to be that of the page before, with the same states and the same key",
             ))?),
         };
-        let (results, last) = self.exports.list(account, states, before, limit).await?;
-        let next_token = last.map(|place| self.signer.write(&asked, &place));
+        let (results, end) = self.exports.list(account, states, before, limit).await?;
+        let next_token = end.map(|place| self.signer.write(&asked, &place));
         ok(&json!({ "next_token": next_token, "results": results }))
     }
 }

@@ -120,12 +120,11 @@ impl Download {
 
     async fn try_chunk(&mut self) -> Result<Option<Bytes>, ExportError> {
         let limit = self.file.client.timeout;
-        let body = match &mut self.body {
-            Some(body) => body,
-            None => {
-                let body = self.open().await?;
-                self.body.insert(body)
-            }
+        let body = if let Some(body) = &mut self.body {
+            body
+        } else {
+            let body = self.open().await?;
+            self.body.insert(body)
         };
         match timeout(limit, body.chunk()).await {
             Ok(piece) => piece.map_err(|error| ExportError::Http(error.into())),

@@ -38,8 +38,8 @@ pub trait ExportStore: Send + Sync {
     /// Whether a request that began in a window has not ended, as far as anybody knows.
     async fn any_open(&self, window: Window) -> Result<bool, StoreError>;
 
-    /// The first requests of a range that have a key, with all that exports have of them. The key of the index may be
-    /// that of the begin.
+    /// The first entries of a range of the index of [keys](super::Row::keys), with all that exports have of their rows.
+    /// The row of an entry may have that key no more.
     async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError>;
 }
 
@@ -107,8 +107,8 @@ pub struct JobList {
 pub struct ExportedRow {
     /// When it began, and its id.
     pub place: Place,
-    /// The [details](super::Row::details) of its row.
-    pub details: String,
+    /// The [details](super::Row::details) of its row; `None` where there is no row of this place, or it has none.
+    pub details: Option<String>,
 }
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -7,6 +7,8 @@
 //! Texts are `BYTEA`, since its `TEXT` has no NUL; `convert_from(udf_name, 'UTF8')` shows one. An index has at most the
 //! first 200 bytes of a text, since longer ones do not fit.
 
+mod exports;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
@@ -18,9 +20,10 @@ use deadpool_postgres::{
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls};
 
+use self::exports::VERSION_3;
 use super::{
-    COLUMNS, Distinct, Hits, Key, Members, Place, REPLACED, Range, Row, Selection, Store, StoreError, short_columns,
-    without_begins,
+    COLUMNS, Distinct, ExportStore, Hits, Key, Members, Place, REPLACED, Range, Row, Selection, Store, StoreError,
+    short_columns, without_begins,
 };
 use crate::audit::AuditRecord;
 use crate::time::Timestamp;
@@ -37,7 +40,7 @@ const ABOUT: &str = "CREATE TABLE IF NOT EXISTS about
     (only_one BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL, secret BYTEA NOT NULL)";
 
 /// What makes each version of the tables from the one before. Each step may be run again.
-const VERSIONS: [(i64, &str); 2] = [(1, VERSION_1), (2, VERSION_2)];
+const VERSIONS: [(i64, &str); 3] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3)];
 
 const VERSION_1: &str = "
     CREATE TABLE IF NOT EXISTS record (
@@ -274,6 +277,10 @@ impl Store for Postgres {
         let rows = self.query("SELECT secret FROM about", &[]).await?;
         let secret = rows.first().and_then(|row| row.get::<_, &[u8]>(0).try_into().ok());
         secret.ok_or_else(|| StoreError::failed("there is no secret in the table `about`"))
+    }
+
+    fn exports(&self) -> Option<&dyn ExportStore> {
+        Some(self)
     }
 }
 

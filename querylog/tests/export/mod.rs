@@ -12,7 +12,7 @@ use tagtrail::{Tags, Trail};
 use tagtrail_querylog::export_api::ExportApi;
 use tagtrail_querylog::store::{Postgres, Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, Timestamp, Tokens,
+    AuditLog, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, ResponsePart, Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub fn at(seconds: i64) -> Timestamp {
 }
 
 /// A request of a second of the range, whose number is in its tags.
-pub fn record(number: usize, begin: Timestamp, database: &str) -> Record {
+pub fn record(number: i64, begin: Timestamp, database: &str) -> Record {
     let tags: Tags = format!("number={number},project=blog").parse().unwrap();
     let mut record = Record::new(&Trail::start(true).with_tags(tags), "/posts/7");
     record.begin = begin;
@@ -51,10 +51,10 @@ pub fn record(number: usize, begin: Timestamp, database: &str) -> Record {
 }
 
 /// One that has not ended.
-pub fn open(number: usize, begin: Timestamp, database: &str) -> Record {
+pub fn open(number: i64, begin: Timestamp, database: &str) -> Record {
     let mut record = record(number, begin, database);
     record.duration = None;
-    record.response = Default::default();
+    record.response = ResponsePart::default();
     record
 }
 
@@ -70,13 +70,11 @@ pub async fn postgres() -> Option<Postgres> {
 }
 
 pub async fn log(folder: &std::path::Path) -> AuditLog {
-    match postgres().await {
-        Some(store) => AuditLog::new(store),
-        None => {
-            let settings = Sqlite::settings(folder.join("audit.db")).synchronous(Synchronous::Normal);
-            AuditLog::new(settings.open().unwrap())
-        }
+    if let Some(store) = postgres().await {
+        return AuditLog::new(store);
     }
+    let settings = Sqlite::settings(folder.join("audit.db")).synchronous(Synchronous::Normal);
+    AuditLog::new(settings.open().unwrap())
 }
 
 pub struct Server {
@@ -193,6 +191,6 @@ pub fn lines(gzip: &[u8]) -> Vec<Value> {
 }
 
 /// The numbers of exported records.
-pub fn numbers(lines: &[Value]) -> Vec<usize> {
+pub fn numbers(lines: &[Value]) -> Vec<i64> {
     lines.iter().map(|line| line["TAGS"]["number"].as_str().unwrap().parse().unwrap()).collect()
 }

@@ -36,9 +36,8 @@ const OPEN: &str = "
 
 const EXPORTED: &str = "
     SELECT entry.timestamp, entry.id, record.details
-    FROM entry CROSS JOIN record ON record.id = entry.id AND record.timestamp = entry.timestamp
+    FROM entry LEFT JOIN record ON record.id = entry.id AND record.timestamp = entry.timestamp
     WHERE entry.key = ?1 AND (entry.timestamp, entry.id) > (?2, ?3) AND (entry.timestamp, entry.id) < (?4, ?5)
-        AND record.details IS NOT NULL
     ORDER BY entry.timestamp, entry.id LIMIT ?6";
 
 #[async_trait]
@@ -172,8 +171,8 @@ fn jobs(connection: &Connection, list: &JobList, limit: usize) -> rusqlite::Resu
         Job::COLUMNS,
         if scopes.is_empty() { "false" } else { &scopes },
     );
-    let last = Place { micros: i64::MAX, id: String::new() };
-    let before = list.before.as_ref().unwrap_or(&last);
+    let end = Place { micros: i64::MAX, id: String::new() };
+    let before = list.before.as_ref().unwrap_or(&end);
     let texts: Vec<String> = list
         .scopes
         .iter()
