@@ -50,25 +50,12 @@ impl Links {
         format!("{}{FILES}{name}?expires={expires}&signature={signature}", self.base)
     }
 
-    /// Whether the parameters of a URL open a file now. Each is there once.
+    /// Whether the parameters of a URL open a file now: in the one form that they are written in.
     pub(super) fn check(&self, name: &str, query: &str, now: Timestamp) -> Result<(), Refused> {
         let (text, signature) =
             query.strip_prefix("expires=").and_then(|rest| rest.split_once("&signature=")).ok_or(Refused::Damaged)?;
-        // In the one form that it is written in.
         let expires = text.parse().ok().filter(|expires: &i64| expires.to_string() == text);
         let expires = expires.ok_or(Refused::Damaged)?;
-        let signature = URL_SAFE_NO_PAD.encode(self.sign(name, expires).finalize().into_bytes());
-        format!("{}{FILES}{name}?expires={expires}&signature={signature}", self.base)
-    }
-
-    /// Whether the parameters of a URL open a file now. Each is there once.
-    pub(super) fn check(&self, name: &str, query: &str, now: Timestamp) -> Result<(), Refused> {
-        let (expires, signature) = query
-            .strip_prefix("expires=")
-            .and_then(|rest| rest.split_once("&signature="))
-            .filter(|(expires, _)| expires.bytes().all(|byte| byte.is_ascii_digit()))
-            .ok_or(Refused::Damaged)?;
-        let expires: i64 = expires.parse().map_err(|_| Refused::Damaged)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Damaged)?;
         // Compared in constant time.
         self.sign(name, expires).verify_slice(&signature).map_err(|_| Refused::Damaged)?;
