@@ -96,6 +96,7 @@ impl Principal {
         }
     }
 
+    #[cfg(feature = "audit-api")]
     pub(crate) fn exec_env_name(&self) -> Option<&str> {
         match self {
             Self::User(user) => user.exec_env_name.as_deref(),

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::files::ExportFiles;
+use super::line::write_details;
 use crate::audit_log::AuditLog;
 use crate::export_scope::ExportScope;
-use crate::exported::write_details;
 use crate::store::{ExportStore, ExportedRow, Range, StoreError};
 use crate::window::Window;
 

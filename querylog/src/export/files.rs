@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use async_trait::async_trait;
 use object_store::local::LocalFileSystem;
-use object_store::signer::Signer;
 use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme};
 use url::Url;
 
@@ -26,21 +25,25 @@ use crate::store::StoreError;
 #[must_use]
 pub struct ExportFiles {
     pub(super) objects: Arc<dyn ObjectStore>,
-    signer: Option<Arc<dyn Signer>>,
+    pub(super) signer: Option<Arc<dyn SignsUrls>>,
     prefix: object_store::path::Path,
     folder: Option<PathBuf>,
+}
+
+/// An object store that signs URLs by which others may read.
+#[async_trait]
+pub(super) trait SignsUrls: std::fmt::Debug + Send + Sync {
+    async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url>;
 }
 
 impl ExportFiles {
     /// In this object store, whose URLs are those of this crate's own server.
     pub fn new(objects: impl ObjectStore) -> Self {
-        Self { objects: Arc::new(objects), signer: None, prefix: object_store::path::Path::default(), folder: None }
+        Self::of(Arc::new(objects))
     }
 
-    /// In this object store, which signs the URLs by which files are read without us.
-    pub fn signed(objects: impl ObjectStore + Signer) -> Self {
-        let objects = Arc::new(objects);
-        Self { signer: Some(objects.clone()), objects, prefix: object_store::path::Path::default(), folder: None }
+    pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, signer: None, prefix: object_store::path::Path::default(), folder: None }
     }
 
     /// Beneath this path of the object store.
@@ -83,7 +86,7 @@ impl ExportFiles {
     /// The URL that the store itself signs, where it does.
     pub(super) async fn signed_url(&self, name: &str, for_as_long: Duration) -> Result<Option<Url>, StoreError> {
         let Some(signer) = &self.signer else { return Ok(None) };
-        signer.signed_url(Method::GET, &self.path(name), for_as_long).await.map(Some).map_err(StoreError::failed)
+        signer.url(&self.path(name), for_as_long).await.map(Some).map_err(StoreError::failed)
     }
 
     /// Deletes a file, if it is there, and what a crash left of its making.

@@ -4,8 +4,11 @@
 //! out, and another takes the job up, or the same one once it runs again. It writes another file then: a file that is
 //! there is whole, and is never written again.
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod clouds;
 mod extract;
 mod files;
+mod line;
 mod link;
 mod runner;
 

@@ -242,6 +242,7 @@ impl<Of> Range<Of> {
     }
 
     /// The place that it is read from.
+    #[cfg(feature = "audit-api")]
     pub(crate) fn begin(&self) -> &Place {
         if self.newest_first { &self.before } else { &self.after }
     }
