@@ -280,7 +280,8 @@ mod tests {
         let tokens: Tokens = r#"{"later": 1, "tokens": [
             {"token": "a", "kind": "user", "user_id": "u", "user_email": "u@x", "exec_env_id": "e", "more": []},
             {"token": "b", "kind": "service", "exec_env_id": "e"},
-            {"token": "c", "kind": "account", "region_groups": ["us"]}
+            {"token": "c", "kind": "account", "region_groups": ["us"], "databases": ["eu/shop"]},
+            {"token": "d", "kind": "later", "exec_env_id": "e"}
         ]}"#
         .parse()
         .unwrap();
@@ -288,10 +289,15 @@ mod tests {
         assert_eq!(tokens.caller("a").await.unwrap(), Some(Principal::User(user)));
         let service = Principal::Service { exec_env_id: "e".into(), exec_env_name: None };
         assert_eq!(tokens.caller("b").await.unwrap(), Some(service));
-        for nobody in ["c", "", "ab", "A", "a "] {
+        for nobody in ["c", "d", "", "ab", "A", "a "] {
             assert_eq!(tokens.caller(nobody).await.unwrap(), None, "{nobody}");
         }
-        assert_eq!(format!("{tokens:?}"), "Tokens { count: 2, .. }");
+        let account = Account { scopes: vec!["us".parse().unwrap(), "eu/shop".parse().unwrap()] };
+        assert_eq!(tokens.account("c").await.unwrap(), Some(account));
+        for nobody in ["a", "b", "d", "", "C"] {
+            assert_eq!(tokens.account(nobody).await.unwrap(), None, "{nobody}");
+        }
+        assert_eq!(format!("{tokens:?}"), "Tokens { count: 3, .. }");
     }
 
     #[test]
@@ -308,6 +314,18 @@ mod tests {
                 r#"{"tokens":[{"token":"secret","kind":"service","exec_env_id":"e"},
                     {"token":"secret","kind":"service","exec_env_id":"f"}]}"#,
                 "tokens[1]: the same token as one before it",
+            ),
+            (
+                r#"{"tokens":[{"token":"secret","kind":"account"}]}"#,
+                "tokens[0]: region_groups and databases are missing",
+            ),
+            (
+                r#"{"tokens":[{"token":"secret","kind":"account","region_groups":["us/shop"]}]}"#,
+                "tokens[0]: region_groups are names such as us-std",
+            ),
+            (
+                r#"{"tokens":[{"token":"secret","kind":"account","databases":["us"]}]}"#,
+                "tokens[0]: databases are paths such as us-std/ECommerce",
             ),
         ] {
             let error = text.parse::<Tokens>().unwrap_err().to_string();

@@ -156,7 +156,8 @@ impl Exports {
     pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, StoreError> {
         let core = &self.0.core;
         let now = core.now();
-        let due = now.max(asked.time_end.plus(core.settings.arrival));
+        // Not later for the clock of now, which may be set back.
+        let due = asked.time_end.plus(core.settings.arrival);
         let job = Job {
             id: Uuid::new_v4().to_string(),
             owner: owner(account),
@@ -349,3 +350,6 @@ fn export_of(job: Job) -> Export {
         presigned_url_expiration_time: until.map(Timestamp::from_micros),
     }
 }
+
+#[cfg(test)]
+mod tests;

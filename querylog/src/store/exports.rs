@@ -31,8 +31,8 @@ pub trait ExportStore: Send + Sync {
     /// Some jobs, the newest first.
     async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError>;
 
-    /// The jobs of these states that have been due the longest, by `now`. One that is due later than `far` is taken for
-    /// due: the clock was set back.
+    /// The oldest jobs of these states that are due by `now`. One that is due later than `far` is taken for due: the clock
+    /// was set back.
     async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError>;
 
     /// Whether a request that began in a window has not ended, as far as anybody knows.

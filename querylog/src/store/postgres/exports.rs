@@ -109,7 +109,7 @@ impl ExportStore for Postgres {
 
     async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError> {
         let text = format!(
-            "SELECT {} FROM export_job WHERE (due <= $1 OR due > $2) AND state = ANY($3) ORDER BY due LIMIT $4",
+            "SELECT {} FROM export_job WHERE (due <= $1 OR due > $2) AND state = ANY($3) ORDER BY created LIMIT $4",
             Job::COLUMNS
         );
         self.query(&text, &[&now, &far, &words(states), &many(limit)]).await?.iter().map(read_job).collect()

@@ -84,7 +84,7 @@ impl ExportStore for Sqlite {
         let states = words(states);
         self.ask(move |connection| {
             let text = format!(
-                "SELECT {} FROM export_job WHERE (due <= ?1 OR due > ?2) AND state IN ({states}) ORDER BY due LIMIT ?3",
+                "SELECT {} FROM export_job WHERE (due <= ?1 OR due > ?2) AND state IN ({states}) ORDER BY created LIMIT ?3",
                 Job::COLUMNS
             );
             connection.prepare_cached(&text)?.query_map(params![now, far, many(limit)], read_job)?.collect()
