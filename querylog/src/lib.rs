@@ -34,6 +34,7 @@
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | answer questions about them by REST, and ask them | `audit_api` (`audit-api`), `AuditClient` (`client`) |
+//! | export a range of them, and download it | `Exports`, `export_api` (`export`), `ExportClient` (`client`) |
 //!
 //! # Features
 //!
@@ -41,8 +42,10 @@
 //! | --- | --- |
 //! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
 //! | `sqlite`, `postgres` | the audit log in SQLite, in PostgreSQL |
-//! | `s3`, `gcs`, `azure` | its long values in an object store |
-//! | `audit-api`, `client` | its REST API as an axum router, and the client of it |
+//! | `s3`, `gcs`, `azure` | its long values, and files of exports, in an object store |
+//! | `audit-api` | its REST API as an axum router |
+//! | `export` | exports of the log, and their REST API as an axum router |
+//! | `client` | the clients of both APIs |
 //! | `store` | what a store of your own needs |
 //! | `cli` | the program `tagtrail-log` |
 //!

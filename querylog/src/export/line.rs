@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 #[derive(Deserialize)]
 struct Source<'a> {
     #[serde(borrow)]
-    trace: Trace<'a>,
+    trace: Ids<'a>,
     #[serde(borrow)]
     tags: &'a RawValue,
     #[serde(borrow)]
@@ -36,7 +36,7 @@ struct Source<'a> {
 }
 
 #[derive(Deserialize)]
-struct Trace<'a> {
+struct Ids<'a> {
     #[serde(borrow)]
     trace_id: Cow<'a, str>,
     #[serde(borrow)]
@@ -90,7 +90,7 @@ pub(super) fn write_details(
     let Some(region_group) = region_group else { return Ok(false) };
     let counter =
         |name: &str| source.stats.counters.iter().find(|(other, _)| other == name).map_or(0, |(_, count)| *count);
-    let Trace { trace_id, span_id, flags } = &source.trace;
+    let Ids { trace_id, span_id, flags } = &source.trace;
     let exported = Exported {
         api_version,
         bytes_in: source.stats.query_bytes_in,

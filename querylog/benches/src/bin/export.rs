@@ -116,8 +116,8 @@ async fn export(client: &ExportClient, count: usize) -> Result<tagtrail_querylog
     }
 }
 
-/// Records of after the range, for five seconds, as a service writes them: in batches of 500.
-async fn writes(log: &AuditLog, count: usize, _until: &AtomicBool) -> Result<f64, Box<dyn Error>> {
+/// Records of after the range, for five seconds, as a service writes them: in batches of 500. Says when it ends.
+async fn writes(log: &AuditLog, count: usize, going_on: &AtomicBool) -> Result<f64, Box<dyn Error>> {
     let batches: Vec<Vec<Record>> = (0..40)
         .map(|batch| (0..500).map(|number| record(count + batch * 500 + number)).collect())
         .collect();
@@ -133,7 +133,7 @@ async fn writes(log: &AuditLog, count: usize, _until: &AtomicBool) -> Result<f64
             }
         }
     }
-    _until.store(false, Relaxed);
+    going_on.store(false, Relaxed);
     Ok(written as f64 / begin.elapsed().as_secs_f64())
 }
 

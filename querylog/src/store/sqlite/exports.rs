@@ -212,3 +212,28 @@ fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
         body: serde_json::from_str(&body).map_err(|error| damaged(8, error.into()))?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::{Synchronous, open_writer};
+
+    #[test]
+    fn records_of_an_export_are_read_by_their_index_and_without_sorting() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+        for (text, plan) in [
+            (
+                EXPORTED,
+                "SEARCH entry USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?)); \
+                 SEARCH record USING INDEX sqlite_autoindex_record_1 (id=?) LEFT-JOIN",
+            ),
+            (OPEN, "SEARCH record USING INDEX record_open (timestamp>? AND timestamp<?)"),
+        ] {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+            let nulls = vec![None::<i64>; explain.parameter_count()];
+            let steps = explain.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>(3)).unwrap();
+            assert_eq!(steps.map(Result::unwrap).collect::<Vec<_>>().join("; "), plan);
+        }
+    }
+}
