@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use tagtrail::{Disclose, OutboundLayer, RequestTags, Targets, Trail, answered};
+use tagtrail::{Disclose, OutboundLayer, RequestTags, Targets, TraceParent, Trail};
 use tower::{Layer, Service, ServiceExt};
 
 #[tokio::main]
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .extension(RequestTags::new([("project", "blog")]))
         .body(Empty::new())?;
     let answer = client.ready().await?.call(request).await?;
-    match answered(answer.headers()) {
+    match TraceParent::of_answer(answer.headers()) {
         Some(traceparent) => println!("{}, in trace {}", answer.status(), traceparent.trace_id()),
         None => println!("{}, which names no trace", answer.status()),
     }

@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use crate::trail::Trail;
 
-/// The trail that an [`InboundLayer`](crate::InboundLayer) made for the request.
+/// The trail that an `InboundLayer` made for the request.
 ///
 /// `Option<Trail>` is `None` where there is no such layer.
 impl<S: Sync> FromRequestParts<S> for Trail {
@@ -28,10 +28,12 @@ impl<S: Sync> OptionalFromRequestParts<S> for Trail {
     }
 }
 
-/// A handler asks for a [`Trail`], and no [`InboundLayer`](crate::InboundLayer) is around it. It is answered with a
+/// A handler asks for a [`Trail`], and no `InboundLayer` is around it. It is answered with a
 /// 500, and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no Trail in the request: add tagtrail::InboundLayer around this route, outside of the handler")]
+#[error(
+    "no Trail in the request: add tagtrail::InboundLayer around this route, by a `.layer` that comes after the route"
+)]
 pub struct MissingTrail(());
 
 impl IntoResponse for MissingTrail {

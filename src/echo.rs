@@ -80,20 +80,24 @@ impl BitOr for Echo {
     }
 }
 
-/// The trace that an answer names, in its `traceparent`, else in its `traceresponse`; `None` where it names none, or
-/// not in a valid form.
-///
-/// ```
-/// let answer = http::Response::builder()
-///     .header("traceresponse", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-///     .body(())
-///     .unwrap();
-/// let answered = tagtrail::answered(answer.headers()).unwrap();
-/// assert_eq!(answered.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
-/// ```
-pub fn answered(headers: &HeaderMap) -> Option<TraceParent> {
-    match TraceParent::from_headers(headers) {
-        Ok(Some(answered)) => Some(answered),
-        _ => TraceParent::try_from(headers.get(&TRACERESPONSE)?).ok(),
+impl TraceParent {
+    /// The trace that an answer names, in its `traceparent`, else in its `traceresponse`; `None` where it names none, or
+    /// not in a valid form. To go on in that trace, see [`Trail::of_answer`].
+    ///
+    /// ```
+    /// use tagtrail::TraceParent;
+    ///
+    /// let answer = http::Response::builder()
+    ///     .header("traceresponse", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    ///     .body(())
+    ///     .unwrap();
+    /// let answered = TraceParent::of_answer(answer.headers()).unwrap();
+    /// assert_eq!(answered.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+    /// ```
+    pub fn of_answer(headers: &HeaderMap) -> Option<Self> {
+        match Self::from_headers(headers) {
+            Ok(Some(answered)) => Some(answered),
+            _ => Self::try_from(headers.get(&TRACERESPONSE)?).ok(),
+        }
     }
 }

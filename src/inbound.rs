@@ -3,11 +3,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
+use crate::clock::Instant;
 use crate::echo::Echo;
 use crate::policy::{Admit, Policy, Sample};
 use crate::reject;
@@ -144,6 +146,8 @@ impl Inbound {
     /// request.
     #[inline]
     pub fn receive(&self, head: &mut Parts) -> Result<Trail, Box<Response<Bytes>>> {
+        // Read for who records refusals alone.
+        let begun = self.on_refusal.as_ref().map(|_| Instant::now());
         let (tags, fault) = match self.rules.from_headers(&head.headers) {
             Ok(tags) => (tags.unwrap_or_default(), None),
             Err(fault) => (Tags::empty(), Some(Box::new(fault))),
@@ -153,7 +157,7 @@ impl Inbound {
         match (fault, &self.bad_tags) {
             (Some(fault), BadTags::Refuse | BadTags::RefuseWith(_)) => {
                 let trail = Trail::received(context, tags, None, admit, sample);
-                Err(Box::new(self.refuse(head, &trail, &fault)))
+                Err(Box::new(self.refuse(head, &trail, &fault, begun)))
             }
             (dropped, _) => {
                 let trail = Trail::received(context, tags, dropped, admit, sample);
@@ -174,7 +178,7 @@ impl Inbound {
     }
 
     #[cold]
-    fn refuse(&self, head: &Parts, trail: &Trail, fault: &InvalidTags) -> Response<Bytes> {
+    fn refuse(&self, head: &Parts, trail: &Trail, fault: &InvalidTags, begun: Option<Instant>) -> Response<Bytes> {
         trail.enter(|| {
             let answer = match &self.bad_tags {
                 BadTags::RefuseWith(answer) => answer(head, trail, fault),
@@ -183,7 +187,8 @@ impl Inbound {
             let mut answer = if head.method == Method::HEAD { reject::without_body(answer) } else { answer };
             self.answer(trail, answer.headers_mut());
             if let Some(on_refusal) = &self.on_refusal {
-                on_refusal(&Refusal { head, trail, fault, answer: &answer });
+                let elapsed = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+                on_refusal(&Refusal { head, trail, fault, answer: &answer, elapsed });
             }
             answer
         })
@@ -231,6 +236,8 @@ pub struct Refusal<'a> {
     pub fault: &'a InvalidTags,
     /// The answer as it is sent.
     pub answer: &'a Response<Bytes>,
+    /// The time since the request arrived at the layer. Zero on WebAssembly without a system, which has no clock.
+    pub elapsed: Duration,
 }
 
 /// Without the head, which holds what is not to be logged.
@@ -240,6 +247,7 @@ impl fmt::Debug for Refusal<'_> {
             .field("trail", self.trail)
             .field("fault", self.fault)
             .field("status", &self.answer.status())
+            .field("elapsed", &self.elapsed)
             .finish_non_exhaustive()
     }
 }

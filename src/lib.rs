@@ -3,17 +3,9 @@
 //! A server layer gives each request its [`Trail`]: the trace it belongs to, its tags, and an id of its own. A client
 //! layer sends the trail on. Four verbs, parse, decide, carry, write; the client is the server read backwards:
 //!
-//! ```text
-//! SERVER  parse               decide               carry                           write
-//!         HeaderMap ────────▶ Admit ─────────────▶ Trail ─▶ request extensions   ─▶ Echo ─▶ response headers
-//!         TraceContext, Tags  Continue             + current, while the request     (a 400 instead, if the
-//!                             Unsample | Restart   is handled                        tags are bad)
+#![doc = include_str!("../docs/flow.svg")]
 //!
-//! CLIENT  write               decide               carry                           parse
-//!         HeaderMap ◀──────── Disclose ◀────────── Trail ◀─ extensions, else       ◀─ answered(): the trace
-//!         traceparent,        All | TraceOnly      current, else the headers it        that an answer names
-//!         tracestate, tags    | Nothing, per host  has, else a new one
-//! ```
+//! A server:
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -26,6 +18,28 @@
 //! let app: Router = Router::new().route("/", get(project)).layer(InboundLayer::new(Admit::Restart));
 //! ```
 //!
+//! A client:
+//!
+//! ```
+//! use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+//! use tagtrail::{Disclose, Outbound, OutboundMiddleware, Targets};
+//!
+//! fn client() -> Result<ClientWithMiddleware, Box<dyn std::error::Error>> {
+//!     let told = Outbound::new(Targets::otherwise(Disclose::Nothing).host("*.internal.example", Disclose::All)?);
+//!     let client = reqwest::Client::builder().redirect(told.redirect_policy()).build()?;
+//!     Ok(ClientBuilder::new(client).with(OutboundMiddleware::new(told)).build())
+//! }
+//! ```
+//!
+//! # To read
+//!
+//! - [`decisions`]: whose trace goes on, who is told, what is sampled, what an answer shows, what becomes of bad input.
+//! - [`recipes`]: beside tracing, OpenTelemetry, tonic, tower-http, retries, redirects, spawned work, streams.
+//! - [`security`]: what is promised, how it is tested, how to report.
+//! - [`comparison`] with other crates, and [`performance`].
+//!
+//! # To use
+//!
 //! | to | see |
 //! | --- | --- |
 //! | wrap a server: axum, hyper, tonic | [`InboundLayer`], and its settings, [`Inbound`] |
@@ -34,7 +48,7 @@
 //! | decide who is told | [`Disclose`], [`Targets`] |
 //! | decide what an answer shows | [`Echo`] |
 //! | use the trace and tags in a handler | [`Trail`], [`Tags`] |
-//! | stand beside `tracing`, OpenTelemetry, tonic, tower-http, retries, redirects, streams | the [`recipes`] |
+//! | set the tags of one request that is sent | [`RequestTags`] |
 //! | read and write the headers yourself | [`TraceParent`], [`TraceState`], [`TraceContext`], [`TagRules`] |
 //!
 //! # Features
@@ -47,19 +61,18 @@
 //! | `opentelemetry` | the bridge to OpenTelemetry, [`OpenTelemetry`], and its [`Propagator`] |
 //! | `regex` | [`Targets::url`] |
 //!
-//! # What callers cannot do
+//! Without any, what is left are the headers, the [`Trail`], and [`Inbound`] and [`Outbound`] for other servers and
+//! clients. A feature adds items and changes nothing else.
 //!
-//! Nothing a caller or a server sends can panic, hang or make this crate allocate without bound: what is read of a
-//! header is limited before it is parsed, several lines of it together. No error about a header holds any of it. Nothing
-//! that is sent is logged; the one line this crate writes, with the feature `axum`, names a layer that is missing.
-//! `#![forbid(unsafe_code)]`.
-//!
-//! What a trail keeps of a request is shared with it, not copied: the values of `tracestate` and of the tag header. With
-//! hyper these are parts of the buffer in which the whole head arrived, so whoever keeps a [`Trail`] for long, with an
-//! open stream or a socket, keeps that buffer, whose size is the server's limit for heads.
+// Where an item is not there, its name leads to the feature that brings it.
+#![cfg_attr(not(feature = "tower"), doc = "[`InboundLayer`]: #features\n[`OutboundLayer`]: #features")]
+#![cfg_attr(not(feature = "reqwest"), doc = "[`OutboundMiddleware`]: #features")]
+#![cfg_attr(not(feature = "opentelemetry"), doc = "[`OpenTelemetry`]: #features\n[`Propagator`]: #features")]
+#![cfg_attr(not(feature = "regex"), doc = "[`Targets::url`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Bytes.
+mod clock;
 mod grammar;
 mod random;
 // One header a file.
@@ -94,7 +107,7 @@ mod reqwest;
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingTrail;
 pub use crate::current::Scoped;
-pub use crate::echo::{Echo, answered};
+pub use crate::echo::Echo;
 pub use crate::inbound::{Inbound, Refusal};
 #[cfg(feature = "tower")]
 pub use crate::inbound_layer::{InboundBody, InboundFuture, InboundLayer, InboundService};
@@ -120,7 +133,28 @@ pub use crate::trail::Trail;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// What is yours to decide: [`Admit`], [`Disclose`], [`Sample`], [`Echo`], and what becomes of bad input.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/decisions.md")]
+pub mod decisions {}
+
 /// Recipes: this crate beside the others of a service's stack.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/recipes.md")]
 pub mod recipes {}
+
+/// What is promised, how it is tested, and how to report.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
+
+/// This crate beside others that carry traces: what each does, and what the W3C's tests say.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/comparison.md")]
+pub mod comparison {}
+
+/// What it costs, and how the cost grows.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/performance.md")]
+#[doc = include_str!("../docs/cost.svg")]
+pub mod performance {}

@@ -255,7 +255,7 @@ fn members(state: &TraceState) -> opentelemetry::trace::TraceState {
 ///
 /// Of the flags, OpenTelemetry's SDK hands on to its spans what its version knows. There are neither tags, nor
 /// [`Admit`](crate::Admit), nor [`Disclose`](crate::Disclose) here: the caller's trace goes on, and everyone is told.
-/// [`InboundLayer`](crate::InboundLayer) and [`OutboundLayer`](crate::OutboundLayer) decide.
+/// `InboundLayer` and `OutboundLayer` decide.
 #[derive(Clone, Copy, Default)]
 pub struct Propagator(());
 

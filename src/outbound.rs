@@ -18,7 +18,7 @@ use crate::trail::Trail;
 ///
 /// Each request gets a new parent-id, each attempt of a retry too. Headers of ours that were on the request are
 /// replaced, and removed where the receiver is not to be told: a proxy that copies headers cannot undo what an
-/// [`InboundLayer`](crate::InboundLayer) decided, as long as it sends while its trail is current, or with the trail in
+/// `InboundLayer` decided, as long as it sends while its trail is current, or with the trail in
 /// the request's extensions. A request that is copied into a task of its own without either has nothing but its
 /// headers, and goes on with the trace they name: give such a task its trail by [`Trail::scope`].
 ///

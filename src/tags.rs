@@ -17,6 +17,7 @@ use std::str::FromStr;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::grammar::{Marks, TooLong, list_value, no_tag_char, remove_header, trim, trimmed};
+use crate::random;
 
 /// The tags of a request: names and values, each name once, in the order they were sent.
 ///
@@ -277,7 +278,7 @@ impl TagRules {
             return Ok(0);
         }
         let mut marks = Marks::from(list, 0, no_tag_char);
-        let mut names = Names::default();
+        let mut names = None;
         let mut over_limit = None;
         let mut pair = 1;
         let mut start = 0;
@@ -297,7 +298,9 @@ impl TagRules {
                     over_limit = Some(Reason::LongName { pair, max: self.max_name });
                 } else if end - equals - 1 > self.max_value.into() {
                     over_limit = Some(Reason::LongValue { pair, max: self.max_value });
-                } else if names.is_double(name, before) {
+                } else if (pair > 1 || next.is_some())
+                    && names.get_or_insert_with(Names::new).is_double(name, before, pair - 1)
+                {
                     over_limit = Some(Reason::Double { pair });
                 }
             }
@@ -319,35 +322,67 @@ fn grammar((at, pair): (usize, usize), rule: Rule) -> Reason {
     Reason::Grammar { pair, position: at + 1, rule }
 }
 
-/// The names that were read, as bits of a hash of each: only where a bit is set already are names compared.
-#[derive(Default)]
-struct Names([u64; 8]);
+/// The names that were read: a bit for the hash of each, and a part of that hash for the first ones. Only where both are
+/// there already is the name looked for, so that a list costs what its length costs. Nobody outside can pick names whose
+/// hashes meet, since a secret of the process is in them.
+struct Names {
+    secret: &'static [u64; 2],
+    bits: [u64; 8],
+    parts: [u16; Self::FIRST],
+}
 
 impl Names {
-    /// Whether one of the pairs before it has this name.
+    const FIRST: usize = 32;
+
     #[inline]
-    fn is_double(&mut self, name: &[u8], before: &[u8]) -> bool {
-        let hash = hash(name);
+    fn new() -> Self {
+        Self { secret: random::secret(), bits: [0; 8], parts: [0; Self::FIRST] }
+    }
+
+    /// Adds the name of a pair. Whether one of the pairs before it, which are so many, has it already.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a part is meant")]
+    fn is_double(&mut self, name: &[u8], before: &[u8], count: usize) -> bool {
+        let hash = hash(name, self.secret);
         let bit = 1 << (hash >> 58);
-        let word = &mut self.0[(hash >> 32 & 7) as usize];
+        let word = &mut self.bits[(hash >> 32 & 7) as usize];
         let seen = *word & bit != 0;
         *word |= bit;
-        seen && stands_in(before, name)
+        let part = hash as u16;
+        let double = seen && (count >= Self::FIRST || self.has(part)) && stands_in(before, name);
+        self.parts[count % Self::FIRST] = part;
+        double
+    }
+
+    /// Whether a part of a hash is among those that are kept. There is no branch for each: the compiler compares several
+    /// at a time.
+    #[inline]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy one is a branch")]
+    fn has(&self, part: u16) -> bool {
+        self.parts.iter().fold(false, |has, &earlier| has | (earlier == part))
     }
 }
 
 /// A hash of a name, eight bytes at a time; the last eight overlap with those before.
 #[inline]
-fn hash(name: &[u8]) -> u64 {
-    let mix = |hash: u64, word: u64| (hash.rotate_left(27) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+#[allow(clippy::cast_possible_truncation, reason = "the halves are folded")]
+fn hash(name: &[u8], &[start, factor]: &[u64; 2]) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(factor);
+        (product ^ product >> 64) as u64
+    };
+    // Overlapping parts look alike in names of different lengths.
+    let start = start.wrapping_mul(2 * name.len() as u64 + 1);
     let Some(last) = name.last_chunk() else {
         return match (name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last)) => mix(u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
-            _ => mix(0, name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+            (Some(first), Some(last)) => {
+                mix(start, u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)))
+            }
+            _ => mix(start, name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
         };
     };
     let (words, _) = name.as_chunks();
-    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = words.iter().fold(start, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     mix(hash, u64::from_le_bytes(*last))
 }
 
@@ -463,6 +498,8 @@ impl InvalidTags {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     mod rows {
@@ -570,6 +607,24 @@ mod tests {
         ] {
             assert_eq!(stands_in(pairs.as_bytes(), name.as_bytes()), stands, "{name} in {pairs}");
         }
+    }
+
+    #[test]
+    fn hashes_depend_on_the_secret_and_on_every_character() {
+        let name = |length: usize| "abcdefghijklmnopqrstuvwxyz0123456789_ABC".as_bytes()[..length].to_vec();
+        let mut hashes = HashSet::new();
+        for length in 1..=40 {
+            assert!(hashes.insert(hash(&name(length), random::secret())), "{length}");
+            assert_ne!(hash(&name(length), &[1, 3]), hash(&name(length), &[1, 5]), "{length}");
+            for place in 0..length {
+                let mut other = name(length);
+                other[place] = b'Z';
+                assert!(hashes.insert(hash(&other, random::secret())), "{length} {place}");
+            }
+        }
+        // Names of one letter, of each length.
+        let letters: HashSet<_> = (1..=40).map(|length| hash(&vec![b'a'; length], random::secret())).collect();
+        assert_eq!(letters.len(), 40);
     }
 
     #[test]

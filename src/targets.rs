@@ -202,18 +202,18 @@ fn read_host(host: &str) -> Option<Host> {
 
 /// An entry of [`Targets`] that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("Invalid target: {0}")]
-pub struct InvalidTarget(#[source] Reason);
+#[error(transparent)]
+pub struct InvalidTarget(Reason);
 
 #[derive(Clone, Debug, thiserror::Error)]
 enum Reason {
     #[error(
-        "expected a host, in ASCII, with a port or without: `api.example.com`, `*.example.com:8443`, `192.0.2.7` or \
-         `[2001:db8::7]`; a scheme or a path belongs in a regular expression"
+        "Invalid target: expected a host, in ASCII, with a port or without: `api.example.com`, `*.example.com:8443`, \
+         `192.0.2.7` or `[2001:db8::7]`; a scheme or a path belongs in a regular expression"
     )]
     Host,
     #[cfg(feature = "regex")]
-    #[error("expected a regular expression")]
+    #[error("Invalid target: expected a regular expression; the source of this error says where it is none")]
     Regex(#[source] regex::Error),
 }
 
@@ -365,7 +365,13 @@ mod tests {
         }
         for bad in ["(", "a)|(b", "(?x) a # ("] {
             let error = Targets::otherwise(Disclose::Nothing).url(bad, Disclose::All).map(|_| ()).unwrap_err();
-            assert_eq!(error.to_string(), "Invalid target: expected a regular expression", "{bad}");
+            assert_eq!(
+                error.to_string(),
+                "Invalid target: expected a regular expression; the source of this error says where it is none",
+                "{bad}"
+            );
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("error") && !source.contains("Invalid target"), "{bad}: {source}");
         }
     }
 }

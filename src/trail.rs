@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
 
@@ -38,7 +38,7 @@ struct Inner {
     caller: Option<ParentId>,
     tags: Tags,
     dropped_tags: Option<Box<InvalidTags>>,
-    on_send: OnceLock<OnSend>,
+    on_send: Mutex<Option<OnSend>>,
     companion: Option<Arc<dyn Companion>>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) trait Companion: Send + Sync {
 }
 
 impl Trail {
-    /// Starts a new trace, without tags.
+    /// Starts a new trace, without tags. `sampled` is the flag that asks those who receive it to record the trace.
     #[must_use]
     pub fn start(sampled: bool) -> Self {
         Inner::of(TraceContext::new(TraceParent::random(sampled), TraceState::empty()), None).into()
@@ -96,7 +96,7 @@ impl Trail {
     /// ```
     #[must_use]
     pub fn of_answer(headers: &HeaderMap) -> Option<Self> {
-        let answered = crate::echo::answered(headers)?;
+        let answered = TraceParent::of_answer(headers)?;
         Some(Self::continued(TraceContext::new(answered, TraceState::empty())))
     }
 
@@ -210,13 +210,36 @@ impl Trail {
         Self::from(Inner { context, ..self.0.copy() }).renew_companion()
     }
 
-    /// Sets the function that is told the parent-id of every request that is sent with this trail, so that a log can
-    /// draw the trace as a tree. It is called before the request is sent. Every clone of the trail has it, and what is
-    /// made of the trail by [`with_tags`](Self::with_tags) afterwards.
+    /// Adds a function that is told the parent-id of every request that is sent with this trail, so that a log can draw
+    /// the trace as a tree. It is called before the request is sent. Every clone of the trail has it, and what is made
+    /// of the trail by [`with_tags`](Self::with_tags) afterwards. Several are told in the order they were added.
     ///
-    /// There is one such function: the first one stays. Returns whether this was it.
-    pub fn on_send(&self, function: impl Fn(ParentId) + Send + Sync + 'static) -> bool {
-        self.0.on_send.set(Arc::new(function)).is_ok()
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use http::{Extensions, HeaderMap, Uri};
+    /// use tagtrail::{Disclose, InvalidTags, Outbound, Trail};
+    ///
+    /// let sent = Arc::new(Mutex::new(Vec::new()));
+    /// let trail = Trail::start(true);
+    /// let listener = Arc::clone(&sent);
+    /// trail.on_send(move |id| listener.lock().unwrap().push(id));
+    ///
+    /// let (uri, mut headers) = (Uri::from_static("http://users.example/"), HeaderMap::new());
+    /// trail.enter(|| Outbound::new(Disclose::All).apply(&uri, &mut headers, &Extensions::new()))?;
+    /// let id = sent.lock().unwrap()[0].to_string();
+    /// assert!(headers["traceparent"].to_str().unwrap().contains(&id));
+    /// # Ok::<_, InvalidTags>(())
+    /// ```
+    pub fn on_send(&self, function: impl Fn(ParentId) + Send + Sync + 'static) {
+        let mut on_send = self.0.on_send();
+        *on_send = Some(match on_send.take() {
+            None => Arc::new(function),
+            Some(earlier) => Arc::new(move |id| {
+                earlier(id);
+                function(id);
+            }),
+        });
     }
 
     /// What a request that is sent now carries: a new parent-id, or that of the operation that is active in another
@@ -229,7 +252,9 @@ impl Trail {
             }
             _ => self.traceparent().child(),
         };
-        if let Some(on_send) = self.0.on_send.get() {
+        // A listener may add another one, so it is not called under the lock.
+        let on_send = self.0.on_send().clone();
+        if let Some(on_send) = on_send {
             on_send(next.parent_id());
         }
         next
@@ -263,7 +288,7 @@ fn attach(companion: &dyn Companion) -> Option<Box<dyn Any>> {
 
 impl Inner {
     fn of(context: TraceContext, caller: Option<ParentId>) -> Self {
-        Self { context, caller, tags: Tags::empty(), dropped_tags: None, on_send: OnceLock::new(), companion: None }
+        Self { context, caller, tags: Tags::empty(), dropped_tags: None, on_send: Mutex::new(None), companion: None }
     }
 
     #[inline]
@@ -280,13 +305,19 @@ impl Inner {
         Self::of(TraceContext::new(started.with_flags(flags), TraceState::empty()), None)
     }
 
+    #[inline]
+    fn on_send(&self) -> MutexGuard<'_, Option<OnSend>> {
+        // It is whole whenever the lock is given back.
+        self.on_send.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn copy(&self) -> Self {
         Self {
             context: self.context.clone(),
             caller: self.caller,
             tags: self.tags.clone(),
             dropped_tags: self.dropped_tags.clone(),
-            on_send: self.on_send.clone(),
+            on_send: Mutex::new(self.on_send().clone()),
             companion: self.companion.clone(),
         }
     }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -84,6 +85,23 @@ fn a_request_that_carries_everything_costs_a_server_at_most_four() {
         let ours = allocations(layer.layer(handler()), request(lines));
         assert!(ours > bare && ours - bare <= 4, "{ours} over {bare} with {} headers", lines.len());
     }
+}
+
+#[test]
+fn who_listens_to_what_is_sent_costs_one_and_nothing_when_it_is_told() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let layer = OutboundLayer::new(Disclose::All);
+    let trail = Trail::start(true);
+    let deaf = trail.enter(|| allocations(layer.layer(handler()), request(&[])));
+    let told = &TOLD;
+    let added = allocation_counter::measure(|| {
+        trail.on_send(move |_| {
+            told.fetch_add(1, Ordering::Relaxed);
+        });
+    });
+    assert_eq!(added.count_total, 1);
+    let listening = trail.enter(|| allocations(layer.layer(handler()), request(&[])));
+    assert_eq!((listening, TOLD.load(Ordering::Relaxed)), (deaf, 1));
 }
 
 /// Attack row 7: memory is bounded by what a limit allows, not by what was sent.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -224,8 +225,10 @@ async fn grpc_clients_get_a_grpc_answer() {
 #[tokio::test]
 async fn a_refusal_can_be_answered_otherwise_and_is_told() {
     let told = Arc::new(Mutex::new(Vec::new()));
+    let slow = Duration::from_millis(5);
     let inbound = Inbound::new(Admit::Continue)
-        .refuse_with(|head, trail, fault| {
+        .refuse_with(move |head, trail, fault| {
+            std::thread::sleep(slow);
             assert_eq!(head.headers["x-fauna-tags"], "a=1,a=2");
             let body = format!("{} {}", trail.trace_id(), fault.rule());
             Response::builder().status(422).body(Bytes::from(body)).unwrap()
@@ -235,6 +238,7 @@ async fn a_refusal_can_be_answered_otherwise_and_is_told() {
             move |refusal| {
                 assert_eq!(refusal.head.method, Method::GET);
                 assert_eq!(Trail::current().unwrap().operation_id(), refusal.trail.operation_id());
+                assert!(refusal.elapsed >= slow && refusal.elapsed < Duration::from_secs(60));
                 assert!(!format!("{refusal:?}").contains("a=1"));
                 assert_eq!(refusal.answer.headers()["traceparent"], refusal.trail.traceparent().to_string());
                 told.lock().unwrap().push((refusal.answer.status().as_u16(), refusal.fault.rule()));

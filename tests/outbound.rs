@@ -223,16 +223,33 @@ async fn whoever_listens_is_told_each_parent_id_that_is_sent() {
     let trail = trail();
     let told = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&told);
-    assert!(trail.on_send(move |id| listener.lock().unwrap().push(id)));
-    assert!(!trail.on_send(|_| panic!("the first one stays")));
+    trail.on_send(move |id| listener.lock().unwrap().push((1, id)));
     let derived = trail.with_tags(Tags::empty());
-    let mut sent_ids = Vec::new();
-    for trail in [&trail, &derived] {
+    // The second is told after the first, and only of what is sent with this trail and its clones.
+    let listener = Arc::clone(&told);
+    trail.clone().on_send(move |id| listener.lock().unwrap().push((2, id)));
+    let mut expected = Vec::new();
+    for (trail, listeners) in [(&trail, &[1, 2][..]), (&derived, &[1])] {
         let headers = trail.scope(send(Disclose::TraceOnly, get())).await.unwrap();
-        sent_ids.push(sent(&headers).parent_id());
+        expected.extend(listeners.iter().map(|&listener| (listener, sent(&headers).parent_id())));
     }
     trail.scope(send(Disclose::Nothing, get())).await.unwrap();
-    assert_eq!(*told.lock().unwrap(), sent_ids);
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn who_listens_may_add_another_who_listens() {
+    let told = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&told);
+    let trail = trail();
+    trail.on_send(move |_| {
+        let counter = Arc::clone(&counter);
+        Trail::current().unwrap().on_send(move |_| *counter.lock().unwrap() += 1);
+    });
+    for added in [0, 1, 3] {
+        trail.scope(send(Disclose::All, get())).await.unwrap();
+        assert_eq!(*told.lock().unwrap(), added);
+    }
 }
 
 #[tokio::test]
@@ -251,7 +268,7 @@ async fn a_caller_can_stay_in_the_trace_of_an_answer() {
             traceparent.map(|value| (http::HeaderName::from_static("traceparent"), HeaderValue::from_static(value))),
         );
         answer.insert("traceresponse", HeaderValue::from_static(SENT));
-        assert_eq!(tagtrail::answered(&answer).unwrap().to_string(), SENT);
+        assert_eq!(tagtrail::TraceParent::of_answer(&answer).unwrap().to_string(), SENT);
     }
 }
 

@@ -20,7 +20,7 @@ const USAGE: &str = "usage: cargo run --release -- [--ours | --check | --time | 
 --ours          the table, without the peers
 --check         fails where a budget is exceeded
 --time          the table in nanoseconds, with the peers: some minutes, on an idle machine
---series        what more and more input costs; drawn in series.svg, too
+--series        what more and more input costs; drawn in docs/cost.svg, too
 --profile WORK  where the instructions of one row go";
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -45,7 +45,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let costs = count(&["series-"], false)?;
             let series = Series::of(&costs);
             print!("{}", series.text());
-            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/series.svg"), series.svg())?;
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cost.svg"), series.svg())?;
         }
         ["--profile", work] => print!("{}", Program::ours().profile(work)?),
         _ => {

@@ -4,15 +4,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::callgrind::Cost;
-use crate::table::pair;
+use crate::table::{pair, thousands};
 
-/// What is counted, in words, by the name of the series.
-const TITLES: [(&str, &str); 5] = [
-    ("tags", "tags of 119 characters each"),
-    ("alike", "the same, with names that differ in the middle alone"),
-    ("members", "members of `tracestate`, of 30 characters each"),
-    ("lines-tags", "lines of tags, in a `HeaderMap` with a `traceparent`"),
-    ("lines-tracestate", "lines of `tracestate`, in a `HeaderMap` with a `traceparent`"),
+/// What is counted, in words, by the name of the series, and for those that are drawn, what the limit is that ends it.
+const TITLES: [(&str, &str, Option<&str>); 5] = [
+    ("tags", "tags of 119 characters each", Some("25 tags are the limit")),
+    ("alike", "the same, with names that differ in the middle alone", None),
+    ("members", "members of `tracestate`, of 30 characters each", Some("32 members are the limit")),
+    (
+        "lines-tags",
+        "lines of tags, in a `HeaderMap` with a `traceparent`",
+        Some("read up to 3,000 characters, then refused"),
+    ),
+    (
+        "lines-tracestate",
+        "lines of `tracestate`, in a `HeaderMap` with a `traceparent`",
+        Some("read up to 16,447 characters, then dropped"),
+    ),
 ];
 
 /// Each series by its name: counts of input, and what they cost.
@@ -31,14 +39,11 @@ impl<'a> Series<'a> {
         Self(series)
     }
 
-    fn titled(&self) -> impl Iterator<Item = (&'static str, &[(u32, &'a Cost)])> {
-        TITLES.iter().filter_map(|(name, title)| Some((*title, self.0.get(name)?.as_slice())))
-    }
-
     /// Lists of `count: instructions, allocations`.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for (title, points) in self.titled() {
+        for (name, title, _) in TITLES {
+            let Some(points) = self.0.get(name) else { continue };
             let _ = writeln!(text, "{title}:");
             for (count, cost) in points {
                 let _ = writeln!(text, "{count:>6}: {}", pair(cost.amount, cost.allocations));
@@ -47,37 +52,77 @@ impl<'a> Series<'a> {
         text
     }
 
-    /// A chart of each series: instructions over count.
+    /// A chart of each series: instructions over count. As a picture it follows the theme of the system, and inside of a
+    /// page the color of the page's text; so it has no blank line, which would end it in Markdown.
     pub(crate) fn svg(&self) -> String {
-        const WIDTH: f64 = 400.0;
-        const HEIGHT: f64 = 220.0;
+        let drawn = TITLES.iter().filter_map(|(name, title, limit)| Some((*title, (*limit)?, self.0.get(name)?)));
         let mut charts = String::new();
-        let places = [(0.0, 0.0), (WIDTH, 0.0), (2.0 * WIDTH, 0.0), (0.0, HEIGHT), (WIDTH, HEIGHT)];
-        for ((title, points), (left, top)) in self.titled().zip(places) {
-            let most = points.iter().map(|(_, cost)| cost.amount).fold(1.0, f64::max);
-            let last = points.iter().map(|(count, _)| f64::from(*count)).fold(1.0, f64::max);
-            let place = |(count, cost): &(u32, &Cost)| {
-                (50.0 + f64::from(*count) / last * 330.0, 180.0 - cost.amount / most * 140.0)
-            };
-            let line: Vec<String> = points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-            let _ = writeln!(
-                charts,
-                r##"<g transform="translate({left} {top})">
-<text x="50" y="20">{}</text>
-<path d="M50 40V180H380" fill="none" stroke="#888"/>
-<polyline points="{}" fill="none" stroke="#06c" stroke-width="2"/>
-<text x="45" y="45" text-anchor="end">{most:.0}</text><text x="45" y="184" text-anchor="end">0</text>
-<text x="380" y="198" text-anchor="end">{last:.0}</text>
-</g>"##,
-                title.replace('`', ""),
-                line.join(" "),
-            );
+        for ((title, limit, points), (left, top)) in drawn.zip([(0, 0), (460, 0), (0, 250), (460, 250)]) {
+            let points: Vec<_> = points.iter().map(|(count, cost)| (f64::from(*count), cost.amount)).collect();
+            let _ = writeln!(charts, "<g transform=\"translate({left} {top})\">\n{}</g>", chart(title, limit, &points));
         }
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" \
-             font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{charts}</svg>\n",
-            3.0 * WIDTH,
-            2.0 * HEIGHT,
-        )
+        format!("{HEAD}{charts}</svg>\n")
     }
+}
+
+const HEAD: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 920 500" width="920" role="img" aria-label="Instructions over the number of tags, members and lines" font-family="system-ui, sans-serif" font-size="12" fill="currentColor" style="max-width: 100%; height: auto">
+<style>
+svg:root { color: #1f2328 }
+@media (prefers-color-scheme: dark) { svg:root { color: #e6edf3 } }
+.cost-title { font-size: 14px; font-weight: 600 }
+.cost-grid { stroke: currentColor; stroke-opacity: .18 }
+.cost-note { opacity: .75 }
+.cost-line { fill: none; stroke: #3b82f6; stroke-width: 2; stroke-linejoin: round }
+.cost-dots { fill: #3b82f6 }
+</style>
+"#;
+
+/// One chart: a grid with round numbers, a line, and a dot for each count.
+fn chart(title: &str, limit: &str, points: &[(f64, f64)]) -> String {
+    const LEFT: f64 = 70.0;
+    const RIGHT: f64 = 440.0;
+    const TOP: f64 = 50.0;
+    const BOTTOM: f64 = 205.0;
+    let (step_x, last) = steps(points.iter().map(|point| point.0));
+    let (step_y, most) = steps(points.iter().map(|point| point.1));
+    let place_x = |count: f64| LEFT + count / last * (RIGHT - LEFT);
+    let place_y = |amount: f64| BOTTOM - amount / most * (BOTTOM - TOP);
+    let mut text = format!(
+        "<text x=\"{LEFT}\" y=\"20\" class=\"cost-title\">{}</text>\n\
+         <text x=\"{LEFT}\" y=\"37\" class=\"cost-note\">instructions; {limit}</text>\n",
+        title.split(", in a ").next().unwrap_or(title).replace('`', ""),
+    );
+    for tick in ticks(step_y, most) {
+        let (y, number) = (place_y(tick), thousands(tick));
+        let _ = writeln!(
+            text,
+            "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" class=\"cost-grid\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{number}</text>",
+            LEFT - 8.0,
+            y + 4.0,
+        );
+    }
+    for tick in ticks(step_x, last) {
+        let (x, number) = (place_x(tick), thousands(tick));
+        let _ = writeln!(text, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{number}</text>", BOTTOM + 18.0);
+    }
+    let places: Vec<_> = points.iter().map(|&(x, y)| format!("{:.1},{:.1}", place_x(x), place_y(y))).collect();
+    let _ = writeln!(text, "<polyline points=\"{}\" class=\"cost-line\"/>", places.join(" "));
+    let dots =
+        points.iter().map(|&(x, y)| format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\"/>", place_x(x), place_y(y)));
+    let _ = writeln!(text, "<g class=\"cost-dots\">{}</g>", dots.collect::<String>());
+    text
+}
+
+/// A round step, of which at most five reach over all numbers, and where the last one ends.
+fn steps(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
+    let most = numbers.fold(1.0, f64::max);
+    let power = 10_f64.powf((most / 5.0).log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| step * 5.0 >= most);
+    let step = step.unwrap_or(most);
+    (step, (most / step).ceil() * step)
+}
+
+fn ticks(step: f64, last: f64) -> impl Iterator<Item = f64> {
+    (0..).map(move |tick| f64::from(tick) * step).take_while(move |&tick| tick <= last)
 }

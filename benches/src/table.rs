@@ -140,7 +140,7 @@ pub(crate) fn pair(instructions: f64, allocations: f64) -> String {
     format!("{}, {allocations:.0}", thousands(instructions))
 }
 
-fn thousands(number: f64) -> String {
+pub(crate) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let (sign, digits) = digits.strip_prefix('-').map_or(("", &*digits), |digits| ("-", digits));
     let mut grouped = String::new();

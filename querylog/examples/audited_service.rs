@@ -12,7 +12,7 @@ use axum::routing::get;
 use serde_json::Value;
 use tagtrail::Admit;
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditLog, QueryLog, QueryLogLayer, RecordHandle, Tokens};
+use tagtrail_querylog::{AuditClient, AuditLog, QueryLog, QueryLogLayer, RecordHandle, Tokens};
 use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "secret", "kind": "user", "user_id": "u1", "user_email": "ada@example.com",
@@ -50,7 +50,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let client = reqwest::Client::new();
     for id in 7..=9 {
-        client.get(format!("{url}/posts/{id}")).send().await?.bytes().await?;
+        let request = client.get(format!("{url}/posts/{id}")).header("x-fauna-tags", format!("post={id}"));
+        request.send().await?.bytes().await?;
     }
     log.shutdown(Duration::from_secs(5)).await?;
 
@@ -61,6 +62,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{} {} {} s, stderr {}", item["timestamp"], item["udf_name"], item["execution_time"], item["stderr"]);
     }
     assert_eq!(items.len(), 3);
+
+    // Whose was it, and what else belonged to it?
+    let client = AuditClient::new(&format!("{url}/v1"), "secret")?;
+    let found = client.requests().tag("post", "8").status("2xx".parse()?).send().await?;
+    let [request] = &*found.items else { return Err("one request has this tag".into()) };
+    println!("{} {:?} {}", request.request.path, request.response.status, request.tags);
+    let trace = client.trace(request.trace_id).await?;
+    assert_eq!(trace.requests.len(), 1, "it asked no other service");
     server.abort();
     Ok(())
 }

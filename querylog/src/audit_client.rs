@@ -37,6 +37,13 @@ use crate::time::Timestamp;
 /// }
 /// // What was used last.
 /// let names = client.log().distinct(DistinctType::Names).max_records_to_scan(5_000).send().await?;
+///
+/// // The requests that failed on a route, and all that belongs to the trace of the first, across services.
+/// let failed = client.requests().route("/pay/{id}").status("5xx".parse()?).newest_first().send().await?;
+/// if let Some(request) = failed.items.first() {
+///     let trace = client.trace(request.trace_id).await?;
+///     println!("{} requests", trace.requests.len());
+/// }
 /// # Ok(())
 /// # }
 /// ```
@@ -110,7 +117,7 @@ impl AuditClient {
         self.get("/execution-env/self", None, &[]).await
     }
 
-    async fn get<T: DeserializeOwned>(
+    pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         value: Option<&str>,

@@ -285,12 +285,14 @@ impl AuditLog {
 
 /// The row of a request.
 pub(crate) fn row_of(record: &Record) -> Result<Row, serde_json::Error> {
+    let [keys, end_keys] = keys_of(record);
     Ok(Row {
         record: record.audit(),
         object: None,
         ended: record.response.outcome.is_some(),
         details: Some(serde_json::to_string(&Details::of(record))?),
-        keys: keys_of(record),
+        keys,
+        end_keys,
     })
 }
 

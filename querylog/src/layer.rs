@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
@@ -228,7 +227,8 @@ impl QueryLogLayer {
     pub fn record_refusal(&self, refusal: &Refusal<'_>) {
         if self.passes(refusal.head) {
             let mut record = self.record(refusal.trail, refusal.head);
-            record.end(Duration::ZERO, Outcome::Refused);
+            record.begin = record.begin.minus(refusal.elapsed);
+            record.end(refusal.elapsed, Outcome::Refused);
             record.response.status = Some(refusal.answer.status().as_u16());
             record.response.body_bytes = refusal.answer.body().len() as u64;
             if self.keeps(&record) {

@@ -33,6 +33,7 @@
 //! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
+//! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
 //! | answer questions about them by REST, and ask them | `audit_api` (`audit-api`), `AuditClient` (`client`) |
 //! | export a range of them, and download it | `Exports`, `export_api` (`export`), `ExportClient` (`client`) |
 //!
@@ -103,6 +104,8 @@ mod export_state;
 mod page_token;
 #[cfg(feature = "store")]
 mod requests;
+#[cfg(feature = "client")]
+mod requests_client;
 #[cfg(any(feature = "client", feature = "store"))]
 mod status;
 #[cfg(feature = "store")]
@@ -165,6 +168,8 @@ pub use crate::record::{
 };
 #[cfg(feature = "store")]
 pub use crate::requests::Requests;
+#[cfg(feature = "client")]
+pub use crate::requests_client::{RequestsPage, RequestsQuery};
 pub use crate::service::{QueryLogFuture, QueryLogService};
 pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
 #[cfg(any(feature = "client", feature = "store"))]

@@ -88,18 +88,20 @@ impl Requests {
     }
 }
 
-/// The keys by which a request is found.
-pub(crate) fn keys_of(record: &Record) -> Vec<Key> {
-    let mut filters = vec![Filter::Trace(record.trace_id)];
-    filters.extend(record.tags.iter().map(|(name, value)| Filter::Tag(name.to_owned(), value.to_owned())));
-    if let Some(code) = record.response.status {
-        filters.push(Filter::Status(Status::Code(code)));
-        filters.extend(class(code).map(|class| Filter::Status(Status::Class(class))));
-    }
-    filters.extend(record.request.route.clone().map(Filter::Route));
+/// The keys by which a request is found: those that its begin has, and those that its end adds.
+pub(crate) fn keys_of(record: &Record) -> [Vec<Key>; 2] {
+    let tags = record.tags.iter().map(|(name, value)| Filter::Tag(name.to_owned(), value.to_owned()));
+    let route = record.request.route.clone().map(Filter::Route);
+    let begun = [Filter::Trace(record.trace_id)].into_iter().chain(tags).chain(route).collect();
+    let code = record.response.status;
+    let class = code.and_then(class).map(Status::Class);
+    let ended = code.map(Status::Code).into_iter().chain(class).map(Filter::Status).collect();
     let environment = record.notes.caller.exec_env_id.clone().map(Scope::Environment);
-    let asked = environment.iter().flat_map(|scope| filters.iter().map(|filter| filter.key(scope)));
-    asked.chain(exported_keys(record)).collect()
+    let of = |filters: Vec<Filter>| -> Vec<Key> {
+        environment.iter().flat_map(|scope| filters.iter().map(|filter| filter.key(scope))).collect()
+    };
+    // The database is known when the handler has said it. Those that the begin has are there, then.
+    [of(begun), of(ended).into_iter().chain(exported_keys(record)).collect()]
 }
 
 /// The keys by which exports find a request: of its region group, of its database, and of those above that.
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn a_request_is_found_by_all_that_it_has_and_by_nothing_else() {
         let record = record();
-        let keys = keys_of(&record);
+        let keys = keys_of(&record).concat();
         let all = || Requests::of("env1");
         for (requests, expected) in [
             (all().trace(record.trace_id), true),
@@ -215,7 +217,7 @@ mod tests {
         }
         assert_eq!(keys.len(), 6);
         let nobodys = Record { notes: crate::Notes::default(), ..record };
-        assert_eq!(keys_of(&nobodys), []);
+        assert_eq!(keys_of(&nobodys).concat(), []);
     }
 
     #[test]

@@ -160,6 +160,6 @@ impl Sink for Stored {
 /// The row of a line: its keys are made here, and not while a request waits.
 fn row(ReadLine { ended, record, details }: ReadLine<'_>) -> serde_json::Result<Row> {
     let short = AuditRecord { stdout: None, stderr: None, udf_data: None, ..record.clone() };
-    let keys = keys_of(&Details::record(details.get(), short)?);
-    Ok(Row { details: Some(details.get().to_owned()), keys, ..Row::of(record, ended) })
+    let [keys, end_keys] = keys_of(&Details::record(details.get(), short)?);
+    Ok(Row { details: Some(details.get().to_owned()), keys, end_keys, ..Row::of(record, ended) })
 }

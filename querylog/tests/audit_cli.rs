@@ -6,9 +6,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use audit::{TOKENS, records, sorted};
-use tagtrail_querylog::AuditRecord;
+use tagtrail::{Tags, Trail};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
@@ -44,6 +46,15 @@ impl Drop for Served {
     }
 }
 
+/// The API over `audit.db`, and its URL.
+fn serve(folder: &Path) -> (String, Served) {
+    let arguments = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", "127.0.0.1:0"];
+    let mut child = program(folder, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (format!("{}/server/v1", line.trim().strip_prefix("listening on ").unwrap()), Served(child))
+}
+
 #[test]
 fn records_go_in_and_come_out_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
@@ -63,15 +74,7 @@ fn records_go_in_and_come_out_as_they_were() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    let mut child =
-        program(folder, &["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let _served = Served(child);
-    let server = format!("{}/server/v1", line.trim().strip_prefix("listening on ").unwrap());
+    let (server, _served) = serve(folder);
 
     let env: Vec<_> = all.iter().filter(|r| r.exec_env_id.as_deref() == Some("env1")).cloned().collect();
     let own: Vec<_> = all.iter().filter(|r| r.user_email.as_deref() == Some("ada@example.com")).cloned().collect();
@@ -109,6 +112,80 @@ fn records_go_in_and_come_out_as_they_were() {
     let distinct = ["--distinct", "--distinct-type", "names", "--exec-env", "--max-records-to-scan", "50"];
     let [one, other] = places.map(|place| found(&run(folder, &[&place[..], &distinct].concat())));
     assert!(one == other && one.len() > 5);
+}
+
+#[test]
+fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("tokens.json"), TOKENS).unwrap();
+    let trail = Trail::start(true).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+    let mut requests: Vec<_> =
+        ["/posts/1", "/pos\u{1b}[31mts/2", "/posts/3"].map(|path| Record::new(&trail, path)).into();
+    for (request, status) in requests.iter_mut().zip([200, 404, 503]) {
+        request.request.route = Some("/posts/{id}".into());
+        request.notes.caller.exec_env_id = Some("env1".into());
+        request.response.status = Some(status);
+        request.end(Duration::from_millis(2), Outcome::Complete);
+    }
+    let called = Trail::start(true).operation_id();
+    requests[0].sent = vec![called];
+    (requests[2].operation_id, requests[2].caller_id) = (Trail::start(true).operation_id(), Some(called));
+    let store = tokio::runtime::Runtime::new().unwrap();
+    let log = AuditLog::open(folder.join("audit.db")).unwrap();
+    store.block_on(log.put_requests(&requests)).unwrap();
+    drop((log, store));
+
+    let (server, _served) = serve(folder);
+    let trace = requests[0].trace_id.to_string();
+    let since = requests[1].begin.to_string();
+    for place in [&["--server", &server][..], &["--store", "sqlite:audit.db", "--exec-env-id", "env1"]] {
+        let ask = |verb: &[&str]| {
+            let output = run(folder, &[verb, place].concat());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        for (arguments, expected) in [
+            (&[][..], &[0, 1, 2][..]),
+            (&["--newest-first", "--limit", "2"], &[2, 1]),
+            (&["--trace", &trace, "--all"], &[0, 1, 2]),
+            (&["--tag", "project=blog", "--tag", "env=prod", "--status", "4xx"], &[1]),
+            (&["--tag", "project=shop"], &[]),
+            (&["--route", "/posts/{id}", "--status", "503"], &[2]),
+            (&["--since", &since], &[1, 2]),
+            (&["--until", &since], &[0]),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|place| format!("{}\n", requests[*place])).collect();
+            assert_eq!(ask(&[&["requests"], arguments].concat()), expected.concat(), "{arguments:?}");
+        }
+        let table = ask(&["requests", "--format", "table"]);
+        assert!(table.lines().count() == 3 && !table.contains('\u{1b}') && table.contains("404"), "{table}");
+        let tree = ask(&["trace", &trace, "--format", "table"]);
+        let indented: Vec<_> = tree.lines().map(|line| line.starts_with("  ")).collect();
+        assert_eq!(indented, [false, true, false], "{tree}");
+        let json: serde_json::Value = serde_json::from_str(&ask(&["trace", &trace])).unwrap();
+        assert_eq!(json["items"][1]["parent"], 0);
+        for wrong in [&["requests", "--status", "40"][..], &["requests", "--tag", "x"], &["trace", "x"], &["trace"]] {
+            assert!(!run(folder, &[wrong, place].concat()).status.success(), "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut many = records(300);
+    for record in &mut many {
+        record.udf_data = Some("x".repeat(5_000));
+    }
+    fs::write(folder.join("many.jsonl"), lines(&many)).unwrap();
+    assert!(run(folder, &["import", "--store", "sqlite:audit.db", "many.jsonl"]).status.success());
+    let arguments = ["query", "--store", "sqlite:audit.db", "--exec-env-id", "env1", "--exec-env", "--all"];
+    let mut child = program(folder, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

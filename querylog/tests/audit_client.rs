@@ -4,7 +4,8 @@ mod audit;
 
 use audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
-use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, DistinctType, LogRequest, Timestamp};
+use tagtrail::{Tags, Trail};
+use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, DistinctType, LogRequest, Record, Status, Timestamp};
 use tokio::net::TcpListener;
 
 async fn serve(server: &Server) -> String {
@@ -67,6 +68,24 @@ async fn what_is_refused_says_why() {
     let client = AuditClient::new(&base, "ada").unwrap();
     let two = client.log().udf_name("x").id("y").distinct(DistinctType::Ids).send().await.unwrap_err();
     assert_eq!(two.to_string(), "only one of id, udf_id, udf_name and shared_token can be asked for");
+    let trail = Trail::start(true).with_tags("project=blog".parse::<Tags>().unwrap());
+    let mut requests: Vec<_> = (0..5).map(|_| Record::new(&trail, "/posts/7")).collect();
+    for request in &mut requests {
+        request.request.route = Some("/posts/{id}".into());
+        request.response.status = Some(404);
+        request.notes.caller.exec_env_id = Some("env1".into());
+    }
+    server.log.put_requests(&requests).await.unwrap();
+    let found = || client.requests().tag("project", "blog").status(Status::Class(4)).route("/posts/{id}").limit(2);
+    assert_eq!(found().records().try_collect::<Vec<_>>().await.unwrap(), requests);
+    let window = found().start(requests[1].begin).end(requests[3].begin).newest_first().trace(trail.trace_id());
+    let mut some = requests[1..=3].to_vec();
+    some.reverse();
+    assert_eq!(window.records().try_collect::<Vec<_>>().await.unwrap(), some);
+    assert_eq!(found().status(Status::Code(500)).send().await.unwrap().items, [], "of two the last counts");
+    let trace = client.trace(trail.trace_id()).await.unwrap();
+    assert!(trace.complete && trace.requests.iter().map(|request| &request.record).eq(&requests));
+
     assert!(matches!(client.log().udf_name("..").send().await, Err(ClientError::Dots)));
     for (request, status) in [
         (client.log().limit(0), 422),

@@ -8,7 +8,7 @@ use audit::{Server, escaped, pick};
 use serde_json::Value;
 use tagtrail::{Tags, Trail};
 use tagtrail_querylog::store::Range;
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, Status, Timestamp, Window};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, ResponsePart, Status, Timestamp, Window};
 use uuid::Uuid;
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
@@ -103,11 +103,13 @@ async fn every_question_is_answered_as_a_naive_reader_would() {
     let begun = |record: &Record| {
         let mut record = record.clone();
         record.duration = None;
-        record.response = Default::default();
+        record.response = ResponsePart::default();
         record
     };
     let mut strays: Vec<Record> = records.iter().step_by(50).map(begun).collect();
-    strays.iter_mut().for_each(|stray| stray.notes.caller.exec_env_id = Some("env1".into()));
+    for stray in &mut strays {
+        stray.notes.caller.exec_env_id = Some("env1".into());
+    }
     server.log.put_requests(&strays).await.unwrap();
     server.log.put_requests(&records.iter().step_by(3).map(begun).collect::<Vec<_>>()).await.unwrap();
     for some in records.chunks(300) {

@@ -5,7 +5,6 @@ mod common;
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,26 +16,9 @@ use tagtrail::Admit;
 use tagtrail_querylog::{Durability, Overload, QueryLog, QueryLogLayer};
 use tower::ServiceExt;
 
-use common::{entries_in, files_in, gaps_in, record, records_in};
+use common::{SmallDisk, entries_in, files_in, gaps_in, record, records_in};
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// A disk of a megabyte, in memory.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this process may not mount: only root may.
-    fn mount(at: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
 
 #[tokio::test]
 async fn a_service_on_a_full_disk_answers_and_its_log_says_what_it_misses() {

@@ -4,7 +4,7 @@ mod export;
 
 use std::time::Duration;
 
-use export::{SECOND, START, Server, at, numbers, range, record};
+use export::{START, Server, at, numbers, range, record};
 use serde_json::{Value, json};
 use tagtrail_querylog::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -375,7 +375,6 @@ async fn both_ends_of_a_range_are_exact() {
         let exported = server.lines(&server.export("us", &body).await).await;
         assert_eq!(numbers(&exported), expected.collect::<Vec<_>>(), "{start} {end}");
     }
-    assert_eq!(SECOND, 1_000_000);
 }
 
 #[tokio::test]
@@ -383,8 +382,10 @@ async fn an_export_has_what_is_beneath_its_scope_and_nothing_else() {
     let server = Server::start().await;
     let places =
         ["us-std", "us-std/shop", "us-std/shop/stock", "us-std/shopping", "us-std/web/shop", "eu-std/shop", "eu-std"];
-    let mut records: Vec<_> =
-        (0..700_i64).map(|number| record(number, at(number / 10), places[number as usize % 7])).collect();
+    let mut records: Vec<_> = (0..700)
+        .zip(places.into_iter().cycle())
+        .map(|(number, place)| record(number, at(number / 10), place))
+        .collect();
     // Without a region group, and without either.
     records.extend((700..710).map(|number| {
         let mut record = record(number, at(number), "us-std/shop");

@@ -114,8 +114,7 @@ async fn many_at_once_wait_for_their_turn_and_are_made_once_by_one_of_several_se
         async move { server.export("us", &range("us-std", number, 150 + number)).await }
     }))
     .await;
-    for (number, export) in asked.iter().enumerate() {
-        let number = number as i64;
+    for (number, export) in (0..).zip(&asked) {
         assert_eq!(numbers(&other.lines(export).await), (number..150 + number).collect::<Vec<_>>());
     }
     assert_eq!(slow.0.uploads.load(SeqCst), 50, "each once");

@@ -12,10 +12,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tagtrail::{Admit, Disclose, Inbound, Outbound, Sample, Trail};
-use tagtrail_querylog::{Outcome, QueryLogLayer, Record, RecordHandle};
+use tagtrail_querylog::{Outcome, QueryLogLayer, Record, RecordHandle, Timestamp};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use common::{Frames, Logged, Step};
@@ -122,7 +123,12 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
     let logged = Logged::new();
     let told = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&told);
-    let inbound = Inbound::new(Admit::Continue).on_refusal(move |_| {
+    let slow = Duration::from_millis(5);
+    let slowly = move |_: &Parts| {
+        std::thread::sleep(slow);
+        Admit::Continue
+    };
+    let inbound = Inbound::new(slowly).on_refusal(move |_| {
         counted.fetch_add(1, SeqCst);
     });
     let app = Router::new().route("/", get(|| async { "hello" }));
@@ -132,6 +138,7 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
         .header("x-fauna-tags", "no tags")
         .body(Body::empty())
         .unwrap();
+    let sent = Timestamp::now().minus(Duration::from_millis(1));
     let answer = app.oneshot(request).await.unwrap();
     let named = answer.headers()["traceparent"].clone();
     let body = to_bytes(answer.into_body(), 1000).await.unwrap();
@@ -141,6 +148,8 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
     assert_eq!(record.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
     assert!(record.tags.is_empty());
     assert_eq!(record.response.body_bytes, body.len() as u64);
+    let duration = record.duration.unwrap();
+    assert!(duration >= slow && record.begin >= sent && record.begin.plus(duration) <= Timestamp::now(), "{record:?}");
     assert_eq!(told.load(SeqCst), 1, "the service's own function is told too");
 }
 

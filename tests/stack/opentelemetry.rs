@@ -100,7 +100,7 @@ async fn server_span_client_span_and_remote_parent_are_one_trace() {
     assert_eq!(id(sent[0].parent_id()), client.span_context.span_id());
     assert_eq!(sent[0].trace_id(), caller().trace_id());
     // The answer names the trail's own operation, as without the bridge.
-    let answered = tagtrail::answered(answer.headers()).unwrap();
+    let answered = tagtrail::TraceParent::of_answer(answer.headers()).unwrap();
     assert_eq!(answered.trace_id(), caller().trace_id());
     assert_ne!(answered.parent_id(), caller().parent_id());
 }
@@ -312,7 +312,7 @@ fn the_active_spans_id_and_decision_are_sent() {
         // The opposite of what the sampler decides.
         let trail = Trail::start(!recorded).with_opentelemetry(&OpenTelemetry::new());
         let listener = Arc::clone(&told);
-        assert!(trail.on_send(move |id| listener.lock().unwrap().push(id)));
+        trail.on_send(move |id| listener.lock().unwrap().push(id));
         trail.enter(|| {
             otel.tracer.in_span("client", |context| {
                 let sent_bridged = sent(&bridged);

@@ -41,7 +41,7 @@ async fn answer(app: Router, request: Request) -> (StatusCode, HeaderMap, String
 
 /// Whether the answer names the trace of the caller.
 fn traced(headers: &HeaderMap) -> bool {
-    tagtrail::answered(headers).is_some_and(|answered| answered.trace_id() == caller().trace_id())
+    tagtrail::TraceParent::of_answer(headers).is_some_and(|answered| answered.trace_id() == caller().trace_id())
 }
 
 async fn current() -> String {
@@ -231,7 +231,7 @@ async fn a_propagated_traceparent_outside_is_the_callers_own() {
     let app = Router::new().route("/", get(current));
     // Inside, ours replaces it: a restarted trace has another id.
     let (_, headers, body) = answer(app.clone().layer(propagate()).layer(restarts()), called("/")).await;
-    assert_eq!(tagtrail::answered(&headers).unwrap().trace_id().to_string(), body);
+    assert_eq!(tagtrail::TraceParent::of_answer(&headers).unwrap().trace_id().to_string(), body);
     // Outside, it replaces ours: the answer names a trace that this service has nothing of.
     let (_, headers, body) = answer(app.layer(restarts()).layer(propagate()), called("/")).await;
     assert_eq!(headers["traceparent"], caller().to_string());
@@ -249,7 +249,7 @@ async fn two_of_ours_are_two_operations_of_one_trace() {
     let restarts = || InboundLayer::new(Inbound::new(Admit::Restart).echo(Echo::TRACEPARENT));
     let app = Router::new().route("/", get(current)).layer(restarts()).layer(restarts());
     let (_, headers, body) = answer(app, called("/")).await;
-    assert_ne!(tagtrail::answered(&headers).unwrap().trace_id().to_string(), body);
+    assert_ne!(tagtrail::TraceParent::of_answer(&headers).unwrap().trace_id().to_string(), body);
 }
 
 #[tokio::test]

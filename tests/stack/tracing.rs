@@ -113,7 +113,7 @@ async fn with_spans_disabled_by_level_the_trace_goes_on() {
             .layer(InboundLayer::new(Admit::Continue));
         let answer = app.oneshot(called("/")).await.unwrap();
         assert_eq!(downstream.traceparents()[0].trace_id(), caller().trace_id());
-        assert_eq!(tagtrail::answered(answer.headers()).unwrap().trace_id(), caller().trace_id());
+        assert_eq!(tagtrail::TraceParent::of_answer(answer.headers()).unwrap().trace_id(), caller().trace_id());
     }
 }
 

@@ -37,7 +37,7 @@ async fn the_trace_is_on_the_101_and_in_the_sockets_task_where_it_is_kept() {
         request.headers_mut().insert("traceparent", CALLER.parse().unwrap());
         let (mut socket, answer) = connect_async(request).await.unwrap();
         assert_eq!(answer.status(), 101);
-        let answered = tagtrail::answered(answer.headers()).unwrap();
+        let answered = tagtrail::TraceParent::of_answer(answer.headers()).unwrap();
         assert_eq!(answered.trace_id(), caller().trace_id());
         assert_ne!(answered.parent_id(), caller().parent_id());
         for _ in 0..2 {

@@ -82,15 +82,17 @@ pub struct Row {
     pub ended: bool,
     /// What is known of a request besides, as JSON; `None` for a record that is none of a request.
     pub details: Option<String>,
-    /// The keys by which the row is found besides, at its timestamp. Those of its begin stay. A row that comes from a
-    /// store has none.
+    /// The keys by which the row is found besides, at its timestamp: those that its begin has. They stay. A row that
+    /// comes from a store has none.
     pub keys: Vec<Key>,
+    /// The keys that its end adds.
+    pub end_keys: Vec<Key>,
 }
 
 impl Row {
     /// The row of a record that is none of a request.
     pub(crate) fn of(record: AuditRecord, ended: bool) -> Self {
-        Self { record, object: None, ended, details: None, keys: Vec::new() }
+        Self { record, object: None, ended, details: None, keys: Vec::new(), end_keys: Vec::new() }
     }
 }
 

@@ -319,8 +319,10 @@ fn put_text() -> String {
 }
 
 async fn put_entries(transaction: &Transaction<'_>, rows: &[&Row]) -> Result<(), StoreError> {
-    let mut entries: Vec<_> =
-        rows.iter().flat_map(|row| row.keys.iter().map(|key| (key, &row.record.timestamp, &row.record.id))).collect();
+    let mut entries: Vec<_> = rows
+        .iter()
+        .flat_map(|row| row.keys.iter().chain(&row.end_keys).map(|key| (key, &row.record.timestamp, &row.record.id)))
+        .collect();
     if entries.is_empty() {
         return Ok(());
     }
@@ -451,7 +453,7 @@ fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
         client_ip: text(11)?,
     };
     let object = text(12)?.map(|object| (object, members));
-    Ok(Row { record, object, ended: get(row, 14)?, details: text(15)?, keys: Vec::new() })
+    Ok(Row { record, object, ended: get(row, 14)?, details: text(15)?, keys: Vec::new(), end_keys: Vec::new() })
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {

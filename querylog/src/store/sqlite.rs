@@ -33,11 +33,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a connection waits for another process that writes to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// How much of the file the writer keeps in memory: the pages that a batch changes, so that they are read once. Negative
+/// numbers are KiB.
+const WRITER_CACHE: i64 = -64 * 1_024;
+/// How much a reader keeps.
+const READER_CACHE: i64 = -8 * 1_024;
+
 /// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
 const VERSIONS: [(u32, &str); 3] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3)];
 
 /// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
-/// touch the pages that long values overflow to.
+/// touch the pages that long values overflow to. Of the two indexes that are asked for distinct values, these are part.
 const VERSION_1: &str = "
     CREATE TABLE record (
         id TEXT NOT NULL PRIMARY KEY,
@@ -59,8 +65,10 @@ const VERSION_1: &str = "
         stderr TEXT,
         udf_data TEXT
     ) STRICT;
-    CREATE INDEX record_of_user ON record (user_email, timestamp, id) WHERE user_email IS NOT NULL;
-    CREATE INDEX record_of_env ON record (exec_env_id, timestamp, id) WHERE exec_env_id IS NOT NULL;
+    CREATE INDEX record_of_user ON record (user_email, timestamp, id, udf_name, udf_id)
+        WHERE user_email IS NOT NULL;
+    CREATE INDEX record_of_env ON record (exec_env_id, timestamp, id, udf_name, udf_id)
+        WHERE exec_env_id IS NOT NULL;
     CREATE INDEX record_of_udf_id ON record (exec_env_id, udf_id, timestamp, id) WHERE udf_id IS NOT NULL;
     CREATE INDEX record_of_udf_name ON record (exec_env_id, udf_name, timestamp, id) WHERE udf_name IS NOT NULL;
     CREATE INDEX record_of_shared_token ON record (exec_env_id, shared_token, timestamp, id)
@@ -69,9 +77,10 @@ const VERSION_1: &str = "
     CREATE TABLE secret (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
 ";
 
-/// What is known of requests besides, and the index by which they are found.
+/// What is known of requests besides, and the index by which they are found. `keys` tells which of its keys are there.
 const VERSION_2: &str = "
     ALTER TABLE record ADD COLUMN details TEXT;
+    ALTER TABLE record ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE entry (
         key BLOB NOT NULL,
         timestamp INTEGER NOT NULL,
@@ -85,7 +94,7 @@ const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
         stderr = ?13, udf_data = ?14, details = ?15, ended = 1
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
-        AND shared_token IS ?6";
+        AND shared_token IS ?6 AND keys = ?16";
 
 /// An entry of the index of keys. Those of the begin are there when the end is put.
 const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
@@ -129,11 +138,12 @@ impl SqliteSettings {
     /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate.
     pub fn open(self) -> Result<Sqlite, StoreError> {
         let writer = open_writer(&self.path, self.synchronous)?;
+        let file = OpenedFile::now(&self.path);
         let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let thread = thread::Builder::new()
             .name("audit-sqlite".into())
-            .spawn(move || Writer { connection: writer }.run(receiver))
+            .spawn(move || Writer { connection: writer, file }.run(receiver))
             .map_err(StoreError::failed)?;
         Ok(Sqlite(Arc::new(Inner {
             path: self.path,
@@ -409,12 +419,49 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         client_ip: row.get(11)?,
     };
     let object = object.map(|object| (object, members));
-    Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new() })
+    Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new(), end_keys: Vec::new() })
+}
+
+/// A file as it was when it was opened. SQLite goes on to write to one that is deleted, where nobody finds it.
+struct OpenedFile {
+    path: PathBuf,
+    #[cfg(unix)]
+    identity: Option<(u64, u64)>,
+}
+
+impl OpenedFile {
+    #[cfg(unix)]
+    fn now(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    #[cfg(unix)]
+    fn is_where_it_was(&self) -> bool {
+        identity(&self.path) == self.identity
+    }
+
+    #[cfg(not(unix))]
+    fn now(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where files that are open cannot be deleted.
+    #[cfg(not(unix))]
+    fn is_where_it_was(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// The thread that writes.
 struct Writer {
     connection: Connection,
+    file: OpenedFile,
 }
 
 impl Writer {
@@ -453,15 +500,22 @@ impl Writer {
     }
 
     fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
+        if !self.file.is_where_it_was() {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+            let why = "the file was deleted or moved while it was written: bring it back, or open the log again";
+            return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let (mut put, mut end) = (transaction.prepare_cached(&put_text())?, transaction.prepare_cached(END)?);
             let mut entry = transaction.prepare_cached(ENTRY)?;
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
-                if !row.ended || row.object.is_some() || end_row(row, |parameters| end.execute(parameters))? == 0 {
+                let is_short = row.ended && row.object.is_none();
+                let has_keys = is_short && end_row(row, |parameters| end.execute(parameters))? > 0;
+                if !has_keys {
                     write_row(row, |parameters| put.execute(parameters))?;
                 }
-                for key in &row.keys {
+                for key in row.keys.iter().filter(|_| !has_keys).chain(&row.end_keys) {
                     entry.execute(params![key.as_bytes(), row.record.timestamp.as_micros(), row.record.id.as_str()])?;
                 }
             }
@@ -472,9 +526,9 @@ impl Writer {
 
 fn put_text() -> String {
     format!(
-        "INSERT INTO record ({COLUMNS})
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-        ON CONFLICT (id) DO UPDATE SET {REPLACED}
+        "INSERT INTO record ({COLUMNS}, keys)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+        ON CONFLICT (id) DO UPDATE SET {REPLACED}, keys = excluded.keys
         WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
     )
 }
@@ -497,6 +551,7 @@ fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.stderr,
         record.udf_data,
         row.details,
+        digest(&row.keys),
     ])
 }
 
@@ -523,7 +578,14 @@ fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.stdout,
         record.stderr,
         record.udf_data,
+        digest(&row.keys),
     ])
+}
+
+/// A number for a set of keys.
+fn digest(keys: &[Key]) -> i64 {
+    let numbers = keys.iter().filter_map(|key| key.as_bytes().first_chunk()).map(|bytes| i64::from_ne_bytes(*bytes));
+    numbers.fold(0, i64::wrapping_add)
 }
 
 fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, StoreError> {
@@ -541,6 +603,7 @@ fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::R
         Synchronous::Normal => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", level)?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {
@@ -568,6 +631,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", READER_CACHE)?;
         Ok(connection)
     };
     open().map_err(|error: rusqlite::Error| StoreError::failed(error))
@@ -612,9 +676,12 @@ mod tests {
                 let range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
                 let expected =
                     format!("SEARCH record USING INDEX {expected} AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))");
-                for columns in [COLUMNS, "rowid, udf_name", "rowid, udf_id"] {
-                    let plan = plan(&connection, columns, &range);
-                    assert_eq!(plan.replace("COVERING ", ""), expected);
+                assert_eq!(plan(&connection, COLUMNS, &range), expected);
+                if matches!(of, Selection::User(_) | Selection::Environment(_)) {
+                    for columns in ["rowid, udf_name", "rowid, udf_id"] {
+                        let plan = plan(&connection, columns, &range);
+                        assert_eq!(plan, expected.replace("USING INDEX", "USING COVERING INDEX"));
+                    }
                 }
             }
         }

@@ -1,25 +1,55 @@
-//! The audit log in SQLite beside plain rusqlite: durable writes in batches, and the time of a page.
+//! The audit log in SQLite beside plain rusqlite: durable writes in batches, the time of a page, and of an answer while
+//! writes run.
 //!
-//! `cargo run --release --manifest-path querylog/benches/Cargo.toml --bin audit -- [RECORDS]`
+//! `cargo run --release --manifest-path querylog/benches/Cargo.toml --bin audit -- [RECORDS [FOLDER]]`
 
 use std::error::Error;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tagtrail::{Tags, Trail};
+use tagtrail_querylog::audit_api::AuditApi;
 use tagtrail_querylog::store::{Distinct, Place, Range, Selection, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, Status, Timestamp, Tokens, Window};
+use tokio::net::TcpListener;
 use uuid::Uuid;
+
+type Failure = Box<dyn Error + Send + Sync>;
 
 /// Begun and completed, each in batches of so many.
 const BATCH: usize = 1_000;
 const WRITES: usize = 50_000;
+const START: i64 = 1_743_465_600_000_000;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let count = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let folder = match arguments.next() {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    println!("durable writes, begun and completed, {WRITES} in batches of {BATCH}, a second:");
+    for round in 0..3 {
+        let path = |name: &str| folder.path().join(format!("{name}-{round}.db"));
+        let plain = plain_records(&path("plain-records"))?;
+        let ours = runtime.block_on(our_records(&path("our-records")))?;
+        show("audit records", plain, ours);
+        let plain = plain_requests(&path("plain-requests"))?;
+        let ours = runtime.block_on(our_requests(&path("our-requests")))?;
+        show("requests", plain, ours);
+    }
+    runtime.block_on(pages(&folder.path().join("pages.db"), count))
+}
 
 /// Of about 530 bytes as JSON.
 fn record(number: usize) -> AuditRecord {
-    let mut record =
-        AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(1_743_465_600_000_000 + number as i64 * 997));
+    let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(START + number as i64 * 997));
     record.exec_env_id = Some(format!("env-{}", number % 10));
     record.user_id = Some(format!("user-{}", number % 1_000));
     record.user_email = Some(format!("user-{}@example.com", number % 1_000));
@@ -34,125 +64,377 @@ fn record(number: usize) -> AuditRecord {
     record
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let count = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
-    let folder = tempfile::tempdir()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("durable writes, begun and completed, {WRITES} records in batches of {BATCH}, records a second:");
-    for _ in 0..3 {
-        let plain = plain(&folder.path().join("plain.db"))?;
-        let ours = runtime.block_on(ours(&folder.path().join("ours.db")))?;
-        println!("  plain rusqlite {plain:.0}, audit log {ours:.0}: {:.0} %", ours / plain * 100.0);
-        for name in ["plain.db", "ours.db"] {
-            std::fs::remove_file(folder.path().join(name))?;
-        }
+/// A request of a service, begun: ten of them are a trace, and it has two tags.
+fn request(number: usize, trails: &mut Option<Trail>) -> Record {
+    if number % 10 == 0 {
+        *trails = None;
     }
-    runtime.block_on(pages(&folder.path().join("pages.db"), count))
+    let tags = || format!("project=p{},env=prod", number / 30 % 20).parse::<Tags>().unwrap_or_default();
+    let trail = trails.get_or_insert_with(|| Trail::start(true).with_tags(tags()));
+    let mut record = Record::new(trail, format!("/route-{}/{number}", number % 50));
+    record.begin = Timestamp::from_micros(START + number as i64 * 997);
+    record.request.route = Some(format!("/route-{}/{{id}}", number % 50));
+    record.notes.caller.exec_env_id = Some(format!("env-{}", number / 20 % 10));
+    record.notes.caller.user_id = Some(format!("user-{}", number % 1_000));
+    record.notes.caller.user_email = Some(format!("user-{}@example.com", number % 1_000));
+    record
 }
 
-fn batches() -> Vec<(Vec<AuditRecord>, Vec<AuditRecord>)> {
+fn completed(mut request: Record, number: usize) -> Record {
+    request.response.status = Some(if number % 31 == 0 { 503 } else { 200 });
+    request.end(Duration::from_micros(1_234), Outcome::Complete);
+    request
+}
+
+fn requests(count: usize) -> Vec<Record> {
+    let mut trail = None;
+    (0..count).map(|number| request(number, &mut trail)).collect()
+}
+
+/// How many were written in a second, and in a second of CPU time, which tells more where others work beside it.
+#[derive(Clone, Copy)]
+struct Rate {
+    a_second: f64,
+    of_cpu: f64,
+}
+
+struct Begin(Instant, Duration);
+
+impl Begin {
+    fn now() -> Self {
+        Self(Instant::now(), cpu())
+    }
+
+    fn rate(&self) -> Rate {
+        let (time, cpu) = (self.0.elapsed().as_secs_f64(), cpu().saturating_sub(self.1).as_secs_f64());
+        Rate { a_second: WRITES as f64 / time, of_cpu: WRITES as f64 / cpu }
+    }
+}
+
+/// The CPU time of this process.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn show(what: &str, plain: Rate, ours: Rate) {
+    let percent = |ours: f64, plain: f64| ours / plain * 100.0;
+    println!(
+        "  {what}: plain rusqlite {:.0}, audit log {:.0}: {:.0} %; by CPU time {:.0} %",
+        plain.a_second,
+        ours.a_second,
+        percent(ours.a_second, plain.a_second),
+        percent(ours.of_cpu, plain.of_cpu)
+    );
+}
+
+fn record_batches() -> Vec<(Vec<AuditRecord>, Vec<AuditRecord>)> {
     let begun: Vec<_> = (0..WRITES).map(record).collect();
     let ended = |record: &AuditRecord| AuditRecord { execution_time: Some(0.125), ..record.clone() };
     begun.chunks(BATCH).map(|some| (some.to_vec(), some.iter().map(ended).collect())).collect()
 }
 
-async fn ours(path: &Path) -> Result<f64, Box<dyn Error>> {
+async fn our_records(path: &Path) -> Result<Rate, Failure> {
     let log = AuditLog::new(Sqlite::open(path)?);
-    let batches = batches();
-    let begin = Instant::now();
+    let batches = record_batches();
+    let begin = Begin::now();
     for (begun, ended) in batches {
         log.begin(begun).await?;
         log.put(ended).await?;
     }
-    Ok(WRITES as f64 / begin.elapsed().as_secs_f64())
+    Ok(begin.rate())
 }
 
-/// The same tables and settings, and the least work: an insert, and an update by id.
-fn plain(path: &Path) -> Result<f64, Box<dyn Error>> {
+async fn our_requests(path: &Path) -> Result<Rate, Failure> {
+    let log = AuditLog::new(Sqlite::open(path)?);
+    let begun = requests(WRITES);
+    let ended: Vec<_> = begun.iter().enumerate().map(|(number, begun)| completed(begun.clone(), number)).collect();
+    let begin = Begin::now();
+    for (begun, ended) in begun.chunks(BATCH).zip(ended.chunks(BATCH)) {
+        log.put_requests(begun).await?;
+        log.put_requests(ended).await?;
+    }
+    Ok(begin.rate())
+}
+
+/// The same tables and settings.
+fn open_plain(path: &Path) -> Result<Connection, Failure> {
     drop(Sqlite::open(path)?);
-    let mut connection = Connection::open(path)?;
+    let connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let batches = batches();
-    let begin = Instant::now();
+    connection.pragma_update(None, "cache_size", -64 * 1_024)?;
+    Ok(connection)
+}
+
+const INSERT: &str = "INSERT INTO record (id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, \
+                      execution_engine, cache, shared_token, client_ip, object_members, ended, stdout, stderr, details) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, ?12, ?13, ?14)";
+
+fn insert(transaction: &Transaction<'_>, r: &AuditRecord, details: Option<&str>) -> rusqlite::Result<usize> {
+    transaction.prepare_cached(INSERT)?.execute(params![
+        r.id.as_str(),
+        r.timestamp.as_micros(),
+        r.exec_env_id,
+        r.user_id,
+        r.user_email,
+        r.udf_id,
+        r.udf_name,
+        r.execution_engine,
+        r.cache,
+        r.shared_token,
+        r.client_ip,
+        r.stdout,
+        r.stderr,
+        details
+    ])
+}
+
+/// The least work: an insert, and an update by id.
+fn plain_records(path: &Path) -> Result<Rate, Failure> {
+    let mut connection = open_plain(path)?;
+    let batches = record_batches();
+    let begin = Begin::now();
     for (begun, ended) in batches {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO record (id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, \
-                 execution_engine, cache, shared_token, client_ip, object_members, ended, stdout, stderr) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, ?12, ?13)",
-            )?;
-            for r in &begun {
-                insert.execute(params![
-                    r.id.as_str(),
-                    r.timestamp.as_micros(),
-                    r.exec_env_id,
-                    r.user_id,
-                    r.user_email,
-                    r.udf_id,
-                    r.udf_name,
-                    r.execution_engine,
-                    r.cache,
-                    r.shared_token,
-                    r.client_ip,
-                    r.stdout,
-                    r.stderr
-                ])?;
-            }
+        for record in &begun {
+            insert(&transaction, record, None)?;
         }
         transaction.commit()?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut update =
                 transaction.prepare_cached("UPDATE record SET execution_time = ?2, ended = 1 WHERE id = ?1")?;
-            for r in &ended {
-                update.execute(params![r.id.as_str(), r.execution_time])?;
+            for record in &ended {
+                update.execute(params![record.id.as_str(), record.execution_time])?;
             }
         }
         transaction.commit()?;
     }
-    Ok(WRITES as f64 / begin.elapsed().as_secs_f64())
+    Ok(begin.rate())
 }
 
-async fn pages(path: &Path, count: usize) -> Result<(), Box<dyn Error>> {
-    let log = AuditLog::new(Sqlite::settings(path).synchronous(Synchronous::Normal).open()?);
-    for first in (0..count).step_by(2_000) {
-        let records = (first..count.min(first + 2_000)).map(|n| AuditRecord { execution_time: Some(0.1), ..record(n) });
-        log.put(records.collect()).await?;
+/// The same for requests, whose details and keys are there already: an insert with the keys of the begin, and an update
+/// with those of the end.
+fn plain_requests(path: &Path) -> Result<Rate, Failure> {
+    struct Plain {
+        record: AuditRecord,
+        details: String,
+        keys: Vec<[u8; 16]>,
+        new_keys: Vec<[u8; 16]>,
     }
-    println!("{count} records, {} MB; pages of 100, in microseconds:", std::fs::metadata(path)?.len() / 1_000_000);
-    let environment = || "env-3".to_owned();
-    for (name, of) in [
-        ("by environment", Selection::Environment(environment())),
-        ("by user", Selection::User("user-3@example.com".into())),
-        ("by name", Selection::UdfName { environment: environment(), value: "team/udf-3".into() }),
-    ] {
-        for newest_first in [false, true] {
-            let mut range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
-            let (mut times, mut read) = (Histogram::<u64>::new(3)?, 0);
-            loop {
-                let begin = Instant::now();
-                let found = log.page(range.clone(), 100).await?;
-                times.record(micros(begin.elapsed()))?;
-                read += found.records.len();
-                let Some(last) = found.records.last().filter(|_| found.more) else { break };
-                range = range.behind(Place::of(last));
-            }
-            let direction = if newest_first { "newest first" } else { "oldest first" };
-            let [median, high] = [0.5, 0.99].map(|quantile| times.value_at_quantile(quantile));
-            println!("  {name}, {direction}, all {read}: median {median}, p99 {high}, max {}", times.max());
+    let mut connection = open_plain(path)?;
+    let plain = requests(WRITES).into_iter().enumerate().map(|(number, request)| {
+        let env = request.notes.caller.exec_env_id.clone().unwrap_or_default();
+        let mut keys = vec![key(&(&env, "trace", request.trace_id)), key(&(&env, "route", &request.request.route))];
+        keys.extend(request.tags.iter().map(|tag| key(&(&env, tag))));
+        let request = completed(request, number);
+        let status = request.response.status;
+        let new_keys = vec![key(&(&env, status)), key(&(&env, "class", status.map(|status| status / 100)))];
+        // As long as the details are.
+        let details = request.to_string()[210..].to_owned();
+        Plain { record: request.audit(), details, keys, new_keys }
+    });
+    let plain: Vec<_> = plain.collect();
+    let begin = Begin::now();
+    for batch in plain.chunks(BATCH) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Plain { record, details, keys, .. } in batch {
+            insert(&transaction, record, Some(details))?;
+            entries(&transaction, record, keys)?;
         }
+        transaction.commit()?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut update = transaction
+            .prepare_cached("UPDATE record SET execution_time = ?2, details = ?3, ended = 1 WHERE id = ?1")?;
+        for Plain { record, details, new_keys, .. } in batch {
+            update.execute(params![record.id.as_str(), record.execution_time, details])?;
+            entries(&transaction, record, new_keys)?;
+        }
+        drop(update);
+        transaction.commit()?;
     }
-    let mut times = Histogram::<u64>::new(3)?;
-    for _ in 0..50 {
-        let begin = Instant::now();
-        log.latest(Selection::Environment(environment()), Window::ALL, Distinct::Names, 5_000).await?;
-        times.record(micros(begin.elapsed()))?;
+    Ok(begin.rate())
+}
+
+fn entries(transaction: &Transaction<'_>, record: &AuditRecord, keys: &[[u8; 16]]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached("INSERT INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)")?;
+    keys.iter()
+        .try_for_each(|key| insert.execute(params![key, record.timestamp.as_micros(), record.id.as_str()]).map(drop))
+}
+
+fn key(what: &impl Hash) -> [u8; 16] {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    let half = hasher.finish();
+    (u128::from(half) << 64 | u128::from(half)).to_be_bytes()
+}
+
+/// Half of the records are requests.
+async fn fill(log: &AuditLog, count: usize) -> Result<(), Failure> {
+    let mut trail = None;
+    let begin = Instant::now();
+    for first in (0..count).step_by(2_000) {
+        let numbers = first..count.min(first + 2_000);
+        let records = numbers.clone().filter(|number| number % 20 >= 10);
+        let records = records.map(|number| AuditRecord { execution_time: Some(0.1), ..record(number) });
+        let requests = numbers.filter(|number| number % 20 < 10);
+        let requests: Vec<_> = requests.map(|number| completed(request(number, &mut trail), number)).collect();
+        log.put(records.collect()).await?;
+        log.put_requests(&requests).await?;
     }
-    println!("  distinct names, 5,000 scanned: median {}, max {}", times.value_at_quantile(0.5), times.max());
+    println!("{count} records, half of them requests, put in {:.0} s", begin.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
+    let log = AuditLog::new(Sqlite::settings(path).synchronous(Synchronous::Normal).open()?);
+    fill(&log, count).await?;
+    println!("a file of {} MB, {} MB of memory", std::fs::metadata(path)?.len() / 1_000_000, memory());
+    println!("pages of 100, in microseconds:");
+    let environment = || "env-3".to_owned();
+    for (name, of) in [
+        ("by environment", Selection::Environment(environment())),
+        ("by user", Selection::User("user-13@example.com".into())),
+        ("by name", Selection::UdfName { environment: environment(), value: "team/udf-13".into() }),
+    ] {
+        for newest_first in [false, true] {
+            let mut range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
+            let mut times = Times::new()?;
+            loop {
+                let found = times.time(log.page(range.clone(), 100)).await??;
+                times.read += found.records.len();
+                let Some(last) = found.records.last().filter(|_| found.more) else { break };
+                range = range.behind(Place::of(last));
+            }
+            times.show(name, newest_first);
+        }
+    }
+    let one = log.requests(Range::new(Requests::of("env-3").status(Status::Code(200)), Window::ALL), 1).await?;
+    let trace = one.requests.first().map(|request| request.trace_id).ok_or("no request")?;
+    let of = || Requests::of("env-3");
+    for (name, of) in [
+        ("by tag", of().tag("project", "p2")),
+        ("by route", of().route("/route-12/{id}")),
+        ("by status 503", of().status(Status::Code(503))),
+        ("by status 200", of().status(Status::Code(200))),
+        ("by tag, class and route", of().tag("project", "p2").status(Status::Class(5)).route("/route-12/{id}")),
+    ] {
+        for newest_first in [false, true] {
+            let mut next = Some(Range::new(of.clone(), Window::ALL).newest_first(newest_first));
+            let mut times = Times::new()?;
+            while let Some(range) = next {
+                let found = times.time(log.requests(range, 100)).await??;
+                times.read += found.requests.len();
+                next = found.next;
+            }
+            times.show(name, newest_first);
+        }
+    }
+    let mut times = Times::new()?;
+    for _ in 0..1_000 {
+        times.read += times_of(&mut times.histogram, log.trace("env-3", trace)).await??.requests.len();
+    }
+    times.show("a trace of ten", false);
+    let mut times = Times::new()?;
+    for _ in 0..200 {
+        let environment = Selection::Environment(environment());
+        let latest = times_of(&mut times.histogram, log.latest(environment, Window::ALL, Distinct::Names, 5_000));
+        times.read += latest.await??.len();
+    }
+    times.show("distinct names, 5,000 scanned", true);
+    answers(log, trace.to_string(), count).await?;
+    println!("{} MB of memory", memory());
+    Ok(())
+}
+
+struct Times {
+    histogram: Histogram<u64>,
+    read: usize,
+}
+
+impl Times {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self { histogram: Histogram::new(3)?, read: 0 })
+    }
+
+    async fn time<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        times_of(&mut self.histogram, work).await
+    }
+
+    fn show(&self, name: &str, newest_first: bool) {
+        let direction = if newest_first { "newest first" } else { "oldest first" };
+        let [median, high] = [0.5, 0.99].map(|quantile| self.histogram.value_at_quantile(quantile));
+        let (pages, read, most) = (self.histogram.len(), self.read, self.histogram.max());
+        println!("  {name}, {direction}: {pages} pages of {read}: median {median}, p99 {high}, max {most}");
+    }
+}
+
+async fn times_of<T>(times: &mut Histogram<u64>, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let begin = Instant::now();
+    let done = work.await;
+    times.record(u64::try_from(begin.elapsed().as_micros())?)?;
+    Ok(done)
+}
+
+/// The first byte of answers over a socket, while requests are put as fast as they can be.
+async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failure> {
+    let tokens = r#"{"tokens": [{"token": "t", "kind": "user", "user_id": "user-13", "user_email": "user-13@example.com",
+                     "exec_env_id": "env-3"}]}"#;
+    let api = AuditApi::new(log.clone(), tokens.parse::<Tokens>()?).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let base = format!("http://{}/v1", listener.local_addr()?);
+    let server = tokio::spawn(async move { axum::serve(listener, api.server()).await });
+    let ended = Arc::new(AtomicBool::new(false));
+    let written = Arc::new(AtomicUsize::new(0));
+    let writer = tokio::spawn({
+        let (ended, written) = (Arc::clone(&ended), Arc::clone(&written));
+        async move {
+            let mut trail = None;
+            while !ended.load(Relaxed) {
+                let first = count + written.load(Relaxed);
+                let begun: Vec<_> = (first..first + BATCH).map(|number| request(number, &mut trail)).collect();
+                log.put_requests(&begun).await?;
+                let ended: Vec<_> =
+                    begun.into_iter().zip(first..).map(|(begun, number)| completed(begun, number)).collect();
+                log.put_requests(&ended).await?;
+                written.fetch_add(BATCH, Relaxed);
+            }
+            Ok::<_, Failure>(())
+        }
+    });
+    let client = reqwest::Client::new();
+    let begin = Instant::now();
+    println!("the first byte of answers while requests are put, in microseconds:");
+    for path in [
+        "/log/self?limit=300".to_owned(),
+        "/log/exec-env/self?limit=300&scan_forward=False".to_owned(),
+        "/log/by-udf-name/team/udf-13?limit=300".to_owned(),
+        "/log/distinct-udf-names/exec-env/self?max_records_to_scan=5000".to_owned(),
+        "/requests?tag=project=p2&limit=300".to_owned(),
+        format!("/traces/{trace}"),
+    ] {
+        let mut times = Times::new()?;
+        for _ in 0..200 {
+            let request = client.get(format!("{base}{path}")).bearer_auth("t");
+            let answer = times.time(request.send()).await??.error_for_status()?;
+            times.read += answer.bytes().await?.len();
+        }
+        let [median, high] = [0.5, 0.99].map(|quantile| times.histogram.value_at_quantile(quantile));
+        println!("  {path}: median {median}, p99 {high}, max {}", times.histogram.max());
+    }
+    ended.store(true, Relaxed);
+    writer.await??;
+    println!(
+        "  meanwhile {:.0} requests a second were put",
+        written.load(Relaxed) as f64 / begin.elapsed().as_secs_f64()
+    );
+    server.abort();
+    Ok(())
+}
+
+/// The resident memory of this process, in MB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1_000
 }

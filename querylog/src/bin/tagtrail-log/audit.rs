@@ -1,10 +1,10 @@
-//! The audit log of the program: which store, and who asks.
+//! The audit log of the program: which store, or which server.
 
 use std::error::Error;
 
-use clap::Args;
-use tagtrail_querylog::AuditLog;
+use clap::{ArgGroup, Args};
 use tagtrail_querylog::store::{Payloads, Postgres, Sqlite};
+use tagtrail_querylog::{AuditClient, AuditLog};
 
 /// Where the records are.
 #[derive(Args)]
@@ -19,10 +19,6 @@ pub(crate) struct StoreArgs {
 }
 
 impl StoreArgs {
-    pub(crate) fn at(store: &str, payloads: Option<String>) -> Self {
-        Self { store: store.to_owned(), payloads }
-    }
-
     /// Where files of exports are by default: beside the file of `SQLite`.
     pub(crate) fn exports(&self) -> Option<String> {
         self.store.strip_prefix("sqlite:").map(|path| format!("{path}.exports"))
@@ -43,6 +39,46 @@ impl StoreArgs {
             Some(place) => AuditLog::new(Sqlite::open(path)?).payloads(Payloads::at(place)?),
             None => AuditLog::open(path)?,
         })
+    }
+}
+
+/// The environment variable that has the token.
+const TOKEN: &str = "TAGTRAIL_TOKEN";
+
+/// What is asked: a store, or a server.
+#[derive(Args)]
+#[command(group(ArgGroup::new("place").required(true).args(["store", "server"])))]
+pub(crate) struct Source {
+    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL.
+    #[arg(long, value_name = "STORE", requires = "exec_env_id")]
+    store: Option<String>,
+    /// Where the store's long values are, if not beside it.
+    #[arg(long, value_name = "PLACE", requires = "store")]
+    payloads: Option<String>,
+    /// The environment to ask a store about.
+    #[arg(long, value_name = "ID", requires = "store")]
+    exec_env_id: Option<String>,
+    /// The URL of the API to ask, such as <http://127.0.0.1:8080/v1>. The token is taken from the environment variable
+    /// `TAGTRAIL_TOKEN`.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+}
+
+pub(crate) enum Opened {
+    /// A store, and the environment that it is asked about.
+    Store(AuditLog, String),
+    Server(AuditClient),
+}
+
+impl Source {
+    pub(crate) async fn open(&self) -> Result<Opened, Box<dyn Error>> {
+        if let Some(server) = &self.server {
+            let token = std::env::var(TOKEN).map_err(|_| format!("the environment variable {TOKEN} has no token"))?;
+            return Ok(Opened::Server(AuditClient::new(server, &token)?));
+        }
+        let store = self.store.clone().ok_or("--store or --server is needed")?;
+        let log = StoreArgs { store, payloads: self.payloads.clone() }.open().await?;
+        Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
     }
 }
 

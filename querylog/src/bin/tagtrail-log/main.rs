@@ -6,6 +6,7 @@ mod export;
 mod filter;
 mod import;
 mod query;
+mod requests;
 mod serve;
 mod stats;
 mod table;
@@ -25,6 +26,7 @@ use crate::export::Export;
 use crate::filter::Filter;
 use crate::import::Import;
 use crate::query::Query;
+use crate::requests::{RequestsVerb, TraceVerb};
 use crate::serve::Serve;
 use crate::stats::{By, Stats};
 
@@ -71,6 +73,10 @@ enum Verb {
     Import(Import),
     /// Asks an audit log: a store, or a server.
     Query(Box<Query>),
+    /// Asks an audit log about requests: by trace, tag, status and route.
+    Requests(Box<RequestsVerb>),
+    /// Shows the requests of a trace across services, as a tree.
+    Trace(TraceVerb),
     /// Exports the log of a server: asks for a range, waits, and downloads it.
     Export(Export),
 }
@@ -114,7 +120,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Verb::Export(export) => return export.run(),
         Verb::Tail { log, lines, follow } => tail(&log, lines, follow)?,
         Verb::Cat { log } => {
-            let mut out = Out::of(&log);
+            let mut out = Out::new(log.format);
             for entry in log.entries()? {
                 out.show(entry?)?;
             }
@@ -123,12 +129,14 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Verb::Serve(serve) => serve.run()?,
         Verb::Import(import) => import.run()?,
         Verb::Query(query) => query.run()?,
+        Verb::Requests(requests) => requests.run()?,
+        Verb::Trace(trace) => trace.run()?,
         Verb::Stats { log, by, top } => {
             let mut stats = Stats::new(if by.is_empty() { vec![By::Route, By::Tags] } else { by });
             for entry in log.entries()? {
                 stats.add(&entry?);
             }
-            let mut out = Out::of(&log);
+            let mut out = Out::new(log.format);
             stats.show(&mut out.writer, top, out.json)?;
             out.flush()?;
         }
@@ -137,7 +145,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
-    let mut out = Out::of(log);
+    let mut out = Out::new(log.format);
     // Most often the newest file is enough.
     let mut files = 1;
     let mut entries = loop {
@@ -199,10 +207,10 @@ struct Out {
 }
 
 impl Out {
-    fn of(log: &Log) -> Self {
+    fn new(format: Option<Format>) -> Self {
         let stdout = io::stdout().lock();
         let is_terminal = stdout.is_terminal();
-        let json = log.format.map_or(!is_terminal, |format| format == Format::Json);
+        let json = format.map_or(!is_terminal, |format| format == Format::Json);
         let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { writer: BufWriter::new(stdout), json, colour }
     }

@@ -8,37 +8,20 @@ use clap::{ArgGroup, Args, ValueEnum};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use tagtrail_querylog::store::{Distinct, Place, Range, Selection};
-use tagtrail_querylog::{AuditClient, AuditRecord, DistinctType, Timestamp, Window};
+use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, DistinctType, Timestamp, Window};
 
 use crate::Format;
-use crate::audit::{StoreArgs, block_on};
-
-/// The environment variable that has the token.
-const TOKEN: &str = "TAGTRAIL_TOKEN";
+use crate::audit::{Opened, Source, block_on};
 
 #[derive(Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-#[command(
-    group(ArgGroup::new("place").required(true).args(["store", "server"])),
-    group(ArgGroup::new("filter").args(["id", "udf_id", "udf_name", "shared_token"])),
-)]
+#[command(group(ArgGroup::new("filter").args(["id", "udf_id", "udf_name", "shared_token"])))]
 pub(crate) struct Query {
-    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL.
-    #[arg(long, value_name = "STORE", requires = "exec_env_id")]
-    store: Option<String>,
-    /// Where the store's long values are, if not beside it.
-    #[arg(long, value_name = "PLACE", requires = "store")]
-    payloads: Option<String>,
-    /// The environment to ask a store about.
-    #[arg(long, value_name = "ID", requires = "store")]
-    exec_env_id: Option<String>,
+    #[command(flatten)]
+    source: Source,
     /// The user to ask a store about; needed where it is neither for the environment nor for a value.
     #[arg(long, value_name = "EMAIL", requires = "store")]
     user_email: Option<String>,
-    /// The URL of the API to ask, such as <http://127.0.0.1:8080/v1>. The token is taken from the environment variable
-    /// `TAGTRAIL_TOKEN`.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
 
     /// The record of this id.
     #[arg(long)]
@@ -100,18 +83,16 @@ impl Query {
         let limit = if self.all || self.distinct { usize::MAX } else { usize::try_from(self.limit)? };
         let format = self.format;
         block_on(async move {
-            let records = match (&self.store, &self.server) {
-                (Some(store), _) => self.of_store(StoreArgs::at(store, self.payloads.clone())).await?,
-                (None, Some(server)) => self.of_server(server)?,
-                (None, None) => return Err("--store or --server is needed".into()),
+            let records = match self.source.open().await? {
+                Opened::Store(log, environment) => self.of_store(log, environment).await?,
+                Opened::Server(client) => self.of_server(&client),
             };
             show(records.take(limit), format).await
         })
     }
 
-    fn of_server(&self, server: &str) -> Result<Records, Box<dyn Error>> {
-        let token = std::env::var(TOKEN).map_err(|_| format!("the environment variable {TOKEN} has no token"))?;
-        let mut request = AuditClient::new(server, &token)?.log().limit(self.page());
+    fn of_server(&self, client: &AuditClient) -> Records {
+        let mut request = client.log().limit(self.page());
         for (value, filter) in [
             (&self.id, tagtrail_querylog::LogRequest::id as fn(_, String) -> _),
             (&self.udf_id, tagtrail_querylog::LogRequest::udf_id),
@@ -138,12 +119,10 @@ impl Query {
         if self.newest_first {
             request = request.newest_first();
         }
-        Ok(request.records().map_err(Box::from).boxed_local())
+        request.records().map_err(Box::from).boxed_local()
     }
 
-    async fn of_store(&self, place: StoreArgs) -> Result<Records, Box<dyn Error>> {
-        let log = place.open().await?;
-        let environment = self.exec_env_id.clone().unwrap_or_default();
+    async fn of_store(&self, log: AuditLog, environment: String) -> Result<Records, Box<dyn Error>> {
         let window = Window {
             start: self.start_timestamp.unwrap_or(Timestamp::MIN),
             end: self.end_timestamp.unwrap_or(Timestamp::MAX),
@@ -193,18 +172,13 @@ async fn show(
 ) -> Result<(), Box<dyn Error>> {
     let stdout = io::stdout().lock();
     let json = format.map_or(!stdout.is_terminal(), |format| format == Format::Json);
-    // On a terminal the records themselves are what moves.
-    let progress = if stdout.is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    let progress = match ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}") {
-        Ok(style) => progress.with_style(style),
-        Err(_) => progress,
-    };
+    let progress = counting(&stdout);
     let mut out = BufWriter::new(stdout);
     let mut records = pin!(records);
     while let Some(record) = records.try_next().await? {
         progress.inc(1);
         if json {
-            serde_json::to_writer(&mut out, &record)?;
+            serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
             writeln!(out, "{}", line(&record))?;
@@ -212,6 +186,15 @@ async fn show(
     }
     progress.finish_and_clear();
     Ok(out.flush()?)
+}
+
+/// Counts records on the standard error, where the records themselves are not on the terminal.
+pub(crate) fn counting(stdout: &impl IsTerminal) -> ProgressBar {
+    let progress = if stdout.is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    match ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}") {
+        Ok(style) => progress.with_style(style),
+        Err(_) => progress,
+    }
 }
 
 /// When, how long, who, what, and the first line of what went wrong.
