@@ -302,8 +302,9 @@ async fn a_worker_that_vanishes_is_replaced_and_its_file_does_not_count() {
 #[tokio::test]
 async fn a_client_that_stops_downloading_holds_nothing_up_and_goes_on_later() {
     let server = Server::start().await;
-    let random =
-        |number: i64| format!("{:x}", (number as u128).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+    let random = |number: i64| {
+        format!("{:x}", u128::from(number.unsigned_abs()).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
+    };
     let records: Vec<_> = (0..20_000)
         .map(|number| {
             let mut record = record(number, export::at(number), "us-std");
