@@ -425,3 +425,15 @@ async fn an_export_has_what_is_beneath_its_scope_and_nothing_else() {
     }
     assert_eq!(server.export("us", &range("us-std/none", 0, 10_000)).await["state"], "DoesNotExist");
 }
+
+#[tokio::test]
+async fn many_records_of_one_moment_are_exported_each_once() {
+    let server = Server::start().await;
+    let records: Vec<_> = (0..9_000).map(|number| record(number, at(number / 4_500), "us-std")).collect();
+    for some in records.chunks(3_000) {
+        server.log.put_requests(some).await.unwrap();
+    }
+    let mut found = numbers(&server.lines(&server.export("us", &range("us-std", 0, 10)).await).await);
+    found.sort_unstable();
+    assert_eq!(found, (0..9_000).collect::<Vec<_>>());
+}
