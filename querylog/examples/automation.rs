@@ -20,7 +20,7 @@ use tagtrail_querylog::{
 };
 use tokio::net::TcpListener;
 
-const TOKENS: &str = r#"{"tokens": [{"token": "account key", "kind": "account", "databases": ["us-std/ECommerce"]}]}"#;
+const TOKENS: &str = r#"{"tokens": [{"token": "account-key", "kind": "account", "databases": ["us-std/ECommerce"]}]}"#;
 
 /// An order asks for the stock of what is ordered: two requests, one trace.
 async fn order(
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     log.shutdown(Duration::from_secs(5)).await?;
 
     // Ask, poll, download.
-    let client = ExportClient::new(&url, "account key")?;
+    let client = ExportClient::new(&url, "account-key")?;
     let request = client.export("us-std/ECommerce".parse()?, start, Timestamp::now());
     let request =
         request.poll_every(Duration::from_millis(100)).on_answer(|export| println!("export: {}", export.state));

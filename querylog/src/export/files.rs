@@ -19,7 +19,7 @@ use crate::store::StoreError;
 /// use tagtrail_querylog::ExportFiles;
 ///
 /// let files = ExportFiles::folder(folder)?;
-/// # Ok::<_, tagtrail_querylog::store::StoreError>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
