@@ -96,7 +96,7 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
 
     let output = run(&["--database", "us-std/shop", "--out", "-"]);
     ended(&output, 0, "500 records");
-    assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 500);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 500);
     // Whoever reads has had enough.
     let script =
         r#""$0" export --url "$1" --region-group us-std --since 2024-05-10 --until 2024-05-11 --out - | head -n 1"#;
@@ -105,7 +105,7 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     piped.args(["-o", "pipefail", "-c", script, program, url]).env("ACCOUNT_KEY", "us");
     let piped = piped.output().unwrap();
     assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
-    assert_eq!(piped.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(String::from_utf8_lossy(&piped.stdout).lines().count(), 1);
 
     ended(&run(&["--database", "us-std/none", "--out", "x"]), 3, "DoesNotExist");
     ended(&run(&["--region-group", "eu-std", "--out", "x"]), 1, "403, permission_denied");
