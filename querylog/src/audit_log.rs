@@ -9,6 +9,8 @@ use crate::audit::AuditRecord;
 use crate::details::Details;
 use crate::record::Record;
 use crate::requests::{Requests, keys_of};
+#[cfg(feature = "export")]
+use crate::store::ExportStore;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Distinct, Hits, Payloads, Place, Range, Row, Selection, Store, StoreError};
@@ -269,7 +271,13 @@ impl AuditLog {
         Ok(Trace::of(found.requests, found.next.is_none()))
     }
 
-    #[cfg(feature = "audit-api")]
+    /// What the store does for exports, if it does.
+    #[cfg(feature = "export")]
+    pub(crate) fn exports(&self) -> Option<&dyn ExportStore> {
+        self.store.exports()
+    }
+
+    #[cfg(any(feature = "audit-api", feature = "export"))]
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {
         self.store.secret().await
     }

@@ -1,4 +1,4 @@
-//! Who asks an audit log: the trait [`Callers`], and [`Tokens`] from a file.
+//! Who asks for an audit log, or an export: the trait [`Callers`], and [`Tokens`] from a file.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::export_scope::ExportScope;
 
 /// Says who a token is. There is no default: an audit log whose callers nobody knows lets nobody in.
 ///
@@ -34,6 +36,23 @@ pub trait Callers: Send + Sync + 'static {
     ///
     /// If that cannot be found out now. The caller gets a 500, and the log of the server says why.
     async fn caller(&self, token: &str) -> Result<Option<Principal>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Whose account key this is: who may export the log. `None` if it is none, as by default: who may ask an audit log
+    /// may not export one, unless this says so.
+    ///
+    /// # Errors
+    ///
+    /// As for a [`caller`](Self::caller).
+    async fn account(&self, _key: &str) -> Result<Option<Account>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(None)
+    }
+}
+
+/// Whoever may export: all that is in these scopes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Account {
+    /// Region groups, and databases with those beneath them.
+    pub scopes: Vec<ExportScope>,
 }
 
 /// Somebody who may ask.
@@ -77,6 +96,7 @@ impl Principal {
         }
     }
 
+    #[cfg(feature = "audit-api")]
     pub(crate) fn exec_env_name(&self) -> Option<&str> {
         match self {
             Self::User(user) => user.exec_env_name.as_deref(),
@@ -95,15 +115,24 @@ impl Principal {
 /// let tokens: Tokens = r#"{"tokens": [
 ///     {"token": "ZB0fq1", "kind": "user", "user_id": "u1", "user_email": "ada@example.com", "name": "Ada",
 ///      "exec_env_id": "env1"},
-///     {"token": "9KxuL2", "kind": "service", "exec_env_id": "env1"}
+///     {"token": "9KxuL2", "kind": "service", "exec_env_id": "env1"},
+///     {"token": "fR7cQe", "kind": "account", "region_groups": ["us-std"], "databases": ["eu-std/ECommerce"]}
 /// ]}"#.parse()?;
 /// # Ok::<_, tagtrail_querylog::InvalidTokens>(())
 /// ```
 ///
-/// A user may also have a `handle`, and both may have an `exec_env_name`. Members of other names are ignored, and so are
+/// A user may also have a `handle`, and users and services may have an `exec_env_name`. An account is who may export the
+/// region groups, and the databases with those beneath them; it may ask for nothing else. Members of other names are ignored, and so are
 /// tokens of another `kind`: they let nobody in.
 #[derive(Clone)]
-pub struct Tokens(Arc<[(Hash, Principal)]>);
+pub struct Tokens(Arc<[(Hash, Holder)]>);
+
+/// Who has a token.
+#[derive(Clone)]
+enum Holder {
+    Principal(Principal),
+    Account(Account),
+}
 
 type Hash = [u8; 32];
 
@@ -122,18 +151,33 @@ fn hash(token: &str) -> Hash {
     Sha256::digest(token.as_bytes()).into()
 }
 
+impl Tokens {
+    fn holder(&self, token: &str) -> Option<&Holder> {
+        let asked = hash(token);
+        // All of them, whichever it is.
+        self.0.iter().fold(
+            None,
+            |found, (hash, holder)| {
+                if bool::from(hash.ct_eq(&asked)) { Some(holder) } else { found }
+            },
+        )
+    }
+}
+
 #[async_trait]
 impl Callers for Tokens {
     async fn caller(&self, token: &str) -> Result<Option<Principal>, Box<dyn std::error::Error + Send + Sync>> {
-        let asked = hash(token);
-        // All of them, whichever it is.
-        let found = self.0.iter().fold(
-            None,
-            |found, (hash, principal)| {
-                if bool::from(hash.ct_eq(&asked)) { Some(principal) } else { found }
-            },
-        );
-        Ok(found.cloned())
+        Ok(match self.holder(token) {
+            Some(Holder::Principal(principal)) => Some(principal.clone()),
+            _ => None,
+        })
+    }
+
+    async fn account(&self, key: &str) -> Result<Option<Account>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match self.holder(key) {
+            Some(Holder::Account(account)) => Some(account.clone()),
+            _ => None,
+        })
     }
 }
 
@@ -158,6 +202,10 @@ struct Line {
     handle: Option<String>,
     exec_env_id: Option<String>,
     exec_env_name: Option<String>,
+    #[serde(default)]
+    region_groups: Vec<String>,
+    #[serde(default)]
+    databases: Vec<String>,
 }
 
 impl std::str::FromStr for Tokens {
@@ -182,28 +230,40 @@ impl std::str::FromStr for Tokens {
             let needed = |value: Option<String>, name: &str| {
                 value.filter(|value| !value.is_empty()).ok_or_else(|| wrong(&format!("{name} is missing")))
             };
-            let principal = match line.kind.as_str() {
-                "user" => Principal::User(User {
+            let holder = match line.kind.as_str() {
+                "user" => Holder::Principal(Principal::User(User {
                     id: needed(line.user_id, "user_id")?,
                     email: needed(line.user_email, "user_email")?,
                     name: line.name,
                     handle: line.handle,
                     exec_env_id: needed(line.exec_env_id, "exec_env_id")?,
                     exec_env_name: line.exec_env_name,
-                }),
-                "service" => Principal::Service {
+                })),
+                "service" => Holder::Principal(Principal::Service {
                     exec_env_id: needed(line.exec_env_id, "exec_env_id")?,
                     exec_env_name: line.exec_env_name,
-                },
+                }),
+                "account" => Holder::Account(account(&line.region_groups, &line.databases).map_err(wrong)?),
                 _ => {
                     tracing::warn!("tokens[{place}]: of a kind that the audit log does not know, and ignored");
                     continue;
                 }
             };
-            tokens.push((hash, principal));
+            tokens.push((hash, holder));
         }
         Ok(Self(tokens.into()))
     }
+}
+
+fn account(region_groups: &[String], databases: &[String]) -> Result<Account, &'static str> {
+    let scopes = |texts: &[String], is_database: bool| {
+        let scope =
+            |text: &String| text.parse().ok().filter(|scope: &ExportScope| scope.database().is_empty() != is_database);
+        texts.iter().map(scope).collect::<Option<Vec<_>>>()
+    };
+    let mut all = scopes(region_groups, false).ok_or("region_groups are names such as us-std")?;
+    all.extend(scopes(databases, true).ok_or("databases are paths such as us-std/ECommerce")?);
+    if all.is_empty() { Err("region_groups and databases are missing") } else { Ok(Account { scopes: all }) }
 }
 
 /// What is wrong with a file of tokens. It never has a token in it.
@@ -220,7 +280,8 @@ mod tests {
         let tokens: Tokens = r#"{"later": 1, "tokens": [
             {"token": "a", "kind": "user", "user_id": "u", "user_email": "u@x", "exec_env_id": "e", "more": []},
             {"token": "b", "kind": "service", "exec_env_id": "e"},
-            {"token": "c", "kind": "account", "region_groups": ["us"]}
+            {"token": "c", "kind": "account", "region_groups": ["us"], "databases": ["eu/shop"]},
+            {"token": "d", "kind": "later", "exec_env_id": "e"}
         ]}"#
         .parse()
         .unwrap();
@@ -228,10 +289,15 @@ mod tests {
         assert_eq!(tokens.caller("a").await.unwrap(), Some(Principal::User(user)));
         let service = Principal::Service { exec_env_id: "e".into(), exec_env_name: None };
         assert_eq!(tokens.caller("b").await.unwrap(), Some(service));
-        for nobody in ["c", "", "ab", "A", "a "] {
+        for nobody in ["c", "d", "", "ab", "A", "a "] {
             assert_eq!(tokens.caller(nobody).await.unwrap(), None, "{nobody}");
         }
-        assert_eq!(format!("{tokens:?}"), "Tokens { count: 2, .. }");
+        let account = Account { scopes: vec!["us".parse().unwrap(), "eu/shop".parse().unwrap()] };
+        assert_eq!(tokens.account("c").await.unwrap(), Some(account));
+        for nobody in ["a", "b", "d", "", "C"] {
+            assert_eq!(tokens.account(nobody).await.unwrap(), None, "{nobody}");
+        }
+        assert_eq!(format!("{tokens:?}"), "Tokens { count: 3, .. }");
     }
 
     #[test]
@@ -248,6 +314,18 @@ mod tests {
                 r#"{"tokens":[{"token":"secret","kind":"service","exec_env_id":"e"},
                     {"token":"secret","kind":"service","exec_env_id":"f"}]}"#,
                 "tokens[1]: the same token as one before it",
+            ),
+            (
+                r#"{"tokens":[{"token":"secret","kind":"account"}]}"#,
+                "tokens[0]: region_groups and databases are missing",
+            ),
+            (
+                r#"{"tokens":[{"token":"secret","kind":"account","region_groups":["us/shop"]}]}"#,
+                "tokens[0]: region_groups are names such as us-std",
+            ),
+            (
+                r#"{"tokens":[{"token":"secret","kind":"account","databases":["us"]}]}"#,
+                "tokens[0]: databases are paths such as us-std/ECommerce",
             ),
         ] {
             let error = text.parse::<Tokens>().unwrap_err().to_string();

@@ -69,6 +69,7 @@ struct Options {
     client: ClientAddress,
     caller: Option<Arc<WhoAsks>>,
     host: Option<Cow<'static, str>>,
+    region_group: Option<String>,
     filter: Option<Arc<Filter>>,
     sample: Sample,
     always: Option<Arc<Always>>,
@@ -89,6 +90,7 @@ impl QueryLogLayer {
             client: ClientAddress::default(),
             caller: None,
             host: gethostname::gethostname().into_string().ok().map(Cow::Owned),
+            region_group: None,
             filter: None,
             sample: Sample::Always,
             always: None,
@@ -138,6 +140,12 @@ impl QueryLogLayer {
     /// ```
     pub fn caller(self, caller: impl Fn(&Parts) -> Caller + Send + Sync + 'static) -> Self {
         self.with(|options| options.caller = Some(Arc::new(caller)))
+    }
+
+    /// The region group of the service. Records have it from their begin on, so that an export of the region group has
+    /// those of requests that never ended. The handler may still change it.
+    pub fn region_group(self, region_group: impl Into<String>) -> Self {
+        self.with(|options| options.region_group = Some(region_group.into()))
     }
 
     /// How the address of the peer is found. With the `axum` feature it is by default the one of
@@ -266,6 +274,7 @@ impl QueryLogLayer {
         record.request.headers = self.0.headers.iter().filter_map(|name| header(&head.headers, name)).collect();
         record.client_ip = self.0.client.of(head);
         record.host.clone_from(&self.0.host);
+        record.notes.region_group.clone_from(&self.0.region_group);
         if let Some(caller) = &self.0.caller {
             record.notes.caller = caller(head);
         }
@@ -304,6 +313,7 @@ impl fmt::Debug for QueryLogLayer {
             .field("query_string", &self.0.query_string)
             .field("client", &self.0.client)
             .field("host", &self.0.host)
+            .field("region_group", &self.0.region_group)
             .field("sample", &self.0.sample)
             .field("standalone", &self.0.standalone)
             .field("acknowledged", &self.0.acknowledged)

@@ -35,6 +35,7 @@
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
 //! | answer questions about them by REST, and ask them | `audit_api` (`audit-api`), `AuditClient` (`client`) |
+//! | export a range of them, and download it | `Exports`, `export_api` (`export`), `ExportClient` (`client`) |
 //!
 //! # Features
 //!
@@ -43,8 +44,10 @@
 //! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
 //! | `sqlite`, `postgres` | the audit log in SQLite, in PostgreSQL |
 //! | `postgres-tls` | encrypted connections to PostgreSQL |
-//! | `s3`, `gcs`, `azure` | its long values in an object store |
-//! | `audit-api`, `client` | its REST API as an axum router, and the client of it |
+//! | `s3`, `gcs`, `azure` | its long values, and files of exports, in an object store |
+//! | `audit-api` | its REST API as an axum router |
+//! | `export` | exports of the log, and their REST API as an axum router |
+//! | `client` | the clients of both APIs |
 //! | `store` | what a store of your own needs |
 //! | `cli` | the program `tagtrail-log` |
 //!
@@ -84,11 +87,21 @@ pub mod audit_api;
 mod audit_client;
 #[cfg(feature = "store")]
 mod audit_log;
-#[cfg(feature = "audit-api")]
+#[cfg(any(feature = "audit-api", feature = "export"))]
 mod callers;
 #[cfg(feature = "store")]
 mod details;
-#[cfg(feature = "audit-api")]
+#[cfg(feature = "export")]
+mod export;
+#[cfg(feature = "export")]
+pub mod export_api;
+#[cfg(feature = "client")]
+mod export_client;
+#[cfg(any(feature = "client", feature = "store"))]
+mod export_scope;
+#[cfg(any(feature = "client", feature = "store"))]
+mod export_state;
+#[cfg(any(feature = "audit-api", feature = "export"))]
 mod page_token;
 #[cfg(feature = "store")]
 mod requests;
@@ -132,8 +145,18 @@ pub use crate::audit_log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "axum")]
 pub use crate::axum::MissingRecord;
 pub use crate::body::{CountedBody, LoggedBody};
-#[cfg(feature = "audit-api")]
-pub use crate::callers::{Callers, InvalidTokens, Principal, Tokens, User};
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
+#[cfg(feature = "export")]
+pub use crate::export::{ExportFiles, ExportSettings, Exports};
+#[cfg(feature = "client")]
+pub use crate::export_client::{
+    Download, Downloaded, ExportClient, ExportError, ExportPage, ExportRequest, Exported, ExportedFile,
+};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::export_scope::{ExportScope, InvalidExportScope};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::export_state::{Export, ExportState, InvalidExportState};
 pub use crate::files::Roll;
 pub use crate::gap::Gap;
 pub use crate::keeper::Keep;

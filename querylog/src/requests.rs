@@ -2,6 +2,8 @@
 
 use tagtrail::TraceId;
 
+#[cfg(feature = "export")]
+use crate::export_scope::ExportScope;
 use crate::record::Record;
 use crate::status::Status;
 use crate::store::Key;
@@ -95,9 +97,33 @@ pub(crate) fn keys_of(record: &Record) -> [Vec<Key>; 2] {
     let class = code.and_then(class).map(Status::Class);
     let ended = code.map(Status::Code).into_iter().chain(class).map(Filter::Status).collect();
     let environment = record.notes.caller.exec_env_id.clone().map(Scope::Environment);
-    [begun, ended].map(|filters: Vec<Filter>| {
+    let of = |filters: Vec<Filter>| -> Vec<Key> {
         environment.iter().flat_map(|scope| filters.iter().map(|filter| filter.key(scope))).collect()
-    })
+    };
+    // The database is known when the handler has said it. Those that the begin has are there, then.
+    [of(begun), of(ended).into_iter().chain(exported_keys(record)).collect()]
+}
+
+/// The keys by which exports find a request: of its region group, of its database, and of those above that.
+fn exported_keys(record: &Record) -> impl Iterator<Item = Key> {
+    let region_group = record.notes.region_group.as_deref();
+    let path: Vec<_> = region_group.into_iter().chain(record.notes.database.iter().map(String::as_str)).collect();
+    let depths = region_group.map_or(0, |_| path.len());
+    (1..=depths).map(move |depth| exported_key(&path[..depth]))
+}
+
+fn exported_key(path: &[&str]) -> Key {
+    Key::of(["exported"].iter().chain(path))
+}
+
+#[cfg(feature = "export")]
+impl ExportScope {
+    /// The key by which its requests are found.
+    pub(crate) fn key(&self) -> Key {
+        let path: Vec<_> =
+            [self.region_group()].into_iter().chain(self.database().iter().map(String::as_str)).collect();
+        exported_key(&path)
+    }
 }
 
 fn class(code: u16) -> Option<u8> {

@@ -63,7 +63,10 @@ impl Timestamp {
 
     /// `2024-05-10 18:05:42.871 Z`, as exported records have it.
     pub(crate) fn exported(self) -> String {
-        self.calendar().strftime("%Y-%m-%d %H:%M:%S.%3f Z").to_string()
+        let text = self.to_string();
+        // The date, and the time of day to the millisecond.
+        let (date, time) = (text.get(..10).unwrap_or_default(), text.get(11..23).unwrap_or_default());
+        format!("{date} {time} Z")
     }
 
     /// `2024-05-10T18:05:42.871000+00:00`, as records of an audit log have it: always 32 characters.
@@ -154,6 +157,12 @@ pub(crate) fn read_micros(text: &str) -> Result<(i64, bool), InvalidTimestamp> {
     let (micros, is_whole) = micros_of(pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight())));
     let ahead = pieces.to_numeric_offset().map_or(0, |offset| i64::from(offset.seconds()) * 1_000_000);
     Ok((micros - ahead, is_whole))
+}
+
+/// Whether a text says how far from UTC its time is.
+#[cfg(feature = "export")]
+pub(crate) fn has_zone(text: &str) -> bool {
+    DateTimeParser::new().parse_pieces(text).is_ok_and(|pieces| pieces.to_numeric_offset().is_some())
 }
 
 /// The same for a date and a time of day in UTC. Those of the calendar are far from the limits of the number.

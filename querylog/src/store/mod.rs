@@ -3,6 +3,7 @@
 //! A store has rows, and answers a few questions about them, each by an index. What a question means to a caller, who
 //! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
 
+mod exports;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::AuditRecord;
 use crate::window::Window;
 
+pub use self::exports::{ExportStore, ExportedRow, Job, JobBody, JobList};
 pub use self::payloads::Payloads;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Partition, Postgres, PostgresSettings};
@@ -61,6 +63,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 32 random bytes, made when the store was, and the same for all who open it: page tokens are signed with a key
     /// that is derived of them.
     async fn secret(&self) -> Result<[u8; 32], StoreError>;
+
+    /// What the store does for exports, if it does.
+    fn exports(&self) -> Option<&dyn ExportStore> {
+        None
+    }
 }
 
 /// What a store keeps of one record.
@@ -237,6 +244,7 @@ impl<Of> Range<Of> {
     }
 
     /// The place that it is read from.
+    #[cfg(feature = "audit-api")]
     pub(crate) fn begin(&self) -> &Place {
         if self.newest_first { &self.before } else { &self.after }
     }

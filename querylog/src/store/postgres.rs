@@ -10,6 +10,7 @@
 //! first 200 bytes of a text, since longer ones do not fit.
 
 mod begun;
+mod exports;
 mod partitions;
 mod rows;
 mod settings;
@@ -34,7 +35,9 @@ use tokio_postgres::types::ToSql;
 use self::begun::Begun;
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
-use super::{COLUMNS, Distinct, Hits, Key, Place, Range, Row, Store, StoreError, short_columns, without_begins};
+use super::{
+    COLUMNS, Distinct, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, short_columns, without_begins,
+};
 use crate::time::Timestamp;
 
 pub use self::partitions::Partition;
@@ -286,6 +289,10 @@ impl Store for Postgres {
         let rows = self.query("SELECT secret FROM about", &[]).await?;
         let secret = rows.first().and_then(|row| row.get::<_, &[u8]>(0).try_into().ok());
         secret.ok_or_else(|| StoreError::failed("there is no secret in the table `about`"))
+    }
+
+    fn exports(&self) -> Option<&dyn ExportStore> {
+        Some(self)
     }
 }
 

@@ -3,6 +3,8 @@
 //! One thread writes, and puts all that waits into one transaction, so that many records share one `fsync`. Readers
 //! have connections of their own, and wait neither for the writer nor for each other.
 
+mod exports;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,9 +16,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::exports::VERSION_3;
 use super::{
-    COLUMNS, Distinct, Hits, Key, Members, Place, REPLACED, Range, Row, Selection, Store, StoreError, short_columns,
-    without_begins,
+    COLUMNS, Distinct, ExportStore, Hits, Key, Members, Place, REPLACED, Range, Row, Selection, Store, StoreError,
+    short_columns, without_begins,
 };
 use crate::audit::AuditRecord;
 use crate::time::Timestamp;
@@ -37,7 +40,7 @@ const WRITER_CACHE: i64 = -64 * 1_024;
 const READER_CACHE: i64 = -8 * 1_024;
 
 /// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
-const VERSIONS: [(u32, &str); 2] = [(1, VERSION_1), (2, VERSION_2)];
+const VERSIONS: [(u32, &str); 3] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3)];
 
 /// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
 /// touch the pages that long values overflow to. Of the two indexes that are asked for distinct values, these are part.
@@ -172,10 +175,17 @@ pub struct Sqlite(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     /// `None` once it is dropped.
-    writer: Option<mpsc::Sender<Put>>,
+    writer: Option<mpsc::Sender<Task>>,
     thread: Option<thread::JoinHandle<()>>,
     turns: Arc<Semaphore>,
     readers: Mutex<Vec<Connection>>,
+}
+
+/// What the thread that writes is to do.
+enum Task {
+    Put(Put),
+    /// Anything else, on its connection.
+    Change(Box<dyn FnOnce(&mut Connection) + Send>),
 }
 
 /// Rows to put, and whom to tell.
@@ -250,12 +260,8 @@ impl fmt::Debug for Inner {
 #[async_trait]
 impl Store for Sqlite {
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
-        let writer = self.0.writer.as_ref().ok_or(StoreError::Closed)?;
         let (done, written) = oneshot::channel();
-        writer.send_timeout(Put { rows, done }, PATIENCE).await.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => StoreError::Overloaded,
-            mpsc::error::SendTimeoutError::Closed(_) => StoreError::Closed,
-        })?;
+        self.send(Task::Put(Put { rows, done })).await?;
         written.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
     }
 
@@ -305,6 +311,10 @@ impl Store for Sqlite {
 
     async fn secret(&self) -> Result<[u8; 32], StoreError> {
         self.ask(|connection| connection.query_row("SELECT bytes FROM secret", [], |row| row.get(0))).await
+    }
+
+    fn exports(&self) -> Option<&dyn ExportStore> {
+        Some(self)
     }
 }
 
@@ -455,16 +465,29 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, mut receiver: mpsc::Receiver<Put>) {
+    fn run(mut self, mut receiver: mpsc::Receiver<Task>) {
         while let Some(first) = receiver.blocking_recv() {
-            let mut rows = first.rows.len();
-            let mut puts = vec![first];
-            while rows < TRANSACTION
-                && let Ok(next) = receiver.try_recv()
-            {
-                rows += next.rows.len();
-                puts.push(next);
+            let (mut rows, mut puts, mut next) = (0, Vec::new(), Some(first));
+            let change = loop {
+                match next {
+                    Some(Task::Put(put)) => {
+                        rows += put.rows.len();
+                        puts.push(put);
+                    }
+                    Some(Task::Change(change)) => break Some(change),
+                    None => break None,
+                }
+                next = if rows < TRANSACTION { receiver.try_recv().ok() } else { None };
+            };
+            self.put(puts, rows);
+            if let Some(change) = change {
+                change(&mut self.connection);
             }
+        }
+    }
+
+    fn put(&mut self, puts: Vec<Put>, rows: usize) {
+        if !puts.is_empty() {
             let result = self.write(&puts).map_err(|error| Failure(Arc::new(error)));
             if let Err(error) = &result {
                 tracing::error!(%error, "audit log: SQLite does not take {rows} rows");

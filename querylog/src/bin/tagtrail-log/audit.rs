@@ -42,6 +42,11 @@ impl StoreArgs {
         Ok(Some(settings.connect().await?))
     }
 
+    /// Where files of exports are by default: beside the file of `SQLite`.
+    pub(crate) fn exports(&self) -> Option<String> {
+        self.store.strip_prefix("sqlite:").map(|path| format!("{path}.exports"))
+    }
+
     pub(crate) async fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
         if let Some(store) = self.postgres().await? {
             let log = AuditLog::new(store);

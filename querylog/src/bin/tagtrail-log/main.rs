@@ -2,6 +2,7 @@
 //! questions about it.
 
 mod audit;
+mod export;
 mod filter;
 mod import;
 mod prune;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagtrail_querylog::{Entries, Entry, read};
 
+use crate::export::Export;
 use crate::filter::Filter;
 use crate::import::Import;
 use crate::prune::Prune;
@@ -79,6 +81,8 @@ enum Verb {
     Requests(Box<RequestsVerb>),
     /// Shows the requests of a trace across services, as a tree.
     Trace(TraceVerb),
+    /// Exports the log of a server: asks for a range, waits, and downloads it.
+    Export(Export),
 }
 
 #[derive(Args)]
@@ -101,7 +105,7 @@ enum Format {
 
 fn main() -> ExitCode {
     match run(Command::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tagtrail-log: {error}");
@@ -115,22 +119,23 @@ fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-fn run(command: Command) -> Result<(), Box<dyn Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command.verb {
-        Verb::Tail { log, lines, follow } => tail(&log, lines, follow),
+        Verb::Export(export) => return export.run(),
+        Verb::Tail { log, lines, follow } => tail(&log, lines, follow)?,
         Verb::Cat { log } => {
             let mut out = Out::new(log.format);
             for entry in log.entries()? {
                 out.show(entry?)?;
             }
-            Ok(out.flush()?)
+            out.flush()?;
         }
-        Verb::Serve(serve) => serve.run(),
-        Verb::Import(import) => import.run(),
-        Verb::Prune(prune) => prune.run(),
-        Verb::Query(query) => query.run(),
-        Verb::Requests(requests) => requests.run(),
-        Verb::Trace(trace) => trace.run(),
+        Verb::Serve(serve) => serve.run()?,
+        Verb::Import(import) => import.run()?,
+        Verb::Prune(prune) => prune.run()?,
+        Verb::Query(query) => query.run()?,
+        Verb::Requests(requests) => requests.run()?,
+        Verb::Trace(trace) => trace.run()?,
         Verb::Stats { log, by, top } => {
             let mut stats = Stats::new(if by.is_empty() { vec![By::Route, By::Tags] } else { by });
             for entry in log.entries()? {
@@ -138,9 +143,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             }
             let mut out = Out::new(log.format);
             stats.show(&mut out.writer, top, out.json)?;
-            Ok(out.flush()?)
+            out.flush()?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::Router;
 use clap::Args;
 use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditLog, Tokens};
+use tagtrail_querylog::export_api::ExportApi;
+use tagtrail_querylog::{AuditLog, ExportFiles, Exports, Tokens};
 use tokio::net::TcpListener;
 use tokio::time;
 
@@ -16,12 +18,16 @@ use crate::audit::{StoreArgs, block_on};
 /// Objects that no record has are deleted from this age on; they are looked for as often.
 const SWEPT: Duration = Duration::from_secs(3_600);
 
+/// The path that the API of exports is under.
+const EXPORTS: &str = "/api/v1";
+
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
     place: StoreArgs,
     /// The file that says who a token is. Its form is `{"tokens": [{"token", "kind": "user", "user_id", "user_email",
-    /// "name", "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}]}`.
+    /// "name", "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}, {"token", "kind": "account",
+    /// "region_groups", "databases"}]}`; the lists of an account are what it may export.
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
     /// The address to listen on; with port 0, one that is free.
@@ -30,6 +36,17 @@ pub(crate) struct Serve {
     /// The path that the API is under. Repeat it for several.
     #[arg(long, value_name = "PATH", default_values = ["/v1", "/server/v1"], value_parser = base)]
     base: Vec<String>,
+    /// Where files of exports are: a folder, or the URL of an object store, which signs the URLs for downloads. By
+    /// default the folder beside the file of SQLite, of the same name with `.exports` behind it; with PostgreSQL there
+    /// are no exports without this.
+    #[arg(long, value_name = "PLACE")]
+    exports: Option<String>,
+    /// How callers reach this server, for the URLs of downloads; by default the address that it listens on.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// How many exports are extracted at a time; the others wait.
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    exports_at_once: usize,
 }
 
 /// A path without a slash at its end, and with one at its begin, unless it is empty.
@@ -46,15 +63,35 @@ impl Serve {
         let tokens = Tokens::read(&self.tokens)?;
         block_on(async move {
             let log = self.place.open().await?;
-            let api = AuditApi::new(log.clone(), tokens).await?.under(self.base);
+            let api = AuditApi::new(log.clone(), tokens.clone()).await?.under(self.base.clone());
             let listener = TcpListener::bind(self.listen).await?;
-            println!("listening on http://{}", listener.local_addr()?);
+            let url = format!("http://{}", listener.local_addr()?);
+            let exports = self.exports(&log, &url).await?;
+            let mut router = api.server();
+            if let Some(exports) = &exports {
+                router = router.merge(export_router(exports.clone(), tokens).await?);
+            }
+            println!("listening on {url}");
             let sweeper = tokio::spawn(sweep(log));
-            axum::serve(listener, api.server()).with_graceful_shutdown(interrupted()).await?;
+            axum::serve(listener, router).with_graceful_shutdown(interrupted()).await?;
             sweeper.abort();
+            if let Some(exports) = exports {
+                exports.shutdown().await;
+            }
             Ok(())
         })
     }
+
+    async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<Exports>, Box<dyn Error>> {
+        let Some(place) = self.exports.clone().or_else(|| self.place.exports()) else { return Ok(None) };
+        let url = self.public_url.as_deref().unwrap_or(url).trim_end_matches('/');
+        let settings = Exports::settings(log.clone(), ExportFiles::at(&place)?, &format!("{url}{EXPORTS}"))?;
+        Ok(Some(settings.at_once(self.exports_at_once).start().await?))
+    }
+}
+
+async fn export_router(exports: Exports, tokens: Tokens) -> Result<Router, Box<dyn Error>> {
+    Ok(ExportApi::new(exports, tokens).await?.under([EXPORTS]).router())
 }
 
 async fn sweep(log: AuditLog) {

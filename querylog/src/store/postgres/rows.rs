@@ -97,6 +97,6 @@ pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Place, StoreError>
     Ok(Place { micros: get(row, 0)?, id })
 }
 
-fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {
     row.try_get(place).map_err(StoreError::failed)
 }

@@ -3,6 +3,7 @@
 use deadpool_postgres::Object;
 
 use super::Partition;
+use super::exports::VERSION_3;
 use crate::store::StoreError;
 
 /// What the tables are: one row, with the number of their version, and how they are partitioned.
@@ -18,7 +19,8 @@ const ABOUT: &str = "
 
 /// What makes each version of the tables from the one before, and what it takes besides where they are partitioned. Each
 /// step may be run again.
-pub(super) const VERSIONS: [(i64, &str, &str); 2] = [(1, VERSION_1, PARTITIONED_1), (2, VERSION_2, PARTITIONED_2)];
+pub(super) const VERSIONS: [(i64, &str, &str); 3] =
+    [(1, VERSION_1, PARTITIONED_1), (2, VERSION_2, PARTITIONED_2), (3, VERSION_3, "")];
 
 const VERSION_1: &str = "
     CREATE TABLE IF NOT EXISTS record (

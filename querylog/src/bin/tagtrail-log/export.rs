@@ -1,0 +1,144 @@
+//! `tagtrail-log export`: asks a server for an export, waits for it, and downloads it.
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use indicatif::{ProgressBar, ProgressStyle};
+use tagtrail_querylog::{Downloaded, ExportClient, ExportError, ExportScope, Exported, ExportedFile, Timestamp};
+use uuid::Uuid;
+
+use crate::audit::block_on;
+use crate::filter::moment;
+
+/// The environment variable that has the key.
+const KEY: &str = "ACCOUNT_KEY";
+
+/// The code with which the program ends, for each final state that is no file, and for none at all.
+const DOES_NOT_EXIST: u8 = 3;
+const FAILED: u8 = 4;
+const TIMED_OUT: u8 = 5;
+const UNFINISHED: u8 = 6;
+
+const CODES: &str = "\
+Ends with:
+  0  the file is there, whole
+  1  no file, for another reason: the server cannot be reached, or refuses; the disk is full
+  2  the arguments are wrong
+  3  DoesNotExist: there are no records in the range
+  4  Failed: the server did not make the export; its log says why
+  5  TimedOut: the server gave the export up
+  6  the export was not finished in time; with the same --idempotency-token it goes on";
+
+#[derive(Args)]
+#[command(
+    after_help = CODES,
+    group(ArgGroup::new("of").required(true).args(["region_group", "database"])),
+)]
+pub(crate) struct Export {
+    /// The URL of the server, before the `/api/v1` of its paths. The account key is taken from the environment variable
+    /// `ACCOUNT_KEY`.
+    #[arg(long)]
+    url: String,
+    /// The region group to export, such as `us-std`.
+    #[arg(long, value_name = "NAME")]
+    region_group: Option<ExportScope>,
+    /// The database to export, with those beneath it, behind its region group: `us-std/ECommerce`.
+    #[arg(long, value_name = "PATH")]
+    database: Option<ExportScope>,
+    /// Records that began at this time or later: in ISO 8601, or so long ago: `90s`, `15m`, `2h`, `7d`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Timestamp,
+    /// Records that began before this time; now by default.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// The file to make: gzip of lines of JSON. With `-`, the lines are written to the standard output.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How often the server is asked how far it is, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    poll_every: f64,
+    /// For how long it is asked, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0, value_parser = seconds)]
+    patience: f64,
+    /// A UUID. For 24 hours, the same one is answered with the same export.
+    #[arg(long, value_name = "UUID")]
+    idempotency_token: Option<Uuid>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.01..=1e6).contains(number));
+    number.ok_or_else(|| "a number of seconds is needed, from 0.01 to 1,000,000".to_owned())
+}
+
+impl Export {
+    pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
+        let key = key.ok_or_else(|| format!("the environment variable {KEY} has no account key: set it to one"))?;
+        let client = ExportClient::new(&self.url, &key)?;
+        block_on(self.export(client))
+    }
+
+    async fn export(self, client: ExportClient) -> Result<ExitCode, Box<dyn Error>> {
+        let Some(scope) = self.region_group.as_ref().or(self.database.as_ref()) else {
+            return Err("--region-group or --database is needed".into());
+        };
+        if scope.database().is_empty() == self.database.is_some() {
+            return Err("--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce".into());
+        }
+        let until = self.until.unwrap_or_else(Timestamp::now);
+        let mut request = client.export(scope.clone(), self.since, until);
+        if let Some(token) = self.idempotency_token {
+            request = request.idempotency_token(token);
+        }
+        let said = Mutex::new(None);
+        let request = request
+            .poll_every(Duration::from_secs_f64(self.poll_every))
+            .patience(Duration::from_secs_f64(self.patience))
+            .on_answer(move |export| {
+                if let Ok(mut said) = said.lock()
+                    && said.replace(export.state) != Some(export.state)
+                {
+                    eprintln!("export {}: {}", export.request_id, export.state);
+                }
+            });
+        Ok(match request.wait().await {
+            Ok(Exported::Complete(file)) => {
+                let Downloaded { bytes, lines, .. } = self.download(file).await?;
+                eprintln!("{lines} records, {bytes} bytes of gzip");
+                ExitCode::SUCCESS
+            }
+            Ok(Exported::DoesNotExist(_)) => ExitCode::from(DOES_NOT_EXIST),
+            Ok(Exported::Failed(_)) => ExitCode::from(FAILED),
+            Ok(Exported::TimedOut(_)) => ExitCode::from(TIMED_OUT),
+            Err(error @ ExportError::Unfinished { .. }) => {
+                eprintln!("tagtrail-log: {error}");
+                ExitCode::from(UNFINISHED)
+            }
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    async fn download(&self, file: ExportedFile) -> Result<Downloaded, Box<dyn Error>> {
+        if self.out.as_os_str() == "-" {
+            return match file.write_lines(io::stdout()).await {
+                // So that a closed pipe is told from other mistakes.
+                Err(ExportError::Io(error)) => Err(error.into()),
+                downloaded => Ok(downloaded?),
+            };
+        }
+        let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        bar.set_style(ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")?);
+        let download = file.download().save_telling(&self.out, |download| {
+            bar.set_length(download.size().unwrap_or_default());
+            bar.set_position(download.position());
+        });
+        let downloaded = download.await;
+        bar.finish_and_clear();
+        Ok(downloaded?)
+    }
+}

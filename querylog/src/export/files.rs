@@ -1,0 +1,142 @@
+//! Where the files of exports are, and by which URL somebody reads one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme};
+use url::Url;
+
+use crate::store::StoreError;
+
+/// Where the files of exports are kept.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path().join("exports");
+/// use tagtrail_querylog::ExportFiles;
+///
+/// let files = ExportFiles::folder(folder)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ExportFiles {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) signer: Option<Arc<dyn SignsUrls>>,
+    prefix: object_store::path::Path,
+    folder: Option<PathBuf>,
+}
+
+/// An object store that signs URLs by which others may read.
+#[async_trait]
+pub(super) trait SignsUrls: std::fmt::Debug + Send + Sync {
+    async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url>;
+}
+
+impl ExportFiles {
+    /// In this object store, whose URLs are those of this crate's own server.
+    pub fn new(objects: impl ObjectStore) -> Self {
+        Self::of(Arc::new(objects))
+    }
+
+    pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, signer: None, prefix: object_store::path::Path::default(), folder: None }
+    }
+
+    /// Beneath this path of the object store.
+    pub fn beneath(self, path: impl Into<object_store::path::Path>) -> Self {
+        Self { prefix: path.into(), ..self }
+    }
+
+    /// In a folder, which is made if it is not there. URLs are those of this crate's own server.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be made.
+    pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&path).map_err(StoreError::failed)?;
+        let folder = path.as_ref().to_owned();
+        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(StoreError::failed)?.with_fsync(true);
+        Ok(Self { folder: Some(folder), ..Self::new(objects) })
+    }
+
+    /// Where a URL says: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each with the feature
+    /// for it (`s3`, `gcs`, `azure`), and with what the environment has for it, such as `AWS_ACCESS_KEY_ID`; or
+    /// `file:///folder`. What is no URL is a folder. URLs of the three are signed by them.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such store, or what it needs is not in the environment.
+    pub fn at(place: &str) -> Result<Self, StoreError> {
+        let Ok(url) = Url::parse(place) else { return Self::folder(place) };
+        if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
+            return Self::folder(path);
+        }
+        let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(StoreError::failed)?;
+        Ok(cloud(&scheme, place)?.beneath(path))
+    }
+
+    pub(super) fn path(&self, name: &str) -> object_store::path::Path {
+        self.prefix.clone().join(name)
+    }
+
+    /// The URL that the store itself signs, where it does.
+    pub(super) async fn signed_url(&self, name: &str, for_as_long: Duration) -> Result<Option<Url>, StoreError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        signer.url(&self.path(name), for_as_long).await.map(Some).map_err(StoreError::failed)
+    }
+
+    /// Deletes a file, if it is there, and what a crash left of its making.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        match self.objects.delete(&self.path(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(StoreError::failed(error)),
+        }
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let staged = format!("{name}#");
+        let cleared = tokio::task::spawn_blocking(move || clear(&folder, &staged)).await;
+        cleared.map_err(StoreError::failed)?.map_err(StoreError::failed)
+    }
+}
+
+/// Deletes the files of a folder whose names begin so: a file that is written has its name with `#` and a number behind
+/// it, until it is whole.
+fn clear(folder: &Path, staged: &str) -> std::io::Result<()> {
+    for file in std::fs::read_dir(folder)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().starts_with(staged) {
+            match std::fs::remove_file(file.path()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cloud(scheme: &ObjectStoreScheme, place: &str) -> Result<ExportFiles, StoreError> {
+    match scheme {
+        #[cfg(feature = "s3")]
+        ObjectStoreScheme::AmazonS3 => {
+            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(place);
+            Ok(ExportFiles::signed(builder.build().map_err(StoreError::failed)?))
+        }
+        #[cfg(feature = "gcs")]
+        ObjectStoreScheme::GoogleCloudStorage => {
+            let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(place);
+            Ok(ExportFiles::signed(builder.build().map_err(StoreError::failed)?))
+        }
+        #[cfg(feature = "azure")]
+        ObjectStoreScheme::MicrosoftAzure => {
+            let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(place);
+            Ok(ExportFiles::signed(builder.build().map_err(StoreError::failed)?))
+        }
+        _ => Err(StoreError::failed(format!(
+            "exports cannot be kept at {}: a folder is needed, or s3://, gs:// or az:// with the feature for it",
+            place.split(':').next().unwrap_or_default()
+        ))),
+    }
+}

@@ -1,0 +1,193 @@
+//! The exported line of a request, right from what a store has of it. It is the same as that of its
+//! [`Record`](crate::Record), in a third of the time: members that exports do not have are not looked at, and the others
+//! are not checked again.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::export_scope::ExportScope;
+use crate::exported::{Exported, headers, limits_hit, whole_millis};
+use crate::line::{StatsMember, write_line};
+use crate::record::counters;
+use crate::store::ExportedRow;
+use crate::time::Timestamp;
+
+/// What exports have of the details of a request.
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow)]
+    trace: Ids<'a>,
+    #[serde(borrow)]
+    tags: &'a RawValue,
+    #[serde(borrow)]
+    request: Request<'a>,
+    response: Response,
+    stats: StatsMember<'static>,
+    #[serde(borrow, default)]
+    database: Option<Vec<Text<'a>>>,
+    #[serde(borrow, default)]
+    region_group: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    shape: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Ids<'a> {
+    #[serde(borrow)]
+    trace_id: Cow<'a, str>,
+    #[serde(borrow)]
+    span_id: Cow<'a, str>,
+    #[serde(borrow)]
+    flags: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    headers: BTreeMap<Text<'a>, Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    code: Option<u16>,
+}
+
+/// Borrowed where it has no escapes.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Appends the line of a request, if it is in the scope; and whether it is. What is damaged is left out, and the log of
+/// the process says so.
+pub(super) fn write_details(
+    row: &ExportedRow,
+    scope: &ExportScope,
+    api_version: &str,
+    line: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let Some(details) = &row.details else { return Ok(false) };
+    let source: Source<'_> = match serde_json::from_str(details) {
+        Ok(source) => source,
+        Err(error) => {
+            tracing::error!(%error, "export: the details of a request are damaged, and it is left out");
+            return Ok(false);
+        }
+    };
+    let database = source.database.as_deref().unwrap_or_default();
+    let region_group = source.region_group.as_ref().map(Text::as_ref).filter(|group| scope.has(group, database));
+    let Some(region_group) = region_group else { return Ok(false) };
+    let counter =
+        |name: &str| source.stats.counters.iter().find(|(other, _)| other == name).map_or(0, |(_, count)| *count);
+    let Ids { trace_id, span_id, flags } = &source.trace;
+    let exported = Exported {
+        api_version,
+        bytes_in: source.stats.query_bytes_in,
+        bytes_out: source.stats.query_bytes_out,
+        byte_read_ops: counter(counters::BYTE_READ_OPS),
+        byte_write_ops: counter(counters::BYTE_WRITE_OPS),
+        compute_ops: counter(counters::COMPUTE_OPS),
+        database: database.iter().map(Text::as_ref).collect(),
+        query_time_ms: whole_millis(source.stats.query_time),
+        rate_limits_hit: limits_hit(counter),
+        region_group,
+        request_headers: headers(source.request.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))?,
+        request_method: &source.request.method,
+        response_code: source.response.code.unwrap_or_default().to_string(),
+        shape: source.shape.as_ref().map(Text::as_ref),
+        tags: source.tags,
+        traceparent: format!("00-{trace_id}-{span_id}-{flags}"),
+        ts: Timestamp::from_micros(row.place.micros).exported(),
+        txn_retries: counter(counters::TXN_RETRIES),
+    };
+    write_line(&exported, line)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tagtrail::{Tags, Trail};
+
+    use super::*;
+    use crate::details::Details;
+    use crate::record::{Outcome, Record};
+    use crate::store::Place;
+
+    fn row(record: &Record, details: String) -> ExportedRow {
+        let place = Place { micros: record.begin.as_micros(), id: record.id.to_string() };
+        ExportedRow { place, details: Some(details) }
+    }
+
+    fn records() -> Vec<Record> {
+        let mut minimal = Record::new(&Trail::start(true), "/");
+        minimal.notes.region_group = Some("us-std".into());
+        let trail = Trail::start(false).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+        let mut record = Record::new(&trail, "/posts/\"7\"\u{1b}");
+        record.begin = Timestamp::from_micros(-1_234_567);
+        record.request.method = "PURGE".parse().unwrap();
+        record.request.headers = vec![
+            (http::header::USER_AGENT, "a\u{1b}\"\\\n\u{9b}é😀".into()),
+            (http::HeaderName::from_static("x-forwarded-for"), "1.1.1.1, ::1".into()),
+        ];
+        record.request.body_bytes = u64::MAX;
+        record.response.status = Some(599);
+        record.response.body_bytes = 7;
+        record.notes.region_group = Some("us-std".into());
+        record.notes.database = vec!["shop \"\u{7f}\"".into(), "a/b".into()];
+        record.notes.shape = Some("f(\u{202e})\n".into());
+        record.notes.count(counters::BYTE_READ_OPS, 1);
+        record.notes.count(counters::BYTE_WRITE_OPS, 2);
+        record.notes.count(counters::COMPUTE_OPS, 3);
+        record.notes.count(counters::TXN_RETRIES, 4);
+        record.notes.count(counters::READ_LIMITS_HIT, 5);
+        record.notes.count(counters::COMPUTE_LIMITS_HIT, 6);
+        record.notes.count("rows", 7);
+        record.end(Duration::from_micros(1_999_999), Outcome::Aborted);
+        vec![minimal, record]
+    }
+
+    #[test]
+    fn a_line_is_the_same_as_that_of_the_record() {
+        let scope: ExportScope = "us-std".parse().unwrap();
+        for record in records() {
+            let row = row(&record, serde_json::to_string(&Details::of(&record)).unwrap());
+            let (mut line, mut expected) = (Vec::new(), Vec::new());
+            assert!(write_details(&row, &scope, "v1", &mut line).unwrap());
+            crate::exported::write_record(&record, "v1", &mut expected).unwrap();
+            assert_eq!(String::from_utf8(line).unwrap(), String::from_utf8(expected).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_elsewhere_or_damaged_is_left_out() {
+        let record = records().remove(1);
+        let details = serde_json::to_string(&Details::of(&record)).unwrap();
+        let damaged = details.replace("\"code\":599", "\"code\":\"599\"");
+        let whole = row(&record, details);
+        let none = ExportedRow { details: None, ..whole.clone() };
+        for (row, scope) in [
+            (&whole, "eu-std"),
+            (&whole, "us-std/shop"),
+            (&row(&record, damaged), "us-std"),
+            (&row(&record, String::new()), "us-std"),
+            (&none, "us-std"),
+        ] {
+            let mut line = Vec::new();
+            assert!(!write_details(row, &scope.parse().unwrap(), "v1", &mut line).unwrap());
+            assert_eq!(line, b"");
+        }
+    }
+}

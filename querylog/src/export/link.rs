@@ -1,0 +1,64 @@
+//! The URLs of our own server by which files are read: signed, for a time, and for one file each.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::time::Timestamp;
+
+/// Makes such URLs, and checks them.
+#[derive(Clone)]
+pub(super) struct Links {
+    base: String,
+    mac: Hmac<Sha256>,
+}
+
+/// What is before the name of a file, behind the path of the API.
+pub(crate) const FILES: &str = "/logs/files/";
+
+/// Why a URL opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It was changed, or is none of ours.
+    Damaged,
+    /// Its time is over.
+    Expired,
+}
+
+impl Links {
+    /// With a key of a secret, and of what it is for.
+    pub(super) fn new(secret: &[u8; 32], base: String) -> Self {
+        let mut key = [0; 64];
+        for (place, byte) in key.iter_mut().zip(secret.iter().chain(b"files of exports")) {
+            *place = *byte;
+        }
+        Self { base, mac: Hmac::new(&key.into()) }
+    }
+
+    fn sign(&self, name: &str, expires: i64) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(&expires.to_be_bytes());
+        mac.update(name.as_bytes());
+        mac
+    }
+
+    /// The URL of a file, until a moment.
+    pub(super) fn write(&self, name: &str, until: Timestamp) -> String {
+        let expires = until.as_micros();
+        let signature = URL_SAFE_NO_PAD.encode(self.sign(name, expires).finalize().into_bytes());
+        format!("{}{FILES}{name}?expires={expires}&signature={signature}", self.base)
+    }
+
+    /// Whether the parameters of a URL open a file now: in the one form that they are written in.
+    pub(super) fn check(&self, name: &str, query: &str, now: Timestamp) -> Result<(), Refused> {
+        let (text, signature) =
+            query.strip_prefix("expires=").and_then(|rest| rest.split_once("&signature=")).ok_or(Refused::Damaged)?;
+        let expires = text.parse().ok().filter(|expires: &i64| expires.to_string() == text);
+        let expires = expires.ok_or(Refused::Damaged)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Damaged)?;
+        // Compared in constant time.
+        self.sign(name, expires).verify_slice(&signature).map_err(|_| Refused::Damaged)?;
+        if now.as_micros() < expires { Ok(()) } else { Err(Refused::Expired) }
+    }
+}

@@ -1,0 +1,240 @@
+//! Who works on the jobs: takes those that are due, one step each, and never one that somebody else has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::extract::Extraction;
+use super::{Core, file_name, window};
+use crate::export_state::ExportState;
+use crate::store::{Job, StoreError};
+use crate::time::Timestamp;
+
+/// How often jobs are looked for, that other processes took, or that come due.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether requests are still open.
+const OPEN: Duration = Duration::from_secs(1);
+/// How long an attempt that failed is waited for the next one, each time twice as long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How many short steps are made between two looks.
+const STEPS: usize = 100;
+
+/// What takes long,
+const LONG: [ExportState; 2] = [ExportState::Pending, ExportState::Requested];
+/// what does not,
+const LINK: [ExportState; 1] = [ExportState::CreatingNewUrl];
+/// and what is deleted when it is due.
+const KEPT: [ExportState; 4] =
+    [ExportState::Complete, ExportState::DoesNotExist, ExportState::Failed, ExportState::TimedOut];
+
+pub(super) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    let mut extractions = JoinSet::new();
+    while !*stopped.borrow() {
+        if let Err(error) = look(&core, &mut extractions, &stopped).await {
+            tracing::error!(%error, "export: the store does not tell what is to do");
+        }
+        tokio::select! {
+            () = core.wake.notified() => {}
+            () = sleep(LOOK) => {}
+            Some(ended) = extractions.join_next() => {
+                if ended.is_err() {
+                    tracing::error!("export: an extraction panicked; it is tried again");
+                }
+            }
+            _ = stopped.changed() => {}
+        }
+    }
+    while extractions.join_next().await.is_some() {}
+}
+
+async fn look(
+    core: &Arc<Core>,
+    extractions: &mut JoinSet<()>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<(), StoreError> {
+    let (store, now) = (core.store()?, core.now());
+    let far = now.plus(2 * core.settings.lease).as_micros();
+    let links = store.due_jobs(&LINK, now.as_micros(), far, STEPS).await?;
+    // What is kept is due far ahead.
+    let over = store.due_jobs(&KEPT, now.as_micros(), i64::MAX, STEPS).await?;
+    for job in links.into_iter().chain(over) {
+        let id = job.id.clone();
+        if let Err(error) = short_step(core, job).await {
+            tracing::error!(export = id, %error, "export: a file gets no new URL, or is not deleted; it is tried again");
+        }
+    }
+    let free = core.settings.at_once.saturating_sub(extractions.len());
+    let requested = store.due_jobs(&LONG[1..], now.as_micros(), far, free).await?;
+    let pending = store.due_jobs(&LONG[..1], now.as_micros(), i64::MAX, free).await?;
+    for job in requested.into_iter().chain(pending).take(free) {
+        if let Some(claimed) = claim(core, job).await? {
+            extractions.spawn(work(Arc::clone(core), claimed, stopped.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Changes a job, and counts its version up; `None` where somebody else did.
+async fn change(core: &Core, mut job: Job, due: Timestamp) -> Result<Option<Job>, StoreError> {
+    job.due = due.as_micros();
+    job.body.updated = core.now().as_micros();
+    let is_ours = core.store()?.replace_job(job.clone()).await?;
+    job.version += 1;
+    Ok(is_ours.then_some(job))
+}
+
+async fn short_step(core: &Core, mut job: Job) -> Result<(), StoreError> {
+    if job.state == ExportState::CreatingNewUrl && job.body.kept_until.is_some_and(|kept| core.now().as_micros() < kept)
+    {
+        let due = link(core, &mut job).await?;
+        job.state = ExportState::Complete;
+        return change(core, job, due).await.map(drop);
+    }
+    // The time for which it is kept is over.
+    for attempt in 1..=job.body.attempts {
+        let mut earlier = job.clone();
+        earlier.body.attempts = attempt;
+        core.settings.files.delete(&file_name(&earlier)).await?;
+    }
+    core.store()?.delete_job(&job.id, job.version).await.map(drop)
+}
+
+/// Gives the file of a job a URL. Returns how long the file is kept.
+async fn link(core: &Core, job: &mut Job) -> Result<Timestamp, StoreError> {
+    let now = core.now();
+    let kept = job.body.kept_until.map_or(now, Timestamp::from_micros);
+    let until = now.plus(core.settings.url_lifetime).min(kept);
+    let name = job.body.file.clone().ok_or_else(|| StoreError::failed("an export is complete and has no file"))?;
+    let left = Duration::from_micros(until.as_micros().abs_diff(now.as_micros()));
+    let url = match core.settings.files.signed_url(&name, left).await? {
+        Some(url) => url.into(),
+        None => core.links.write(&name, until),
+    };
+    job.body.url = Some((url, until.as_micros()));
+    Ok(kept)
+}
+
+/// Takes a job, if it may be extracted now.
+async fn claim(core: &Core, mut job: Job) -> Result<Option<Job>, StoreError> {
+    let (settings, now) = (&core.settings, core.now());
+    let settled = Timestamp::from_micros(job.body.time_end).plus(settings.settle);
+    if job.state == ExportState::Pending && now < settled && core.store()?.any_open(window(&job)).await? {
+        let due = now.plus(OPEN).min(settled);
+        return change(core, job, due).await.map(|_| None);
+    }
+    let started = job.body.started.map_or(now, Timestamp::from_micros);
+    if now > started.plus(settings.time_limit) {
+        return end(core, job, ExportState::TimedOut).await.map(|()| None);
+    }
+    if job.body.attempts >= settings.attempts {
+        return end(core, job, ExportState::Failed).await.map(|()| None);
+    }
+    job.state = ExportState::Requested;
+    job.body.started = Some(started.as_micros());
+    job.body.attempts += 1;
+    change(core, job, now.plus(settings.lease)).await
+}
+
+/// Puts a job into one of the states that stay.
+async fn end(core: &Core, mut job: Job, state: ExportState) -> Result<(), StoreError> {
+    let kept = core.now().plus(core.settings.keep);
+    job.state = state;
+    job.body.kept_until = Some(kept.as_micros());
+    if state == ExportState::Complete {
+        job.body.file = Some(file_name(&job));
+        link(core, &mut job).await?;
+    } else {
+        tracing::warn!(export = job.id, %state, attempts = job.body.attempts, "export: it ended without a file");
+    }
+    change(core, job, kept).await.map(drop)
+}
+
+/// What became of an extraction.
+enum Ended {
+    Extracted(u64),
+    Failed(StoreError),
+    /// Somebody else has the job.
+    Lost,
+    TimedOut,
+    Stopped,
+}
+
+/// Works on a job that was taken, until it has ended, and says so in its row.
+async fn work(core: Arc<Core>, mut job: Job, mut stopped: watch::Receiver<bool>) {
+    let settings = &core.settings;
+    let extraction = Extraction {
+        scope: job.scope.clone(),
+        window: window(&job),
+        name: file_name(&job),
+        api_version: Arc::clone(&settings.api_version),
+    };
+    let left = time_left(&core, &job);
+    let mut extract = std::pin::pin!(async {
+        match timeout(left, extraction.run(&settings.log, &settings.files)).await {
+            Ok(Ok(records)) => Ended::Extracted(records),
+            Ok(Err(error)) => Ended::Failed(error),
+            Err(_) => Ended::TimedOut,
+        }
+    });
+    let mut ticks = interval(settings.lease / 3);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut extract => break ended,
+            _ = stopped.wait_for(|stopped| *stopped) => break Ended::Stopped,
+            _ = ticks.tick() => {}
+        }
+        // Not dropped in the middle, or nobody would know which version the job has.
+        match change(&core, job.clone(), core.now().plus(settings.lease)).await {
+            Ok(Some(renewed)) => job = renewed,
+            Ok(None) => break Ended::Lost,
+            Err(error) => tracing::warn!(export = job.id, %error, "export: it cannot be said that it is worked on"),
+        }
+    };
+    tell(&core, &job, ended).await;
+}
+
+fn time_left(core: &Core, job: &Job) -> Duration {
+    let now = core.now();
+    let last = job.body.started.map_or(now, Timestamp::from_micros).plus(core.settings.time_limit);
+    Duration::from_micros(u64::try_from(last.as_micros() - now.as_micros()).unwrap_or_default())
+}
+
+/// Says in the row of a job what became of it. While the store fails, it is said again, until somebody else may have
+/// the job.
+async fn tell(core: &Core, job: &Job, ended: Ended) {
+    for _ in 0..10 {
+        match tell_once(core, job.clone(), &ended).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(export = job.id, %error, "export: it cannot be said what became of it"),
+        }
+        sleep(core.settings.lease / 10).await;
+    }
+}
+
+async fn tell_once(core: &Core, mut job: Job, ended: &Ended) -> Result<(), StoreError> {
+    match ended {
+        Ended::Extracted(0) => end(core, job, ExportState::DoesNotExist).await,
+        Ended::Extracted(_) => end(core, job, ExportState::Complete).await,
+        Ended::TimedOut => end(core, job, ExportState::TimedOut).await,
+        Ended::Failed(error) => {
+            tracing::error!(export = job.id, attempt = job.body.attempts, %error, "export: an attempt failed");
+            if job.body.attempts >= core.settings.attempts {
+                return end(core, job, ExportState::Failed).await;
+            }
+            let due = core.now().plus(AGAIN * 2_u32.saturating_pow(job.body.attempts - 1));
+            change(core, job, due).await.map(drop)
+        }
+        Ended::Stopped => {
+            core.settings.files.delete(&file_name(&job)).await?;
+            job.body.attempts -= 1;
+            let due = core.now();
+            change(core, job, due).await.map(drop)
+        }
+        Ended::Lost => core.settings.files.delete(&file_name(&job)).await,
+    }
+}

@@ -1,0 +1,98 @@
+//! What the API answers: JSON, also to mistakes.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::store::StoreError;
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// This has to be asked otherwise.
+    Bad(&'static str),
+    /// No account key, or one that nobody has.
+    Unknown,
+    /// Not for this key, or not by this URL.
+    Forbidden(&'static str),
+    /// There is no such thing.
+    Missing(&'static str),
+    /// Not by this method, but by these.
+    Method(&'static str),
+    /// The file ends before the range that is asked for, and has so many bytes.
+    Range(u64),
+    /// Later, please.
+    Overloaded,
+    /// Ours.
+    Failed,
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overloaded => Self::Overloaded,
+            error => {
+                tracing::error!(%error, "export: a request is not answered");
+                Self::Failed
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, reason) = match self {
+            Self::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
+            Self::Unknown => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "send an account key that is known here, as in the header Authorization: Bearer <key>",
+            ),
+            Self::Forbidden(reason) => (StatusCode::FORBIDDEN, "permission_denied", reason),
+            Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason),
+            Self::Method(_) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use the method that the header Allow names")
+            }
+            Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "bad_request", "the file ends before this range"),
+            Self::Overloaded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "internal_error", "too much is asked at a time: try again")
+            }
+            Self::Failed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the server failed to answer; its log says why")
+            }
+        };
+        let mut answer = answer(status, json!({ "code": code, "reason": reason }).to_string());
+        let headers = answer.headers_mut();
+        match self {
+            Self::Unknown => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Self::Method(allowed) => headers.insert(ALLOW, HeaderValue::from_static(allowed)),
+            Self::Overloaded => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}"))
+                .ok()
+                .and_then(|size| headers.insert(http::header::CONTENT_RANGE, size)),
+            _ => None,
+        };
+        answer
+    }
+}
+
+/// An answer with this JSON. It is not for caches on the way.
+fn answer(status: StatusCode, json: impl Into<Body>) -> Response {
+    let mut answer = Response::new(json.into());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// 200 with this value.
+pub(super) fn ok(value: &impl Serialize) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "export: an answer is no JSON");
+        Problem::Failed
+    })?;
+    Ok(answer(StatusCode::OK, json))
+}

@@ -1,0 +1,116 @@
+//! What an export is of: [`ExportScope`], a region group, or a database with those beneath it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What an export is of: a region group, or a database in one, with those beneath it.
+///
+/// Its text is the region group, and the path of the database behind it:
+///
+/// ```
+/// use tagtrail_querylog::ExportScope;
+///
+/// let group: ExportScope = "us-std".parse()?;
+/// let database: ExportScope = "us-std/ECommerce".parse()?;
+/// let child: ExportScope = "us-std/ECommerce/orders".parse()?;
+/// assert!(group.covers(&database) && database.covers(&child));
+/// assert!(!child.covers(&database));
+/// # Ok::<_, tagtrail_querylog::InvalidExportScope>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExportScope {
+    region_group: String,
+    database: Vec<String>,
+}
+
+/// How long the text may be, in bytes.
+const LONGEST: usize = 1_000;
+
+impl ExportScope {
+    /// The name of the region group.
+    pub fn region_group(&self) -> &str {
+        &self.region_group
+    }
+
+    /// The path of the database, top first; empty for the whole region group.
+    pub fn database(&self) -> &[String] {
+        &self.database
+    }
+
+    /// Whether all that another scope has is in this one too.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.has(&other.region_group, &other.database)
+    }
+
+    /// Whether what is in this database of this region group is in this scope.
+    pub(crate) fn has(&self, region_group: &str, database: &[impl AsRef<str>]) -> bool {
+        self.region_group == region_group
+            && self.database.len() <= database.len()
+            && self.database.iter().zip(database).all(|(own, other)| own == other.as_ref())
+    }
+}
+
+impl FromStr for ExportScope {
+    type Err = InvalidExportScope;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('/').map(str::to_owned);
+        let is_wrong = |part: &String| part.is_empty() || part.contains(char::is_control);
+        let region_group = parts.next().filter(|_| text.len() <= LONGEST).ok_or(InvalidExportScope(()))?;
+        let database: Vec<_> = parts.collect();
+        if is_wrong(&region_group) || database.iter().any(is_wrong) {
+            return Err(InvalidExportScope(()));
+        }
+        Ok(Self { region_group, database })
+    }
+}
+
+impl fmt::Display for ExportScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.region_group)?;
+        self.database.iter().try_for_each(|part| write!(f, "/{part}"))
+    }
+}
+
+/// A text that is no [`ExportScope`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a region group such as us-std, and for a database its path behind it, such as us-std/ECommerce")]
+pub struct InvalidExportScope(());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> ExportScope {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_text_is_a_region_group_and_a_path() {
+        for text in ["us-std", "us-std/a", "us-std/a/b c/é"] {
+            assert_eq!(scope(text).to_string(), text);
+        }
+        let long = "x".repeat(LONGEST + 1);
+        for text in ["", "/", "/a", "us-std/", "us-std//a", "us\0", "us-std/a\n", &long] {
+            assert_eq!(text.parse::<ExportScope>(), Err(InvalidExportScope(())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_scope_has_what_is_beneath_it_and_nothing_else() {
+        for (outer, inner, expected) in [
+            ("us", "us", true),
+            ("us", "us/a", true),
+            ("us/a", "us/a/b", true),
+            ("us/a", "us", false),
+            ("us/a", "us/ab", false),
+            ("us/a/b", "us/a", false),
+            ("us", "us-std", false),
+            ("us-std", "us", false),
+            ("us/a", "eu/a", false),
+            ("us/a", "us/A", false),
+        ] {
+            assert_eq!(scope(outer).covers(&scope(inner)), expected, "{outer} {inner}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a store does for exports: it keeps their jobs, and reads the records of one in order.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Key, Place, Range, StoreError};
+use crate::export_scope::ExportScope;
+use crate::export_state::ExportState;
+use crate::window::Window;
+
+/// What a store does for exports, where it can: see [`Store::exports`](super::Store::exports).
+///
+/// Several processes may work on the jobs of one store. Each change of a job counts its version up by one, and is made
+/// only where nobody else made one meanwhile: so no two of them do the same.
+#[async_trait]
+pub trait ExportStore: Send + Sync {
+    /// Adds a job, and returns it; but where one of the same owner with the same token was created after `since`, there
+    /// is none to add, and that one is returned. One that was created before loses its token.
+    async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError>;
+
+    /// The job of an id.
+    async fn job(&self, id: &str) -> Result<Option<Job>, StoreError>;
+
+    /// Replaces state, due time and body of a job by these, and counts its version up, if it still has the version that
+    /// the given one has. Whether it had.
+    async fn replace_job(&self, job: Job) -> Result<bool, StoreError>;
+
+    /// Deletes a job, if it still has this version. Whether it had.
+    async fn delete_job(&self, id: &str, version: i64) -> Result<bool, StoreError>;
+
+    /// Some jobs, the newest first.
+    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError>;
+
+    /// The oldest jobs of these states that are due by `now`. One that is due later than `far` is taken for due: the clock
+    /// was set back.
+    async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError>;
+
+    /// Whether a request that began in a window has not ended, as far as anybody knows.
+    async fn any_open(&self, window: Window) -> Result<bool, StoreError>;
+
+    /// The first entries of a range of the index of [keys](super::Row::keys), with all that exports have of their rows.
+    /// The row of an entry may have that key no more.
+    async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError>;
+}
+
+/// The job of an export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// Who asked for it: tokens are kept apart by this.
+    pub owner: String,
+    /// The token by which asking twice is asking once.
+    pub token: Option<String>,
+    /// What is exported.
+    pub scope: ExportScope,
+    /// How far it is.
+    pub state: ExportState,
+    /// How often it was changed.
+    pub version: i64,
+    /// When it was added, in microseconds since 1970.
+    pub created: i64,
+    /// When there is something to do for it, in microseconds since 1970.
+    pub due: i64,
+    /// All else.
+    pub body: JobBody,
+}
+
+/// What a store need not look into: it keeps this as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct JobBody {
+    /// The first microsecond of the range,
+    pub time_start: i64,
+    /// and the one behind it.
+    pub time_end: i64,
+    /// When the job was changed last.
+    pub updated: i64,
+    /// How often the extraction was begun.
+    pub attempts: u32,
+    /// When it was begun first.
+    pub started: Option<i64>,
+    /// The name of the file that has the records.
+    pub file: Option<String>,
+    /// Where that can be read, and until when.
+    pub url: Option<(String, i64)>,
+    /// When the file and the job are deleted.
+    pub kept_until: Option<i64>,
+}
+
+/// Which jobs: those of these scopes, and of what is beneath them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobList {
+    /// The scopes.
+    pub scopes: Vec<ExportScope>,
+    /// Those of these states; of all where there are none.
+    pub states: Vec<ExportState>,
+    /// Those that were created before this place.
+    pub before: Option<Place>,
+}
+
+/// A request as exports read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportedRow {
+    /// When it began, and its id.
+    pub place: Place,
+    /// The [details](super::Row::details) of its row; `None` where there is no row of this place, or it has none.
+    pub details: Option<String>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Job {
+    /// The columns of a job, in the order in which they are written and read.
+    pub(super) const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
+
+    pub(super) fn body_text(&self) -> Result<String, StoreError> {
+        serde_json::to_string(&self.body).map_err(StoreError::failed)
+    }
+}
+
+/// The first text of the scopes beneath one, and the text behind the last of them.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) fn beneath(scope: &ExportScope) -> [String; 2] {
+    // A zero comes right behind a slash.
+    [format!("{scope}/"), format!("{scope}0")]
+}
