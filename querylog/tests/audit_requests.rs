@@ -208,6 +208,29 @@ async fn a_trace_is_a_tree_across_services() {
 }
 
 #[tokio::test]
+async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
+    let server = Server::start().await;
+    let mut first = Record::new(&Trail::start(true), "/");
+    let again = |first: &Record| {
+        let mut record = first.clone();
+        record.id = Uuid::now_v7();
+        record
+    };
+    first.notes.caller.exec_env_id = Some("env1".into());
+    for (more, count, complete) in [(4_999, 4_999, true), (1, 5_000, true), (1, 5_000, false)] {
+        let requests: Vec<_> = (0..more).map(|_| again(&first)).collect();
+        server.log.put_requests(&requests).await.unwrap();
+        let trace = server.log.trace("env1", first.trace_id).await.unwrap();
+        assert_eq!((trace.requests.len(), trace.complete), (count, complete));
+    }
+    // As many entries are read for a page, of which none may have the other value.
+    let nothing = Requests::of("env1").trace(first.trace_id).route("/");
+    let next = server.log.requests(Range::new(nothing, Window::ALL), 10).await.unwrap().next.unwrap();
+    let found = server.log.requests(next, 10).await.unwrap();
+    assert_eq!((found.requests.len(), found.next), (0, None));
+}
+
+#[tokio::test]
 async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
     let server = Server::start().await;
     server.log.put_requests(&requests(300)).await.unwrap();

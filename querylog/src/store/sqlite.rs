@@ -365,7 +365,8 @@ fn short_row() -> String {
 
 fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, scan: usize) -> rusqlite::Result<Hits> {
     let Range { of: keys, after, before, newest_first } = range;
-    let at_most = i64::try_from(scan).unwrap_or(i64::MAX);
+    // One more than is asked for tells that there is more.
+    let at_most = i64::try_from(scan.saturating_add(1)).unwrap_or(i64::MAX);
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
     parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));
     let mut entries = transaction.prepare_cached(&entries(keys.len(), *newest_first))?;
@@ -373,8 +374,7 @@ fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, sc
     let mut select = transaction.prepare_cached(&short_row())?;
     let (mut rows, mut read, mut last) = (Vec::new(), 0, None);
     while let Some(entry) = entries.next()? {
-        // One more than is asked for tells that there is more.
-        if rows.len() == limit {
+        if rows.len() == limit || read == scan {
             return Ok(Hits { rows, behind: last });
         }
         let place = Place { micros: entry.get(0)?, id: entry.get(1)? };
@@ -383,7 +383,7 @@ fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, sc
         }
         (read, last) = (read + 1, Some(place));
     }
-    Ok(Hits { rows, behind: last.filter(|_| read == scan) })
+    Ok(Hits { rows, behind: None })
 }
 
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
