@@ -208,6 +208,33 @@ async fn a_trace_is_a_tree_across_services() {
 }
 
 #[tokio::test]
+async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
+    let server = Server::start().await;
+    let mut begun = Record::new(&Trail::start(true), "/");
+    begun.begin = Timestamp::from_micros(START);
+    begun.notes.caller.exec_env_id = Some("env1".into());
+    begun.request.route = Some("/".into());
+    let mut ended = begun.clone();
+    ended.begin = Timestamp::from_micros(START + 1);
+    ended.response.status = Some(503);
+    ended.end(Duration::from_micros(17), Outcome::Complete);
+    for record in [&begun, &ended, &begun, &ended] {
+        server.log.put_requests(std::slice::from_ref(record)).await.unwrap();
+    }
+    // The time of the begin stays.
+    ended.begin = begun.begin;
+    for requests in [
+        Requests::of("env1"),
+        Requests::of("env1").route("/"),
+        Requests::of("env1").status(Status::Code(503)),
+        Requests::of("env1").status(Status::Class(5)).trace(begun.trace_id),
+    ] {
+        let found = all(&server.log, Range::new(requests.clone(), Window::ALL), 10).await;
+        assert_eq!(found, std::slice::from_ref(&ended), "{requests:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
     let server = Server::start().await;
     let mut first = Record::new(&Trail::start(true), "/");

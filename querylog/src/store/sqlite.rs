@@ -91,9 +91,9 @@ const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
         stderr = ?13, udf_data = ?14, details = ?15, ended = 1
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
-        AND shared_token IS ?6 AND keys = ?16";
+        AND shared_token IS ?6 AND keys = ?16 AND timestamp = ?17 AND object IS NULL";
 
-/// An entry of the index of keys. Those of the begin are there when the end is put.
+/// An entry of the index of keys, at the time that its row has. Those of the begin are there when the end is put.
 const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
 
 /// How safe a row is when [`put`](Store::put) has returned.
@@ -489,11 +489,16 @@ impl Writer {
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
                 let is_short = row.ended && row.object.is_none();
                 let has_keys = is_short && end_row(row, |parameters| end.execute(parameters))? > 0;
-                if !has_keys {
-                    write_row(row, |parameters| put.execute(parameters))?;
-                }
+                let time = if has_keys {
+                    row.record.timestamp.as_micros()
+                } else {
+                    let write = |parameters: &[&dyn ToSql]| put.query_row(parameters, |put| put.get(0)).optional();
+                    // The row that is there stays as it is, and so do its entries.
+                    let Some(time) = write_row(row, write)? else { continue };
+                    time
+                };
                 for key in row.keys.iter().filter(|_| !has_keys).chain(&row.end_keys) {
-                    entry.execute(params![key.as_bytes(), row.record.timestamp.as_micros(), row.record.id.as_str()])?;
+                    entry.execute(params![key.as_bytes(), time, row.record.id.as_str()])?;
                 }
             }
         }
@@ -506,7 +511,8 @@ fn put_text() -> String {
         "INSERT INTO record ({COLUMNS}, keys)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
         ON CONFLICT (id) DO UPDATE SET {REPLACED}, keys = excluded.keys
-        WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+        WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)
+        RETURNING timestamp"
     )
 }
 
@@ -529,6 +535,7 @@ fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.udf_data,
         row.details,
         digest(&row.keys),
+        record.timestamp.as_micros(),
     ])
 }
 
