@@ -11,10 +11,11 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
-use tagtrail::Admit;
+use tagtrail::{Admit, Trail};
 use tagtrail_querylog::store::{Range, Selection};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Caller, Entry, QueryLog, QueryLogLayer, RecordHandle, Timestamp, Window, read,
+    AuditLog, AuditRecord, Caller, Entry, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle, Requests, Timestamp,
+    Window, read,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -134,6 +135,27 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
         })
         .collect();
     assert_eq!(in_files, [ended.id.to_string(), panicked.id.to_string()]);
+}
+
+#[tokio::test]
+async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
+    let Server { folder: _folder, log: audit, .. } = Server::start().await;
+    let log = QueryLog::storing(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
+    let records: Vec<_> = [Duration::from_secs(1), Duration::MAX]
+        .map(|duration| {
+            let mut record = Record::new(&Trail::start(true), "/");
+            record.notes.caller.exec_env_id = Some("env1".into());
+            record.end(duration, Outcome::Complete);
+            record
+        })
+        .into();
+    for record in &records {
+        // Not awaited, so that both are in one batch.
+        drop(log.append(record));
+    }
+    log.shutdown(LIMIT).await.unwrap();
+    let range = Range::new(Requests::of("env1"), Window::ALL);
+    assert_eq!(audit.requests(range, 10).await.unwrap().requests, records);
 }
 
 #[tokio::test]
