@@ -581,6 +581,9 @@ fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, Stor
 fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::Result<Result<(), StoreError>> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(16);
+    if is_of_something_else(connection)? {
+        return Ok(Err(StoreError::failed("the file is a database of something else than an audit log")));
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let level = match synchronous {
         Synchronous::Full => "FULL",
@@ -601,6 +604,16 @@ fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::R
         make_secret(&transaction)?;
     }
     transaction.commit().map(Ok)
+}
+
+/// Whether a database has tables, and not ours.
+fn is_of_something_else(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // Both are read of one state, whoever makes the tables meanwhile.
+    let transaction = connection.transaction()?;
+    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'secret') FROM sqlite_schema";
+    let (all, ours): (i64, i64) = transaction.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if version == 0 { all > 0 } else { ours == 0 })
 }
 
 fn make_secret(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -704,6 +717,16 @@ mod tests {
             let secret: [u8; 32] = new.query_row("SELECT bytes FROM secret", [], |row| row.get(0)).unwrap();
             assert_eq!(secret, [7; 32], "page tokens stay good");
             assert_eq!(new.query_row("SELECT count(*) FROM entry", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+        }
+        for number in 0..=2 {
+            let path = folder.path().join(format!("other-{number}.db"));
+            let other = Connection::open(&path).unwrap();
+            other.execute_batch("CREATE TABLE post (text TEXT)").unwrap();
+            other.pragma_update(None, "user_version", number).unwrap();
+            let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+            assert!(error.contains("something else"), "{error}");
+            let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+            assert_eq!(tables, 1, "it stays as it is");
         }
         let later = Connection::open(&path).unwrap();
         later.pragma_update(None, "user_version", 1_000).unwrap();
