@@ -83,8 +83,18 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of a record that is none of a request.
-    pub(crate) fn of(record: AuditRecord, ended: bool) -> Self {
+    /// The row of a record that is none of a request, which has no object, no details and no keys until they are set.
+    ///
+    /// ```
+    /// use tagtrail_querylog::store::Row;
+    /// use tagtrail_querylog::{AuditRecord, Timestamp};
+    /// use uuid::Uuid;
+    ///
+    /// // What a store of one's own read from its columns.
+    /// let mut row = Row::of(AuditRecord::new(Uuid::now_v7(), Timestamp::now()), false);
+    /// row.details = Some("{}".into());
+    /// ```
+    pub fn of(record: AuditRecord, ended: bool) -> Self {
         Self { record, object: None, ended, details: None, keys: Vec::new(), end_keys: Vec::new() }
     }
 }
