@@ -203,7 +203,11 @@ async fn a_trace_is_a_tree_across_services() {
         ("/traces/..%2F0", 422),
         ("/traces/%ff", 400),
     ] {
-        assert_eq!(server.get("ada", path).await.status.as_u16(), status, "{path}");
+        let answer = server.get("ada", path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        // As the description names it.
+        let place = if status == 422 { serde_json::json!(["path", "value"]) } else { Value::Null };
+        assert_eq!(answer.json["detail"][0]["loc"], place, "{path}");
     }
 }
 
