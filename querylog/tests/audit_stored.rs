@@ -55,6 +55,13 @@ async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
     log.begin(vec![begun.clone()]).await.unwrap();
     assert_eq!(all(&log).await, std::slice::from_ref(&ended), "a begin that comes late changes nothing");
 
+    // The first end stays, where neither has a long value too.
+    let kept = AuditRecord { execution_time: Some(1.0), ..record() };
+    for time in [Some(1.0), Some(2.0), None] {
+        log.put(vec![AuditRecord { execution_time: time, ..kept.clone() }]).await.unwrap();
+        assert_eq!(all(&log).await, [ended.clone(), kept.clone()]);
+    }
+
     // One that ended without a time, in one batch with its begin, and one that is completed by another source later.
     let (first, mut second) = (record(), record());
     second.stderr = Some("cut off".into());
@@ -62,7 +69,27 @@ async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
     whole.execution_time = Some(2.0);
     log.put(vec![first.clone(), second.clone(), first.clone()]).await.unwrap();
     log.put(vec![whole.clone()]).await.unwrap();
-    assert_eq!(all(&log).await, [ended.clone(), first.clone(), whole.clone()]);
+    assert_eq!(all(&log).await, [ended, kept, first, whole]);
+}
+
+#[tokio::test]
+async fn an_end_may_say_anew_who_asked_and_what_was_run() {
+    let Server { folder: _folder, log, .. } = Server::start().await;
+    let members: [fn(&mut AuditRecord) -> &mut Option<String>; 5] = [
+        |record| &mut record.exec_env_id,
+        |record| &mut record.user_email,
+        |record| &mut record.udf_id,
+        |record| &mut record.udf_name,
+        |record| &mut record.shared_token,
+    ];
+    for member in members {
+        let begun = AuditRecord { exec_env_id: None, ..record() };
+        let mut ended = AuditRecord { execution_time: Some(1.0), ..begun.clone() };
+        *member(&mut ended) = Some("new".into());
+        log.begin(vec![begun]).await.unwrap();
+        log.put(vec![ended.clone()]).await.unwrap();
+        assert_eq!(log.get(ended.id.as_str()).await.unwrap(), Some(ended));
+    }
 }
 
 #[tokio::test]
