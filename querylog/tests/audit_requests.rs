@@ -173,6 +173,7 @@ async fn a_trace_is_a_tree_across_services() {
         records[called].caller_id = Some(id);
     }
     records[3].notes.stdout = Some("x".repeat(200_000));
+    records[3].notes.stderr = Some("short".into());
     server.log.put_requests(&records).await.unwrap();
     let path = format!("/traces/{}", web.trace_id());
     let answer = server.get("ada", &path).await;
@@ -190,6 +191,10 @@ async fn a_trace_is_a_tree_across_services() {
     assert_eq!(shown, [("web", 0, None), ("shop", 1, Some(0)), ("stock", 2, Some(1)), ("auth", 1, Some(0))]);
     assert_eq!(answer.json["complete"], true);
     assert_eq!(items[3]["request"].get("stdout"), None, "what was printed is left out");
+    for path in ["/requests".to_owned(), format!("/requests?trace={}", web.trace_id())] {
+        let requests = server.get("ada", &path).await;
+        assert!(requests.json["items"][3].is_object() && requests.json["items"][3].get("stderr").is_none(), "{path}");
+    }
     let printed = server.get("ada", &format!("/log/by-id/{}", records[3].id)).await;
     assert_eq!(printed.json["items"][0]["stdout"].as_str().unwrap().len(), 200_000);
 
@@ -235,6 +240,28 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     ] {
         let found = all(&server.log, Range::new(requests.clone(), Window::ALL), 10).await;
         assert_eq!(found, std::slice::from_ref(&ended), "{requests:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_stays_one_when_its_audit_record_is_put() {
+    let server = Server::start().await;
+    let mut begun = Record::new(&Trail::start(true), "/");
+    begun.request.route = Some("/".into());
+    for environment in [Some("env1"), None] {
+        begun.id = Uuid::now_v7();
+        begun.notes.caller.exec_env_id = environment.map(str::to_owned);
+        server.log.put_requests(std::slice::from_ref(&begun)).await.unwrap();
+        let (mut ended, mut audit) = (begun.clone(), begun.audit());
+        ended.end(Duration::from_micros(17), Outcome::Complete);
+        audit.exec_env_id = Some("env1".into());
+        server.log.put(vec![audit]).await.unwrap();
+        let found = all(&server.log, Range::new(Requests::of("env1"), Window::ALL), 10).await;
+        assert_eq!(found.last().map(|found| found.id), Some(begun.id), "it is as it was");
+        ended.notes.caller.exec_env_id = Some("env1".into());
+        server.log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
+        let found = all(&server.log, Range::new(Requests::of("env1").route("/"), Window::ALL), 10).await;
+        assert_eq!(found.last(), Some(&ended));
     }
 }
 

@@ -89,7 +89,7 @@ const VERSION_2: &str = "
 /// Ends a row of which no index is to change: what is most often to do, for half of the work.
 const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
-        stderr = ?13, udf_data = ?14, details = ?15, ended = 1
+        stderr = ?13, udf_data = ?14, details = coalesce(?15, details), ended = 1
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
         AND shared_token IS ?6 AND keys = ?16 AND timestamp = ?17 AND object IS NULL";
 
