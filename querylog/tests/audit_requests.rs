@@ -225,6 +225,15 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     begun.request.route = Some("/".into());
     let mut ended = begun.clone();
     ended.begin = Timestamp::from_micros(START + 1);
+    // One end has the time of its begin, and other tags.
+    let mut other = begun.clone();
+    other.id = Uuid::now_v7();
+    server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
+    other.tags = "late=yes".parse::<Tags>().unwrap();
+    other.end(Duration::from_micros(17), Outcome::Complete);
+    server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
+    let late = Range::new(Requests::of("env1").tag("late", "yes"), Window::ALL);
+    assert_eq!(all(&server.log, late, 10).await, [other]);
     ended.response.status = Some(503);
     ended.end(Duration::from_micros(17), Outcome::Complete);
     for record in [&begun, &ended, &begun, &ended] {
@@ -233,8 +242,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     // The time of the begin stays.
     ended.begin = begun.begin;
     for requests in [
-        Requests::of("env1"),
-        Requests::of("env1").route("/"),
+        Requests::of("env1").trace(begun.trace_id).route("/").status(Status::Class(5)),
         Requests::of("env1").status(Status::Code(503)),
         Requests::of("env1").status(Status::Class(5)).trace(begun.trace_id),
     ] {
