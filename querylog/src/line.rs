@@ -512,10 +512,13 @@ fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1_000.0
 }
 
-/// The reverse of [`millis`].
+/// The reverse of [`millis`]. What is longer than the longest duration is that one, which is rounded up in a line.
 fn of_millis<E: Error>(millis: f64) -> Result<Duration, E> {
     let rounded = Duration::try_from_secs_f64((millis * 1_000.0).round() / 1_000_000.0);
-    rounded.map_err(|_| E::custom("query_time is no duration in milliseconds"))
+    match rounded {
+        Err(_) if millis > 0.0 => Ok(Duration::MAX),
+        rounded => rounded.map_err(|_| E::custom("query_time is no duration in milliseconds")),
+    }
 }
 
 /// A counter, or a member that some other writer added.

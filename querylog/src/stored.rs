@@ -47,6 +47,10 @@ impl QueryLog {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// Whose a record is, [`QueryLogLayer::caller`](crate::QueryLogLayer::caller) says, or the service by
+    /// [`RecordHandle::update`](crate::RecordHandle::update). One that has no environment is in no answer about an
+    /// environment, about requests or about a trace.
+    ///
     /// An acknowledged record is as safe as the store makes it. The [counters](QueryLog::counters) count begins and ends
     /// each for itself. What is missing since the queue was full, or the store failed, is counted, and said in the log of
     /// the process: a store has no place for a [`Gap`](crate::Gap).

@@ -228,4 +228,12 @@ fn what_cannot_be_opened_is_said() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(expected), "{said}");
     }
+    // A question makes no store where there is none.
+    let trace = "3ec5539163441bd4957502a294a01b55";
+    for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace]] {
+        let output = run(folder, &[question, &["--store", "sqlite:wrong.db", "--exec-env-id", "env1"]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("no such file"), "{said}");
+        assert!(!folder.join("wrong.db").exists() && !folder.join("wrong.db.payloads").exists());
+    }
 }

@@ -70,7 +70,8 @@ async fn what_is_refused_says_why() {
     assert_eq!(two.to_string(), "only one of id, udf_id, udf_name and shared_token can be asked for");
     let trail = Trail::start(true).with_tags("project=blog".parse::<Tags>().unwrap());
     let mut requests: Vec<_> = (0..5).map(|_| Record::new(&trail, "/posts/7")).collect();
-    for request in &mut requests {
+    for (request, micros) in requests.iter_mut().zip(1..) {
+        request.begin = Timestamp::from_micros(micros);
         request.request.route = Some("/posts/{id}".into());
         request.response.status = Some(404);
         request.notes.caller.exec_env_id = Some("env1".into());

@@ -88,6 +88,9 @@ async fn a_file_that_is_deleted_or_moved_is_not_written_to_in_silence() {
     fs::rename(&path, &moved).unwrap();
     let error = audit.put_requests(&[request()]).await.unwrap_err().to_string();
     assert!(error.contains("deleted or moved") && error.contains("open the log again"), "{error}");
+    // Another file in its place is not the one that is written.
+    fs::copy(&moved, &path).unwrap();
+    assert!(audit.put_requests(&[request()]).await.is_err());
     fs::rename(&moved, &path).unwrap();
     audit.put_requests(&[request()]).await.unwrap();
     assert_eq!(count(&audit).await, 2);

@@ -86,6 +86,17 @@ async fn the_description_is_what_the_api_does() {
                 asked.push(("ada", format!("{}?{name}={least}", with(&known))));
                 asked.push(("ada", format!("{}?{name}={}", with(&known), least - 1)));
             }
+            assert_eq!(name == "tag", parameter["schema"]["type"] == "array", "{name}: what may be repeated is a list");
+            if let Some(most) = parameter["schema"]["maxItems"].as_u64() {
+                for (count, status) in [(most, 200), (most + 1, 422)] {
+                    let repeated = format!("{name}=a%3Db&").repeat(usize::try_from(count).unwrap());
+                    assert_eq!(
+                        server.get("ada", &format!("{path}?{repeated}")).await.status.as_u16(),
+                        status,
+                        "{name}"
+                    );
+                }
+            }
         }
         let mut seen = BTreeSet::from(["429".to_owned(), "500".to_owned()]);
         for (token, path) in asked {

@@ -131,6 +131,22 @@ async fn objects_without_a_record_are_swept_and_others_stay() {
 }
 
 #[tokio::test]
+async fn long_values_of_a_begin_are_not_those_of_its_end() {
+    let server = Server::start().await;
+    for now in [None, Some("short".to_owned()), Some("y".repeat(200_000))] {
+        let mut begun = record(1);
+        begun.execution_time = None;
+        begun.udf_data = Some("x".repeat(200_000));
+        let mut ended = record(1);
+        (ended.id, ended.udf_data) = (begun.id.clone(), now);
+        server.log.begin(vec![begun.clone()]).await.unwrap();
+        assert!(server.log.get(begun.id.as_str()).await.unwrap().unwrap() == begun);
+        server.log.put(vec![ended.clone()]).await.unwrap();
+        assert!(server.log.get(begun.id.as_str()).await.unwrap().unwrap() == ended);
+    }
+}
+
+#[tokio::test]
 async fn a_store_of_objects_that_is_gone_is_said() {
     let server = Server::start().await;
     let folder = server.folder.path().join("audit.db.payloads");

@@ -173,6 +173,7 @@ async fn a_trace_is_a_tree_across_services() {
         records[called].caller_id = Some(id);
     }
     records[3].notes.stdout = Some("x".repeat(200_000));
+    records[3].notes.stderr = Some("short".into());
     server.log.put_requests(&records).await.unwrap();
     let path = format!("/traces/{}", web.trace_id());
     let answer = server.get("ada", &path).await;
@@ -190,6 +191,10 @@ async fn a_trace_is_a_tree_across_services() {
     assert_eq!(shown, [("web", 0, None), ("shop", 1, Some(0)), ("stock", 2, Some(1)), ("auth", 1, Some(0))]);
     assert_eq!(answer.json["complete"], true);
     assert_eq!(items[3]["request"].get("stdout"), None, "what was printed is left out");
+    for path in ["/requests".to_owned(), format!("/requests?trace={}", web.trace_id())] {
+        let requests = server.get("ada", &path).await;
+        assert!(requests.json["items"][3].is_object() && requests.json["items"][3].get("stderr").is_none(), "{path}");
+    }
     let printed = server.get("ada", &format!("/log/by-id/{}", records[3].id)).await;
     assert_eq!(printed.json["items"][0]["stdout"].as_str().unwrap().len(), 200_000);
 
@@ -203,8 +208,92 @@ async fn a_trace_is_a_tree_across_services() {
         ("/traces/..%2F0", 422),
         ("/traces/%ff", 400),
     ] {
-        assert_eq!(server.get("ada", path).await.status.as_u16(), status, "{path}");
+        let answer = server.get("ada", path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        // As the description names it.
+        let place = if status == 422 { serde_json::json!(["path", "value"]) } else { Value::Null };
+        assert_eq!(answer.json["detail"][0]["loc"], place, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
+    let server = Server::start().await;
+    let mut begun = Record::new(&Trail::start(true), "/");
+    begun.begin = Timestamp::from_micros(START);
+    begun.notes.caller.exec_env_id = Some("env1".into());
+    begun.request.route = Some("/".into());
+    let mut ended = begun.clone();
+    ended.begin = Timestamp::from_micros(START + 1);
+    // One end has the time of its begin, and other tags.
+    let mut other = begun.clone();
+    other.id = Uuid::now_v7();
+    server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
+    other.tags = "late=yes".parse::<Tags>().unwrap();
+    other.end(Duration::from_micros(17), Outcome::Complete);
+    server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
+    let late = Range::new(Requests::of("env1").tag("late", "yes"), Window::ALL);
+    assert_eq!(all(&server.log, late, 10).await, [other]);
+    ended.response.status = Some(503);
+    ended.end(Duration::from_micros(17), Outcome::Complete);
+    for record in [&begun, &ended, &begun, &ended] {
+        server.log.put_requests(std::slice::from_ref(record)).await.unwrap();
+    }
+    // The time of the begin stays.
+    ended.begin = begun.begin;
+    for requests in [
+        Requests::of("env1").trace(begun.trace_id).route("/").status(Status::Class(5)),
+        Requests::of("env1").status(Status::Code(503)),
+        Requests::of("env1").status(Status::Class(5)).trace(begun.trace_id),
+    ] {
+        let found = all(&server.log, Range::new(requests.clone(), Window::ALL), 10).await;
+        assert_eq!(found, std::slice::from_ref(&ended), "{requests:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_stays_one_when_its_audit_record_is_put() {
+    let server = Server::start().await;
+    let mut begun = Record::new(&Trail::start(true), "/");
+    begun.request.route = Some("/".into());
+    for environment in [Some("env1"), None] {
+        begun.id = Uuid::now_v7();
+        begun.notes.caller.exec_env_id = environment.map(str::to_owned);
+        server.log.put_requests(std::slice::from_ref(&begun)).await.unwrap();
+        let (mut ended, mut audit) = (begun.clone(), begun.audit());
+        ended.end(Duration::from_micros(17), Outcome::Complete);
+        audit.exec_env_id = Some("env1".into());
+        server.log.put(vec![audit]).await.unwrap();
+        let found = all(&server.log, Range::new(Requests::of("env1"), Window::ALL), 10).await;
+        assert_eq!(found.last().map(|found| found.id), Some(begun.id), "it is as it was");
+        ended.notes.caller.exec_env_id = Some("env1".into());
+        server.log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
+        let found = all(&server.log, Range::new(Requests::of("env1").route("/"), Window::ALL), 10).await;
+        assert_eq!(found.last(), Some(&ended));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
+    let server = Server::start().await;
+    let mut first = Record::new(&Trail::start(true), "/");
+    let again = |first: &Record| {
+        let mut record = first.clone();
+        record.id = Uuid::now_v7();
+        record
+    };
+    first.notes.caller.exec_env_id = Some("env1".into());
+    for (more, count, complete) in [(4_999, 4_999, true), (1, 5_000, true), (1, 5_000, false)] {
+        let requests: Vec<_> = (0..more).map(|_| again(&first)).collect();
+        server.log.put_requests(&requests).await.unwrap();
+        let trace = server.log.trace("env1", first.trace_id).await.unwrap();
+        assert_eq!((trace.requests.len(), trace.complete), (count, complete));
+    }
+    // As many entries are read for a page, of which none may have the other value.
+    let nothing = Requests::of("env1").trace(first.trace_id).route("/");
+    let next = server.log.requests(Range::new(nothing, Window::ALL), 10).await.unwrap().next.unwrap();
+    let found = server.log.requests(next, 10).await.unwrap();
+    assert_eq!((found.requests.len(), found.next), (0, None));
 }
 
 #[tokio::test]

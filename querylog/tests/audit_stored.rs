@@ -11,10 +11,11 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
-use tagtrail::Admit;
+use tagtrail::{Admit, Trail};
 use tagtrail_querylog::store::{Range, Selection};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Caller, Entry, QueryLog, QueryLogLayer, RecordHandle, Timestamp, Window, read,
+    AuditLog, AuditRecord, Caller, Entry, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle, Requests, Timestamp,
+    Window, read,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -54,6 +55,13 @@ async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
     log.begin(vec![begun.clone()]).await.unwrap();
     assert_eq!(all(&log).await, std::slice::from_ref(&ended), "a begin that comes late changes nothing");
 
+    // The first end stays, where neither has a long value too.
+    let kept = AuditRecord { execution_time: Some(1.0), ..record() };
+    for time in [Some(1.0), Some(2.0), None] {
+        log.put(vec![AuditRecord { execution_time: time, ..kept.clone() }]).await.unwrap();
+        assert_eq!(all(&log).await, [ended.clone(), kept.clone()]);
+    }
+
     // One that ended without a time, in one batch with its begin, and one that is completed by another source later.
     let (first, mut second) = (record(), record());
     second.stderr = Some("cut off".into());
@@ -61,7 +69,27 @@ async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
     whole.execution_time = Some(2.0);
     log.put(vec![first.clone(), second.clone(), first.clone()]).await.unwrap();
     log.put(vec![whole.clone()]).await.unwrap();
-    assert_eq!(all(&log).await, [ended.clone(), first.clone(), whole.clone()]);
+    assert_eq!(all(&log).await, [ended, kept, first, whole]);
+}
+
+#[tokio::test]
+async fn an_end_may_say_anew_who_asked_and_what_was_run() {
+    let Server { folder: _folder, log, .. } = Server::start().await;
+    let members: [fn(&mut AuditRecord) -> &mut Option<String>; 5] = [
+        |record| &mut record.exec_env_id,
+        |record| &mut record.user_email,
+        |record| &mut record.udf_id,
+        |record| &mut record.udf_name,
+        |record| &mut record.shared_token,
+    ];
+    for member in members {
+        let begun = AuditRecord { exec_env_id: None, ..record() };
+        let mut ended = AuditRecord { execution_time: Some(1.0), ..begun.clone() };
+        *member(&mut ended) = Some("new".into());
+        log.begin(vec![begun]).await.unwrap();
+        log.put(vec![ended.clone()]).await.unwrap();
+        assert_eq!(log.get(ended.id.as_str()).await.unwrap(), Some(ended));
+    }
 }
 
 #[tokio::test]
@@ -134,6 +162,27 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
         })
         .collect();
     assert_eq!(in_files, [ended.id.to_string(), panicked.id.to_string()]);
+}
+
+#[tokio::test]
+async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
+    let Server { folder: _folder, log: audit, .. } = Server::start().await;
+    let log = QueryLog::storing(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
+    let records: Vec<_> = [Duration::from_secs(1), Duration::MAX]
+        .map(|duration| {
+            let mut record = Record::new(&Trail::start(true), "/");
+            record.notes.caller.exec_env_id = Some("env1".into());
+            record.end(duration, Outcome::Complete);
+            record
+        })
+        .into();
+    for record in &records {
+        // Not awaited, so that both are in one batch.
+        drop(log.append(record));
+    }
+    log.shutdown(LIMIT).await.unwrap();
+    let range = Range::new(Requests::of("env1"), Window::ALL);
+    assert_eq!(audit.requests(range, 10).await.unwrap().requests, records);
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@
 //!
 //! `/requests` takes the parameters of a page, and `tag` (`name=value`; repeat it for several, which all must be there),
 //! `status` (`404`, or a class: `5xx`), `route` (`/posts/{id}`) and `trace` (a trace-id). Its items have the form of the
-//! lines of a log, without what was printed: [`Record`](crate::Record). A page of it reads 5,000 records at most, so one
-//! that is asked by more than one parameter may have fewer than its limit, and a token all the same.
+//! lines of a log, without what was printed: [`Record`](crate::Record). A page of it reads 5,000 records at most, and
+//! leaves out those that are no requests, or have not all that is asked for: it may have fewer than its limit, or none,
+//! and a token all the same.
 //! `/traces/X` is a list of `depth`, `parent` (the place of it in the list) and `request`, each request before those that
 //! it sent; `complete` is false where a trace has more than 5,000: [`Trace`](crate::Trace).
 //!

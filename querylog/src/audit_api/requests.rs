@@ -36,7 +36,7 @@ impl Shared {
     pub(super) async fn trace(&self, caller: &Principal, id: &str) -> Result<Response, Problem> {
         let id = id.parse().map_err(|_| {
             let msg = "a trace-id is needed: 32 hexadecimal digits in lower case, not all zero";
-            Problem::Parameters(vec![Fault::in_path("trace_id", msg, "value_error")])
+            Problem::Parameters(vec![Fault::in_path("value", msg, "value_error")])
         })?;
         ok(&self.log.trace(caller.exec_env_id(), id).await?)
     }

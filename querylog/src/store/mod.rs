@@ -37,7 +37,8 @@ pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Puts rows. One that is there already is replaced where it has not [ended](Row::ended) and the new one has, or it
-    /// has no execution time and the new one has; otherwise it stays as it is. So to put a row twice is harmless.
+    /// has no execution time and the new one has; otherwise it stays as it is. So to put a row twice is harmless. The
+    /// time of the first one stays, and so do its details where the new one has none.
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError>;
 
     /// The row of an id.
@@ -90,8 +91,18 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of a record that is none of a request.
-    pub(crate) fn of(record: AuditRecord, ended: bool) -> Self {
+    /// The row of a record that is none of a request, which has no object, no details and no keys until they are set.
+    ///
+    /// ```
+    /// use tagtrail_querylog::store::Row;
+    /// use tagtrail_querylog::{AuditRecord, Timestamp};
+    /// use uuid::Uuid;
+    ///
+    /// // What a store of one's own read from its columns.
+    /// let mut row = Row::of(AuditRecord::new(Uuid::now_v7(), Timestamp::now()), false);
+    /// row.details = Some("{}".into());
+    /// ```
+    pub fn of(record: AuditRecord, ended: bool) -> Self {
         Self { record, object: None, ended, details: None, keys: Vec::new(), end_keys: Vec::new() }
     }
 }
@@ -268,7 +279,8 @@ fn short_columns(null: &str) -> String {
     COLUMNS.replace("stdout, stderr, udf_data", &[null; 3].join(", "))
 }
 
-/// What becomes of a row that is put again: the new one takes its place, but for the id and the time.
+/// What becomes of a row that is put again: the new one takes its place, but for the id, the time, and details that it
+/// does not have: an audit record of a request leaves it one.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 const REPLACED: &str = "exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, \
                         user_email = excluded.user_email, udf_id = excluded.udf_id, udf_name = excluded.udf_name, \
@@ -276,7 +288,7 @@ const REPLACED: &str = "exec_env_id = excluded.exec_env_id, user_id = excluded.u
                         cache = excluded.cache, shared_token = excluded.shared_token, \
                         client_ip = excluded.client_ip, object = excluded.object, \
                         object_members = excluded.object_members, ended = excluded.ended, \
-                        details = excluded.details, stdout = excluded.stdout, stderr = excluded.stderr, \
+                        details = coalesce(excluded.details, record.details), stdout = excluded.stdout, stderr = excluded.stderr, \
                         udf_data = excluded.udf_data";
 
 /// The rows of a write without the begins of those that end in it: one write for both.

@@ -92,11 +92,11 @@ const VERSION_2: &str = "
 /// Ends a row of which no index is to change: what is most often to do, for half of the work.
 const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
-        stderr = ?13, udf_data = ?14, details = ?15, ended = 1
+        stderr = ?13, udf_data = ?14, details = coalesce(?15, details), ended = 1
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
-        AND shared_token IS ?6 AND keys = ?16";
+        AND shared_token IS ?6 AND keys = ?16 AND timestamp = ?17 AND object IS NULL";
 
-/// An entry of the index of keys. Those of the begin are there when the end is put.
+/// An entry of the index of keys, at the time that its row has. Those of the begin are there when the end is put.
 const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
 
 /// How safe a row is when [`put`](Store::put) has returned.
@@ -375,7 +375,8 @@ fn short_row() -> String {
 
 fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, scan: usize) -> rusqlite::Result<Hits> {
     let Range { of: keys, after, before, newest_first } = range;
-    let at_most = i64::try_from(scan).unwrap_or(i64::MAX);
+    // One more than is asked for tells that there is more.
+    let at_most = i64::try_from(scan.saturating_add(1)).unwrap_or(i64::MAX);
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
     parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));
     let mut entries = transaction.prepare_cached(&entries(keys.len(), *newest_first))?;
@@ -383,8 +384,7 @@ fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, sc
     let mut select = transaction.prepare_cached(&short_row())?;
     let (mut rows, mut read, mut last) = (Vec::new(), 0, None);
     while let Some(entry) = entries.next()? {
-        // One more than is asked for tells that there is more.
-        if rows.len() == limit {
+        if rows.len() == limit || read == scan {
             return Ok(Hits { rows, behind: last });
         }
         let place = Place { micros: entry.get(0)?, id: entry.get(1)? };
@@ -393,7 +393,7 @@ fn find(transaction: &Transaction<'_>, range: &Range<Vec<Key>>, limit: usize, sc
         }
         (read, last) = (read + 1, Some(place));
     }
-    Ok(Hits { rows, behind: last.filter(|_| read == scan) })
+    Ok(Hits { rows, behind: None })
 }
 
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -512,11 +512,16 @@ impl Writer {
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
                 let is_short = row.ended && row.object.is_none();
                 let has_keys = is_short && end_row(row, |parameters| end.execute(parameters))? > 0;
-                if !has_keys {
-                    write_row(row, |parameters| put.execute(parameters))?;
-                }
+                let time = if has_keys {
+                    row.record.timestamp.as_micros()
+                } else {
+                    let write = |parameters: &[&dyn ToSql]| put.query_row(parameters, |put| put.get(0)).optional();
+                    // The row that is there stays as it is, and so do its entries.
+                    let Some(time) = write_row(row, write)? else { continue };
+                    time
+                };
                 for key in row.keys.iter().filter(|_| !has_keys).chain(&row.end_keys) {
-                    entry.execute(params![key.as_bytes(), row.record.timestamp.as_micros(), row.record.id.as_str()])?;
+                    entry.execute(params![key.as_bytes(), time, row.record.id.as_str()])?;
                 }
             }
         }
@@ -529,7 +534,8 @@ fn put_text() -> String {
         "INSERT INTO record ({COLUMNS}, keys)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
         ON CONFLICT (id) DO UPDATE SET {REPLACED}, keys = excluded.keys
-        WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+        WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)
+        RETURNING timestamp"
     )
 }
 
@@ -552,6 +558,7 @@ fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
         record.udf_data,
         row.details,
         digest(&row.keys),
+        record.timestamp.as_micros(),
     ])
 }
 
@@ -597,6 +604,9 @@ fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, Stor
 fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::Result<Result<(), StoreError>> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(16);
+    if is_of_something_else(connection)? {
+        return Ok(Err(StoreError::failed("the file is a database of something else than an audit log")));
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let level = match synchronous {
         Synchronous::Full => "FULL",
@@ -617,6 +627,16 @@ fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::R
         make_secret(&transaction)?;
     }
     transaction.commit().map(Ok)
+}
+
+/// Whether a database has tables, and not ours.
+fn is_of_something_else(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // Both are read of one state, whoever makes the tables meanwhile.
+    let transaction = connection.transaction()?;
+    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'secret') FROM sqlite_schema";
+    let (all, ours): (i64, i64) = transaction.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if version == 0 { all > 0 } else { ours == 0 })
 }
 
 fn make_secret(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -720,6 +740,16 @@ mod tests {
             let secret: [u8; 32] = new.query_row("SELECT bytes FROM secret", [], |row| row.get(0)).unwrap();
             assert_eq!(secret, [7; 32], "page tokens stay good");
             assert_eq!(new.query_row("SELECT count(*) FROM entry", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+        }
+        for number in 0..=2 {
+            let path = folder.path().join(format!("other-{number}.db"));
+            let other = Connection::open(&path).unwrap();
+            other.execute_batch("CREATE TABLE post (text TEXT)").unwrap();
+            other.pragma_update(None, "user_version", number).unwrap();
+            let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+            assert!(error.contains("something else"), "{error}");
+            let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+            assert_eq!(tables, 1, "it stays as it is");
         }
         let later = Connection::open(&path).unwrap();
         later.pragma_update(None, "user_version", 1_000).unwrap();

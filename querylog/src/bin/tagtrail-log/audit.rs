@@ -1,6 +1,7 @@
 //! The audit log of the program: which store, or which server.
 
 use std::error::Error;
+use std::path::Path;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
@@ -103,6 +104,9 @@ impl Source {
             return Ok(Opened::Server(AuditClient::new(server, &token)?));
         }
         let store = self.store.clone().ok_or("--store or --server is needed")?;
+        if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
+            return Err("--store: there is no such file; serve and import make one".into());
+        }
         let log = StoreArgs { store, payloads: self.payloads.clone(), partition_by: None }.open().await?;
         Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
     }
