@@ -178,8 +178,9 @@ impl QueryLog {
         }
     }
 
-    /// Takes no more records, writes those that are queued, and returns when they are on the disk. Requests that have
-    /// not ended by now have no record; a [`Gap`](crate::Gap) says how many.
+    /// Takes no more records, writes those that are queued, and returns when they are on the disk, or in the store.
+    /// Requests that have not ended by now have no record in files, where a [`Gap`](crate::Gap) says how many, and one
+    /// without an end in a store.
     ///
     /// Blocks the thread for at most this long; an async function calls [`shutdown`](Self::shutdown).
     ///
@@ -285,7 +286,7 @@ impl Drop for Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// In the files.
+    /// In the files, or in the store, where begins and ends count each for itself.
     pub written: u64,
     /// On their way.
     pub queued: u64,

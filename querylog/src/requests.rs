@@ -75,9 +75,14 @@ impl Requests {
         self.filters.is_empty().then_some(id)
     }
 
-    /// The keys of the index that are asked for. The one that most likely has the fewest entries comes first.
+    /// The keys of the index that are asked for, each once. The one that most likely has the fewest entries comes first.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let mut filters: Vec<_> = self.filters.iter().collect();
+        let mut filters: Vec<&Filter> = Vec::new();
+        for filter in &self.filters {
+            if !filters.contains(&filter) {
+                filters.push(filter);
+            }
+        }
         filters.sort_by_key(|filter| filter.rank());
         filters.into_iter().map(|filter| filter.key(&self.scope)).collect()
     }
@@ -226,5 +231,6 @@ mod tests {
         let ranks: Vec<_> = [Status::Class(5)].map(|status| Requests::of("e").status(status).keys()[0]).into();
         assert_eq!(requests.keys()[0], ranks[0]);
         assert_eq!(requests.keys()[1..3], Requests::of("e").tag("a", "b").route("/").keys());
+        assert_eq!(requests.clone().tag("a", "b").route("/").keys(), requests.keys(), "each once");
     }
 }

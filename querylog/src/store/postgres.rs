@@ -156,8 +156,12 @@ impl Postgres {
             }
             if !some.is_empty() {
                 let statement = transaction.prepare_cached(&statements::put(self.partition())).await?;
-                transaction.execute(&statement, &Columns::of(&some).parameters()).await?;
-                put_entries(&transaction, &some, statements::PUT_ENTRIES, |row| self.begun.keys(row)).await?;
+                let put = transaction.query(&statement, &Columns::of(&some).parameters()).await?;
+                // A row that was there keeps its time, which is that of its entries.
+                let times = put.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+                let times: HashMap<&[u8], i64> = times.collect::<Result<_, tokio_postgres::Error>>()?;
+                let time = |row: &Row| times.get(row.record.id.as_str().as_bytes()).copied();
+                put_entries(&transaction, &some, statements::PUT_ENTRIES, time, |row| self.begun.keys(row)).await?;
             }
             rows = rest;
         }
@@ -179,7 +183,8 @@ impl Postgres {
         let new: HashSet<&[u8]> = new.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         let is_new = |row: &&Row| new.contains(row.record.id.as_str().as_bytes());
         let (new, others): (Vec<_>, _) = rows.into_iter().partition(is_new);
-        put_entries(transaction, &new, statements::PUT_NEW_ENTRIES, |_| None).await?;
+        let time = |row: &Row| Some(row.record.timestamp.as_micros());
+        put_entries(transaction, &new, statements::PUT_NEW_ENTRIES, time, |_| None).await?;
         Ok(others)
     }
 
@@ -246,7 +251,8 @@ impl Store for Postgres {
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let (first_key, scan, one_more) = (keys.first().copied().unwrap_or_default(), count(scan), count(limit + 1));
+        let (first_key, scan, one_more) =
+            (keys.first().copied().unwrap_or_default(), count(scan), count(limit.saturating_add(1)));
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             vec![&after.micros, &after_id, &before.micros, &before_id, &first_key, &scan];
         let last = parameters.clone();
@@ -263,7 +269,9 @@ impl Store for Postgres {
                 return Ok((found, None));
             }
             let statement = transaction.prepare_cached(&statements::last_entry(*newest_first)).await?;
-            Ok((found, transaction.query_opt(&statement, &last).await?))
+            let last = transaction.query(&statement, &last).await?;
+            // With one behind it.
+            Ok((found, last.into_iter().rev().nth(1)))
         }
         .await
         .map_err(|error: tokio_postgres::Error| StoreError::failed(error))
@@ -296,18 +304,21 @@ impl Store for Postgres {
     }
 }
 
-/// Puts the entries of rows, but for those that are there since the rows have begun.
+/// Puts the entries of rows at their times, but for those that are there since the rows have begun.
 async fn put_entries(
     transaction: &Transaction<'_>,
     rows: &[&Row],
     statement: &str,
+    time: impl Fn(&Row) -> Option<i64>,
     begun: impl Fn(&Row) -> Option<HashSet<Key>>,
 ) -> Result<(), tokio_postgres::Error> {
     let mut entries = Vec::new();
     for row in rows {
+        // A row that stays as it was has the entries that it had.
+        let Some(time) = time(row) else { continue };
         let there = begun(row).unwrap_or_default();
         let keys = row.keys.iter().chain(&row.end_keys).filter(|key| !there.contains(key));
-        entries.extend(keys.map(|key| (key, row.record.timestamp.as_micros(), row.record.id.as_str().as_bytes())));
+        entries.extend(keys.map(|key| (key, time, row.record.id.as_str().as_bytes())));
     }
     if entries.is_empty() {
         return Ok(());

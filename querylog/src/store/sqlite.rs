@@ -137,6 +137,9 @@ impl SqliteSettings {
     ///
     /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate.
     pub fn open(self) -> Result<Sqlite, StoreError> {
+        if self.path.as_os_str().is_empty() || self.path.as_os_str() == ":memory:" {
+            return Err(StoreError::failed("a file is needed: a database in memory is one for each connection"));
+        }
         let writer = open_writer(&self.path, self.synchronous)?;
         let file = OpenedFile::now(&self.path);
         let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
@@ -755,5 +758,13 @@ mod tests {
         later.pragma_update(None, "user_version", 1_000).unwrap();
         let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
         assert!(error.contains("later version"), "{error}");
+    }
+
+    #[test]
+    fn a_database_in_memory_is_refused() {
+        for path in [":memory:", ""] {
+            let error = Sqlite::open(path).unwrap_err().to_string();
+            assert!(error.contains("a file is needed"), "{error}");
+        }
     }
 }

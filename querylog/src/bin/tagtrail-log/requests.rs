@@ -71,6 +71,9 @@ fn tag(text: &str) -> Result<(String, String), &'static str> {
 
 type Records = Pin<Box<dyn Stream<Item = Result<Record, Box<dyn Error>>>>>;
 
+/// What is deeper in a tree is shown as if it were so deep.
+const DEEPEST: usize = 40;
+
 /// So many requests are asked for at a time.
 const PAGE: u32 = 300;
 
@@ -169,7 +172,7 @@ impl TraceVerb {
                 writeln!(out.writer)?;
             } else {
                 for request in &trace.requests {
-                    write!(out.writer, "{:1$}", "", 2 * request.depth)?;
+                    write!(out.writer, "{:1$}", "", 2 * request.depth.min(DEEPEST))?;
                     table::record(&mut out.writer, &request.record, out.colour)?;
                 }
             }

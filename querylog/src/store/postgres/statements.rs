@@ -26,13 +26,14 @@ pub(super) fn range<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a [u8
     (text, values.into_iter().map(str::as_bytes).collect())
 }
 
-/// The statement that puts rows, column by column.
+/// The statement that puts rows, column by column, and returns the ids and times of those that it changed.
 pub(super) fn put(partition: Option<Partition>) -> String {
     let (insert, key) = (insert(), tables::record_key(partition));
     format!(
         "{insert} ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
         WHERE (NOT record.ended AND excluded.ended)
-            OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+            OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)
+        RETURNING id, timestamp"
     )
 }
 
@@ -74,9 +75,9 @@ fn first_entries(newest_first: bool) -> String {
     format!("SELECT timestamp, id FROM entry WHERE key = $5 AND {BETWEEN} ORDER BY {order}")
 }
 
-/// The statement that finds the last of the entries that are read, if there are so many.
+/// The statement that finds the last of the entries that are read, if there are so many, and the one behind it.
 pub(super) fn last_entry(newest_first: bool) -> String {
-    format!("{} LIMIT 1 OFFSET $6::BIGINT - 1", first_entries(newest_first))
+    format!("{} LIMIT 2 OFFSET $6::BIGINT - 1", first_entries(newest_first))
 }
 
 /// The statement that reads entries whose rows have the other keys too. `OFFSET 0` keeps that a look-up for each entry:
