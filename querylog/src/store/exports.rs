@@ -80,6 +80,8 @@ pub struct JobBody {
     pub updated: i64,
     /// How often the extraction was begun.
     pub attempts: u32,
+    /// How many of these were given back, by processes that ended.
+    pub given_back: u32,
     /// When it was begun first.
     pub started: Option<i64>,
     /// The name of the file that has the records.
