@@ -77,11 +77,11 @@ impl Serve {
             }
             println!("listening on {url}");
             let sweeper = tokio::spawn(sweep(log));
-            let (end, ending) = oneshot::channel();
+            let (told, ending) = oneshot::channel();
             let server = axum::serve(listener, router).with_graceful_shutdown(async {
                 interrupted().await;
                 // It is received for as long as this is run.
-                let _ = end.send(());
+                let _ = told.send(());
             });
             let late = async {
                 // Where nothing is sent, the server has ended by itself.
@@ -89,7 +89,7 @@ impl Serve {
                 time::sleep(GRACE).await;
             };
             tokio::select! {
-                served = server.into_future() => served?,
+                end = server.into_future() => end?,
                 () = late => eprintln!("tagtrail-log: requests that have not ended are broken off"),
             }
             sweeper.abort();
