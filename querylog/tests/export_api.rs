@@ -439,3 +439,20 @@ async fn many_records_of_one_moment_are_exported_each_once() {
     found.sort_unstable();
     assert_eq!(found, (0..9_000).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn records_that_are_large_are_exported_each_once() {
+    let server = Server::with(|settings| settings.arrival(Duration::ZERO)).await;
+    let records: Vec<_> = (0..20)
+        .map(|number| {
+            let mut record = record(number, at(number), "us-std");
+            record.notes.shape = Some("x".repeat(1 << 19));
+            record
+        })
+        .collect();
+    for some in records.chunks(5) {
+        server.log.put_requests(some).await.unwrap();
+    }
+    let export = server.export("us", &range("us-std", 0, 20)).await;
+    assert_eq!(numbers(&server.lines(&export).await), (0..20).collect::<Vec<_>>());
+}

@@ -305,3 +305,23 @@ async fn a_panic_ends_no_work() {
     let export = fixture.end_of(&job.id).await;
     assert_eq!(export.presigned_url.as_deref(), Some("https://files.example.com/x"));
 }
+
+#[tokio::test]
+async fn a_page_of_large_records_has_few_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let records: Vec<_> = (0..20)
+        .map(|micros| {
+            let mut record = Record::new(&Trail::start(true), "/");
+            record.begin = Timestamp::from_micros(micros);
+            record.notes.region_group = Some("us-std".into());
+            record.notes.shape = Some("x".repeat(1 << 20));
+            record
+        })
+        .collect();
+    log.put_requests(&records).await.unwrap();
+    let window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(20) };
+    let range = crate::store::Range::new("us-std".parse::<ExportScope>().unwrap().key(), window);
+    let page = log.exports().unwrap().exported(range, 4_000).await.unwrap();
+    assert!((1..10).contains(&page.len()), "{}", page.len());
+}

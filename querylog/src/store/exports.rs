@@ -39,7 +39,8 @@ pub trait ExportStore: Send + Sync {
     async fn any_open(&self, window: Window) -> Result<bool, StoreError>;
 
     /// The first entries of a range of the index of [keys](super::Row::keys), with all that exports have of their rows.
-    /// The row of an entry may have that key no more.
+    /// The row of an entry may have that key no more. There may be fewer than `limit` though more follow, such as where
+    /// rows are large; but none at all only at the end of the range.
     async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError>;
 }
 
