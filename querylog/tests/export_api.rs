@@ -295,11 +295,13 @@ async fn a_url_opens_its_file_and_no_other_and_not_for_ever() {
         }
         assert_eq!(answer.bytes().await.unwrap(), whole[expected], "{asked}");
     }
-    let beyond = client.get(url).header("range", format!("bytes={size}-")).send().await.unwrap();
-    assert_eq!(
-        (beyond.status().as_u16(), beyond.headers()["content-range"].to_str().unwrap()),
-        (416, &*format!("bytes */{size}"))
-    );
+    for asked in [format!("bytes={size}-"), format!("bytes={size}-{size}"), "bytes=-0".to_owned()] {
+        let beyond = client.get(url).header("range", &asked).send().await.unwrap();
+        let header = beyond.headers()["content-range"].to_str().unwrap();
+        assert_eq!((beyond.status().as_u16(), header), (416, &*format!("bytes */{size}")), "{asked}");
+        let head = client.head(url).header("range", &asked).send().await.unwrap();
+        assert_eq!(head.status(), 200, "{asked}: a HEAD has no range");
+    }
     let other_tag = client.get(url).header("range", "bytes=1-").header("if-range", "\"x\"").send().await.unwrap();
     assert_eq!(other_tag.status(), 200, "another file than was begun");
     let same_tag = client.get(url).header("range", "bytes=1-").header("if-range", tag).send().await.unwrap();
@@ -436,4 +438,21 @@ async fn many_records_of_one_moment_are_exported_each_once() {
     let mut found = numbers(&server.lines(&server.export("us", &range("us-std", 0, 10)).await).await);
     found.sort_unstable();
     assert_eq!(found, (0..9_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn records_that_are_large_are_exported_each_once() {
+    let server = Server::with(|settings| settings.arrival(Duration::ZERO)).await;
+    let records: Vec<_> = (0..20)
+        .map(|number| {
+            let mut record = record(number, at(number), "us-std");
+            record.notes.shape = Some("x".repeat(1 << 19));
+            record
+        })
+        .collect();
+    for some in records.chunks(5) {
+        server.log.put_requests(some).await.unwrap();
+    }
+    let export = server.export("us", &range("us-std", 0, 20)).await;
+    assert_eq!(numbers(&server.lines(&export).await), (0..20).collect::<Vec<_>>());
 }

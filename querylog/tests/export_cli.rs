@@ -4,11 +4,12 @@
 mod export;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use export::{TOKENS, at, lines, numbers, record};
 use tagtrail_querylog::{AuditLog, Record};
@@ -135,6 +136,26 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     let now = ["--region-group", "us-std", "--since", "1s", "--patience", "0.3", "--out", "x"];
     ended(&export(folder, &served.url, &now).output().unwrap(), 6, "it is Pending");
     assert!(!folder.join("x").exists());
+}
+
+#[test]
+fn a_server_ends_though_a_request_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut served = Served::start(folder.path(), "127.0.0.1:0");
+    let mut stalled = TcpStream::connect(served.address()).unwrap();
+    let head = "POST /api/v1/logs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer us\r\ncontent-length: 9\r\n\r\n{";
+    stalled.write_all(head.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    let begin = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &served.child.id().to_string()]).status().unwrap().success());
+    let status = loop {
+        if let Some(status) = served.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(status.success() && begin.elapsed() > Duration::from_secs(3), "it had some time: {:?}", begin.elapsed());
 }
 
 #[test]

@@ -266,6 +266,7 @@ async fn a_server_that_ends_gives_back_what_it_works_on() {
     let export = other.wait("us", &id).await;
     assert_eq!(numbers(&other.lines(&export).await), [0]);
     assert!(begin.elapsed() < Duration::from_secs(5), "at once, and not when the time of the other ran out");
+    assert!(export["presigned_url"].as_str().unwrap().contains(".2.jsonl.gz?"), "in a file of its own");
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ use super::files::{ExportFiles, SignsUrls};
 
 impl ExportFiles {
     /// In this object store, which signs the URLs by which files are read without us.
+    ///
+    /// An upload that a crash, a stop or a time-out breaks off is not there for readers, but S3 keeps its parts: give the
+    /// bucket a rule that deletes incomplete uploads after a day.
     pub fn signed(objects: impl ObjectStore + Signer) -> Self {
         let objects = Arc::new(objects);
         let mut files = Self::of(objects.clone());

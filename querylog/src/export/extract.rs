@@ -52,9 +52,8 @@ impl Extraction {
         loop {
             let page = patiently(|| store.exported(range.clone(), PAGE)).await?;
             let Some(last) = page.last().map(|row| row.place.clone()) else { return Ok(()) };
-            let is_last = page.len() < PAGE;
             // The other end is gone where it failed, and says why.
-            if pages.send(page).await.is_err() || is_last {
+            if pages.send(page).await.is_err() {
                 return Ok(());
             }
             range = range.behind(last);

@@ -1,8 +1,10 @@
 //! Who works on the jobs: takes those that are due, one step each, and never one that somebody else has.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -33,8 +35,10 @@ const KEPT: [ExportState; 4] =
 pub(super) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     let mut extractions = JoinSet::new();
     while !*stopped.borrow() {
-        if let Err(error) = look(&core, &mut extractions, &stopped).await {
-            tracing::error!(%error, "export: the store does not tell what is to do");
+        match AssertUnwindSafe(look(&core, &mut extractions, &stopped)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "export: the store does not tell what is to do"),
+            Err(_) => tracing::error!("export: a step panicked; it is tried again"),
         }
         tokio::select! {
             () = core.wake.notified() => {}
@@ -57,22 +61,31 @@ async fn look(
 ) -> Result<(), StoreError> {
     let (store, now) = (core.store()?, core.now());
     let far = now.plus(2 * core.settings.lease).as_micros();
-    let links = store.due_jobs(&LINK, now.as_micros(), far, STEPS).await?;
-    // What is kept is due far ahead.
-    let over = store.due_jobs(&KEPT, now.as_micros(), i64::MAX, STEPS).await?;
-    for job in links.into_iter().chain(over) {
-        let id = job.id.clone();
-        if let Err(error) = short_step(core, job).await {
-            tracing::error!(export = id, %error, "export: a file gets no new URL, or is not deleted; it is tried again");
+    let requested = store.due_jobs(&LONG[1..], now.as_micros(), far, STEPS).await?;
+    let pending = store.due_jobs(&LONG[..1], now.as_micros(), i64::MAX, STEPS).await?;
+    // More than can be begun: one that has to wait for open requests holds up none behind it.
+    for job in requested.into_iter().chain(pending) {
+        if extractions.len() >= core.settings.at_once {
+            break;
         }
-    }
-    let free = core.settings.at_once.saturating_sub(extractions.len());
-    let requested = store.due_jobs(&LONG[1..], now.as_micros(), far, free).await?;
-    let pending = store.due_jobs(&LONG[..1], now.as_micros(), i64::MAX, free).await?;
-    for job in requested.into_iter().chain(pending).take(free) {
         if let Some(claimed) = claim(core, job).await? {
             extractions.spawn(work(Arc::clone(core), claimed, stopped.clone()));
         }
+    }
+    let links = store.due_jobs(&LINK, now.as_micros(), far, STEPS).await?;
+    // What is kept is due far ahead.
+    let over = store.due_jobs(&KEPT, now.as_micros(), i64::MAX, STEPS).await?;
+    let steps = async {
+        for job in links.into_iter().chain(over) {
+            let id = job.id.clone();
+            if let Err(error) = short_step(core, job).await {
+                tracing::error!(export = id, %error, "export: a file gets no new URL, or is not deleted; it is tried again");
+            }
+        }
+    };
+    // An object store that does not answer holds up no extraction.
+    if timeout(core.settings.lease / 3, steps).await.is_err() {
+        tracing::warn!("export: new URLs and deletions of files take long; it is gone on with them later");
     }
     Ok(())
 }
@@ -129,13 +142,18 @@ async fn claim(core: &Core, mut job: Job) -> Result<Option<Job>, StoreError> {
     if now > started.plus(settings.time_limit) {
         return end(core, job, ExportState::TimedOut).await.map(|()| None);
     }
-    if job.body.attempts >= settings.attempts {
+    if failed_attempts(&job) >= settings.attempts {
         return end(core, job, ExportState::Failed).await.map(|()| None);
     }
     job.state = ExportState::Requested;
     job.body.started = Some(started.as_micros());
     job.body.attempts += 1;
     change(core, job, now.plus(settings.lease)).await
+}
+
+/// How many attempts came to nothing: all but those that were given back.
+fn failed_attempts(job: &Job) -> u32 {
+    job.body.attempts.saturating_sub(job.body.given_back)
 }
 
 /// Puts a job into one of the states that stay.
@@ -198,10 +216,12 @@ async fn work(core: Arc<Core>, mut job: Job, mut stopped: watch::Receiver<bool>)
     tell(&core, &job, ended).await;
 }
 
-fn time_left(core: &Core, job: &Job) -> Duration {
+pub(super) fn time_left(core: &Core, job: &Job) -> Duration {
     let now = core.now();
     let last = job.body.started.map_or(now, Timestamp::from_micros).plus(core.settings.time_limit);
-    Duration::from_micros(u64::try_from(last.as_micros() - now.as_micros()).unwrap_or_default())
+    let left = Duration::from_micros(u64::try_from(last.as_micros() - now.as_micros()).unwrap_or_default());
+    // Where the clock was set back, it was begun in what is the future now.
+    left.min(core.settings.time_limit)
 }
 
 /// Says in the row of a job what became of it. While the store fails, it is said again, until somebody else may have
@@ -223,15 +243,16 @@ async fn tell_once(core: &Core, mut job: Job, ended: &Ended) -> Result<(), Store
         Ended::TimedOut => end(core, job, ExportState::TimedOut).await,
         Ended::Failed(error) => {
             tracing::error!(export = job.id, attempt = job.body.attempts, %error, "export: an attempt failed");
-            if job.body.attempts >= core.settings.attempts {
+            if failed_attempts(&job) >= core.settings.attempts {
                 return end(core, job, ExportState::Failed).await;
             }
-            let due = core.now().plus(AGAIN * 2_u32.saturating_pow(job.body.attempts - 1));
+            let due = core.now().plus(AGAIN * 2_u32.saturating_pow(failed_attempts(&job).saturating_sub(1)));
             change(core, job, due).await.map(drop)
         }
         Ended::Stopped => {
             core.settings.files.delete(&file_name(&job)).await?;
-            job.body.attempts -= 1;
+            // The next attempt has a file of its own, whatever is still on its way to this one.
+            job.body.given_back += 1;
             let due = core.now();
             change(core, job, due).await.map(drop)
         }

@@ -1,8 +1,11 @@
 //! Jobs under clocks that jump, and jobs that somebody left behind.
 
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::time::Instant;
 
+use async_trait::async_trait;
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tagtrail::Trail;
 use tokio::time::sleep;
 
@@ -28,12 +31,16 @@ fn log(folder: &tempfile::TempDir) -> AuditLog {
 }
 
 async fn start(folder: tempfile::TempDir, log: AuditLog, clock: fn() -> Timestamp) -> Fixture {
+    let files = ExportFiles::folder(folder.path().join("exports")).unwrap();
+    start_with(folder, log, clock, files).await
+}
+
+async fn start_with(folder: tempfile::TempDir, log: AuditLog, clock: fn() -> Timestamp, files: ExportFiles) -> Fixture {
     let mut record = Record::new(&Trail::start(true), "/");
     record.begin = Timestamp::from_micros(0);
     record.notes.region_group = Some("us-std".into());
     record.end(Duration::ZERO, Outcome::Complete);
     log.put_requests(&[record]).await.unwrap();
-    let files = ExportFiles::folder(folder.path().join("exports")).unwrap();
     let settings = Exports::settings(log.clone(), files, "http://127.0.0.1/api/v1/").unwrap();
     let exports = settings.arrival(Duration::ZERO).start_with(clock).await.unwrap();
     Fixture { log, exports, account: account(), folder }
@@ -114,12 +121,16 @@ async fn what_others_work_on_is_left_alone() {
 #[tokio::test]
 async fn what_was_tried_too_often_or_for_too_long_ends() {
     let now = Timestamp::now().as_micros();
-    for (attempts, started, state) in
-        [(3, now, ExportState::Failed), (1, now - 2 * HOUR, ExportState::TimedOut), (2, now, ExportState::Complete)]
-    {
+    for (attempts, given_back, started, state) in [
+        (3, 0, now, ExportState::Failed),
+        (4, 1, now, ExportState::Failed),
+        (1, 0, now - 2 * HOUR, ExportState::TimedOut),
+        (2, 0, now, ExportState::Complete),
+        (5, 3, now, ExportState::Complete),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let log = log(&folder);
-        let body = JobBody { attempts, started: Some(started), ..JobBody::default() };
+        let body = JobBody { attempts, given_back, started: Some(started), ..JobBody::default() };
         let job = left_behind(ExportState::Requested, now, body);
         log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
         assert_eq!(start(folder, log, Timestamp::now).await.end_of(&job.id).await.state, state);
@@ -211,4 +222,106 @@ async fn the_url_of_the_api_is_one_of_http() {
     }
     assert!(ExportFiles::at("ftp://x/y").is_err());
     assert!(ExportFiles::at(folder.path().join("other").to_str().unwrap()).is_ok());
+}
+
+#[tokio::test]
+async fn one_that_was_begun_in_the_future_has_no_more_time_than_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let fixture = start(folder, log, Timestamp::now).await;
+    let core = &fixture.exports.0.core;
+    let now = Timestamp::now().as_micros();
+    for (started, most) in [(now + 10 * HOUR, 3_600), (now - HOUR / 2, 1_800), (now - 2 * HOUR, 0)] {
+        let job = left_behind(ExportState::Requested, now, JobBody { started: Some(started), ..JobBody::default() });
+        let left = runner::time_left(core, &job);
+        assert!(left <= Duration::from_secs(most) && left + Duration::from_secs(5) >= Duration::from_secs(most));
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_open_requests_holds_up_nothing_behind_it() {
+    let now = Timestamp::now().as_micros();
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let mut open = Record::new(&Trail::start(true), "/");
+    open.begin = Timestamp::from_micros(now - 5_000_000);
+    open.notes.region_group = Some("us-std".into());
+    log.put_requests(&[open]).await.unwrap();
+    let store = log.exports().unwrap();
+    for age in [3, 2] {
+        let mut waiting = left_behind(ExportState::Pending, now - age, JobBody::default());
+        (waiting.body.time_start, waiting.body.time_end) = (now - 10_000_000, now);
+        store.add_job(waiting, 0).await.unwrap();
+    }
+    let behind = left_behind(ExportState::Pending, now - 1, JobBody::default());
+    store.add_job(behind.clone(), 0).await.unwrap();
+    let fixture = start(folder, log, Timestamp::now).await;
+    assert_eq!(fixture.end_of(&behind.id).await.state, ExportState::Complete);
+}
+
+#[tokio::test]
+async fn an_object_store_that_does_not_delete_holds_up_no_export() {
+    let now = Timestamp::now().as_micros();
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let store = log.exports().unwrap();
+    let over = JobBody { attempts: 1, kept_until: Some(now - 1), ..JobBody::default() };
+    store.add_job(left_behind(ExportState::Complete, now - 1, over), 0).await.unwrap();
+    let jobs: Vec<_> = (1..=3).map(|age| left_behind(ExportState::Pending, now - age, JobBody::default())).collect();
+    for job in &jobs {
+        store.add_job(job.clone(), 0).await.unwrap();
+    }
+    let slow = ThrottleConfig { wait_delete_per_call: Duration::from_secs(3_600), ..ThrottleConfig::default() };
+    let files = ExportFiles::new(ThrottledStore::new(InMemory::new(), slow));
+    let fixture = start_with(folder, log, Timestamp::now, files).await;
+    for job in &jobs {
+        assert_eq!(fixture.end_of(&job.id).await.state, ExportState::Complete);
+    }
+}
+
+/// Signs, but panics the first time.
+#[derive(Debug, Default)]
+struct Panics(AtomicBool);
+
+#[async_trait]
+impl files::SignsUrls for Panics {
+    async fn url(&self, _: &object_store::path::Path, _: Duration) -> object_store::Result<Url> {
+        assert!(self.0.swap(true, SeqCst), "the first time");
+        Ok("https://files.example.com/x".parse().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_no_work() {
+    let now = Timestamp::now().as_micros();
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let body = JobBody { file: Some("x".into()), kept_until: Some(now + HOUR), ..JobBody::default() };
+    let job = left_behind(ExportState::CreatingNewUrl, now, body);
+    log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+    let mut files = ExportFiles::new(InMemory::new());
+    files.signer = Some(Arc::new(Panics::default()));
+    let fixture = start_with(folder, log, Timestamp::now, files).await;
+    let export = fixture.end_of(&job.id).await;
+    assert_eq!(export.presigned_url.as_deref(), Some("https://files.example.com/x"));
+}
+
+#[tokio::test]
+async fn a_page_of_large_records_has_few_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let records: Vec<_> = (0..20)
+        .map(|micros| {
+            let mut record = Record::new(&Trail::start(true), "/");
+            record.begin = Timestamp::from_micros(micros);
+            record.notes.region_group = Some("us-std".into());
+            record.notes.shape = Some("x".repeat(1 << 20));
+            record
+        })
+        .collect();
+    log.put_requests(&records).await.unwrap();
+    let window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(20) };
+    let range = crate::store::Range::new("us-std".parse::<ExportScope>().unwrap().key(), window);
+    let page = log.exports().unwrap().exported(range, 4_000).await.unwrap();
+    assert!((1..10).contains(&page.len()), "{}", page.len());
 }

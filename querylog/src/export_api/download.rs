@@ -30,14 +30,21 @@ pub(super) async fn answer(exports: &Exports, head: &Parts, name: &str) -> Resul
     // A file never changes, so its name tells it from all others.
     let tag = HeaderValue::try_from(format!("\"{name}\"")).map_err(|_| Problem::Missing(NO_FILE))?;
     let same = head.headers.get(IF_RANGE).is_none_or(|asked| *asked == tag);
-    let range = head.headers.get(RANGE).filter(|_| same).and_then(range);
+    let range = head.headers.get(RANGE).filter(|_| same && head.method == Method::GET).and_then(range);
     let options = GetOptions { range: range.clone(), head: head.method == Method::HEAD, ..GetOptions::default() };
     let found = match exports.read(name, options).await {
         Ok(found) => found,
         Err(object_store::Error::NotFound { .. }) => return Err(Problem::Missing(NO_FILE)),
-        Err(error) if range.is_some() => return Err(beyond(exports, name, &error).await),
-        Err(error) => return Err(failed(&error)),
+        Err(error) => {
+            return Err(match range {
+                Some(range) => beyond(exports, name, &range, &error).await,
+                None => failed(&error),
+            });
+        }
     };
+    if found.range.is_empty() && range.is_some() {
+        return Err(Problem::Range(found.meta.size));
+    }
     let (bytes, size) = (found.range.clone(), found.meta.size);
     let whole = head.method == Method::HEAD || range.is_none();
     let mut answer = Response::new(Body::empty());
@@ -77,12 +84,10 @@ fn range(asked: &HeaderValue) -> Option<GetRange> {
 }
 
 /// Why a range was not read: it may be behind the end of the file.
-async fn beyond(exports: &Exports, name: &str, error: &object_store::Error) -> Problem {
+async fn beyond(exports: &Exports, name: &str, range: &GetRange, error: &object_store::Error) -> Problem {
     match exports.read(name, GetOptions { head: true, ..GetOptions::default() }).await {
-        Ok(found) => {
-            tracing::debug!(%error, "export: a range is not in the file");
-            Problem::Range(found.meta.size)
-        }
+        Ok(found) if range.as_range(found.meta.size).is_err() => Problem::Range(found.meta.size),
+        Ok(_) => failed(error),
         Err(object_store::Error::NotFound { .. }) => Problem::Missing(NO_FILE),
         Err(error) => failed(&error),
     }

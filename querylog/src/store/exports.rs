@@ -39,7 +39,8 @@ pub trait ExportStore: Send + Sync {
     async fn any_open(&self, window: Window) -> Result<bool, StoreError>;
 
     /// The first entries of a range of the index of [keys](super::Row::keys), with all that exports have of their rows.
-    /// The row of an entry may have that key no more.
+    /// The row of an entry may have that key no more. There may be fewer than `limit` though more follow, such as where
+    /// rows are large; but none at all only at the end of the range.
     async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError>;
 }
 
@@ -80,6 +81,8 @@ pub struct JobBody {
     pub updated: i64,
     /// How often the extraction was begun.
     pub attempts: u32,
+    /// How many of these were given back, by processes that ended.
+    pub given_back: u32,
     /// When it was begun first.
     pub started: Option<i64>,
     /// The name of the file that has the records.

@@ -11,12 +11,16 @@ use tagtrail_querylog::audit_api::AuditApi;
 use tagtrail_querylog::export_api::ExportApi;
 use tagtrail_querylog::{AuditLog, ExportFiles, Exports, Tokens};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::time;
 
 use crate::audit::{StoreArgs, block_on};
 
 /// Objects that no record has are deleted from this age on; they are looked for as often.
 const SWEPT: Duration = Duration::from_secs(3_600);
+
+/// For how long requests may go on once the server is to end: a download may be one that nobody reads.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The path that the API of exports is under.
 const EXPORTS: &str = "/api/v1";
@@ -73,7 +77,21 @@ impl Serve {
             }
             println!("listening on {url}");
             let sweeper = tokio::spawn(sweep(log));
-            axum::serve(listener, router).with_graceful_shutdown(interrupted()).await?;
+            let (told, ending) = oneshot::channel();
+            let server = axum::serve(listener, router).with_graceful_shutdown(async {
+                interrupted().await;
+                // It is received for as long as this is run.
+                let _ = told.send(());
+            });
+            let late = async {
+                // Where nothing is sent, the server has ended by itself.
+                let _ = ending.await;
+                time::sleep(GRACE).await;
+            };
+            tokio::select! {
+                end = server.into_future() => end?,
+                () = late => eprintln!("tagtrail-log: requests that have not ended are broken off"),
+            }
             sweeper.abort();
             if let Some(exports) = exports {
                 exports.shutdown().await;

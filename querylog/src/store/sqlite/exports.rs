@@ -30,6 +30,9 @@ pub(super) const VERSION_3: &str = "
     CREATE INDEX record_open ON record (timestamp) WHERE ended = 0;
 ";
 
+/// How many bytes of details a page of an export has, but for its last row.
+const PAGE_BYTES: usize = 8 << 20;
+
 const OPEN: &str = "
     SELECT 1 FROM record INDEXED BY record_open
     WHERE ended = 0 AND timestamp BETWEEN ?1 AND ?2 AND details IS NOT NULL LIMIT 1";
@@ -105,7 +108,16 @@ impl ExportStore for Sqlite {
                 let place = Place { micros: row.get(0)?, id: row.get(1)? };
                 Ok(ExportedRow { place, details: row.get(2)? })
             };
-            connection.prepare_cached(EXPORTED)?.query_map(parameters, read)?.collect()
+            let (mut page, mut bytes) = (Vec::new(), 0);
+            for row in connection.prepare_cached(EXPORTED)?.query_map(parameters, read)? {
+                let row = row?;
+                bytes += row.details.as_ref().map_or(0, String::len);
+                page.push(row);
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
+            }
+            Ok(page)
         })
         .await
     }
