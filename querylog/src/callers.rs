@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -103,6 +105,15 @@ impl Principal {
             Self::Service { exec_env_name, .. } => exec_env_name.as_deref(),
         }
     }
+}
+
+/// The token of a request that has one: one, of these schemes.
+pub(crate) fn token<'a>(headers: &'a HeaderMap, schemes: &[&str]) -> Option<&'a str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
+    let known = schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    Some(token.trim()).filter(|token| known && !token.is_empty())
 }
 
 /// The tokens of a file, and who has them.

@@ -13,14 +13,19 @@ pub(crate) struct Signer(Hmac<Sha256>);
 
 const SIGNATURE: usize = 32;
 
+/// What signs, by a key of the secret of a store, and of what it is for.
+pub(crate) fn signing(secret: &[u8; 32], purpose: &[u8]) -> Hmac<Sha256> {
+    let mut key = [0; 64];
+    for (place, byte) in key.iter_mut().zip(secret.iter().chain(purpose)) {
+        *place = *byte;
+    }
+    Hmac::new(&key.into())
+}
+
 impl Signer {
-    /// With a key of a secret, and of what it is for.
+    /// With the secret of a store.
     pub(crate) fn new(secret: &[u8; 32]) -> Self {
-        let mut key = [0; 64];
-        for (place, byte) in key.iter_mut().zip(secret.iter().chain(b"page tokens")) {
-            *place = *byte;
-        }
-        Self(Hmac::new(&key.into()))
+        Self(signing(secret, b"page tokens"))
     }
 
     /// What was asked is given in parts, whose borders count.

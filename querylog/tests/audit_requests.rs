@@ -218,6 +218,10 @@ async fn a_trace_is_a_tree_across_services() {
 
 #[tokio::test]
 async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
+    if std::env::var_os("TAGTRAIL_TEST_POSTGRES_PARTITIONS").is_some() {
+        eprintln!("left out: with partitions, a record of another time is another record");
+        return;
+    }
     let server = Server::start().await;
     let mut begun = Record::new(&Trail::start(true), "/");
     begun.begin = Timestamp::from_micros(START);

@@ -42,7 +42,6 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::FutureExt;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -52,7 +51,7 @@ use serde_json::json;
 use self::answer::{Fault, Problem, answer, ok};
 use self::parameters::Parameters;
 use crate::audit_log::AuditLog;
-use crate::callers::{Callers, Principal};
+use crate::callers::{Callers, Principal, token};
 use crate::page_token::Signer;
 use crate::store::{Distinct, Place, Range, Selection, StoreError};
 use crate::window::Window;
@@ -263,7 +262,7 @@ impl Shared {
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
-        let token = token(headers).ok_or(Problem::Unknown)?;
+        let token = token(headers, &SCHEMES).ok_or(Problem::Unknown)?;
         let found = self.callers.caller(token).await.map_err(|error| {
             tracing::error!(%error, "audit log: it cannot be found out who the caller is");
             Problem::Failed
@@ -330,15 +329,6 @@ fn user(caller: &Principal) -> Result<Response, Problem> {
         "handle": user.handle,
         "execution_environment_id": user.exec_env_id,
     }))
-}
-
-/// The token of a request that has one: one, of a scheme that is known.
-fn token(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
-    let known = SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme));
-    Some(token.trim()).filter(|token| known && !token.is_empty())
 }
 
 /// The value that a selection asks for; whose environment it is, the caller says.

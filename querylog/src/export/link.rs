@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::page_token::signing;
 use crate::time::Timestamp;
 
 /// Makes such URLs, and checks them.
@@ -27,13 +28,9 @@ pub(crate) enum Refused {
 }
 
 impl Links {
-    /// With a key of a secret, and of what it is for.
+    /// With the secret of a store.
     pub(super) fn new(secret: &[u8; 32], base: String) -> Self {
-        let mut key = [0; 64];
-        for (place, byte) in key.iter_mut().zip(secret.iter().chain(b"files of exports")) {
-            *place = *byte;
-        }
-        Self { base, mac: Hmac::new(&key.into()) }
+        Self { base, mac: signing(secret, b"files of exports") }
     }
 
     fn sign(&self, name: &str, expires: i64) -> Hmac<Sha256> {

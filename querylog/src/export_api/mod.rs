@@ -46,13 +46,12 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::FutureExt;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde_json::json;
 
 use self::answer::{Problem, ok};
-use crate::callers::{Account, Callers};
+use crate::callers::{Account, Callers, token};
 use crate::export::{Exports, FILES};
 use crate::page_token::Signer;
 use crate::store::StoreError;
@@ -162,7 +161,7 @@ impl Shared {
     }
 
     async fn account(&self, headers: &HeaderMap) -> Result<Account, Problem> {
-        let key = key(headers).ok_or(Problem::Unknown)?;
+        let key = token(headers, &["Bearer"]).ok_or(Problem::Unknown)?;
         let found = self.callers.account(key).await.map_err(|error| {
             tracing::error!(%error, "export: it cannot be found out whose the key is");
             Problem::Failed
@@ -194,14 +193,6 @@ impl Shared {
         let next_token = end.map(|place| self.signer.write(&asked, &place));
         ok(&json!({ "next_token": next_token, "results": results }))
     }
-}
-
-/// The key of a request that has one.
-fn key(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, key) = value.to_str().ok()?.trim().split_once(' ')?;
-    Some(key.trim()).filter(|key| scheme.eq_ignore_ascii_case("Bearer") && !key.is_empty())
 }
 
 /// There are logs of queries, and no others.

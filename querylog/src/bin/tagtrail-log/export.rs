@@ -91,10 +91,8 @@ impl Export {
             return Err("--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce".into());
         }
         let until = self.until.unwrap_or_else(Timestamp::now);
-        let mut request = client.export(scope.clone(), self.since, until);
-        if let Some(token) = self.idempotency_token {
-            request = request.idempotency_token(token);
-        }
+        let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
+        let request = client.export(scope.clone(), self.since, until).idempotency_token(token);
         let said = Mutex::new(None);
         let request = request
             .poll_every(Duration::from_secs_f64(self.poll_every))
@@ -116,7 +114,7 @@ impl Export {
             Ok(Exported::Failed(_)) => ExitCode::from(FAILED),
             Ok(Exported::TimedOut(_)) => ExitCode::from(TIMED_OUT),
             Err(error @ ExportError::Unfinished { .. }) => {
-                eprintln!("tagtrail-log: {error}");
+                eprintln!("tagtrail-log: {error}; to go on with it, add --idempotency-token {token}");
                 ExitCode::from(UNFINISHED)
             }
             Err(error) => return Err(error.into()),

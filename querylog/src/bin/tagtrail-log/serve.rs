@@ -102,6 +102,12 @@ impl Serve {
 
     async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<Exports>, Box<dyn Error>> {
         let Some(place) = self.exports.clone().or_else(|| self.place.exports()) else { return Ok(None) };
+        if self.public_url.is_none() && self.listen.ip().is_unspecified() {
+            eprintln!(
+                "tagtrail-log: the URLs of downloads need --public-url, since nobody reaches {}",
+                self.listen.ip()
+            );
+        }
         let url = self.public_url.as_deref().unwrap_or(url).trim_end_matches('/');
         let settings = Exports::settings(log.clone(), ExportFiles::at(&place)?, &format!("{url}{EXPORTS}"))?;
         Ok(Some(settings.at_once(self.exports_at_once).start().await?))
