@@ -1,5 +1,5 @@
 //! The exported line of a request, right from what a store has of it. It is the same as that of its
-//! [`Record`](crate::Record), in a third of the time: members that exports do not have are not looked at, and the others
+//! [`Record`](crate::Record), with less work: members that exports do not have are not looked at, and the others
 //! are not checked again.
 
 use std::borrow::Cow;
