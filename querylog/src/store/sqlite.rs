@@ -510,12 +510,14 @@ impl Writer {
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let (mut put, mut end) = (transaction.prepare_cached(&put_text())?, transaction.prepare_cached(END)?);
+            let (mut new, mut end) = (transaction.prepare_cached(&new_text())?, transaction.prepare_cached(END)?);
+            let mut put = transaction.prepare_cached(&put_text())?;
             let mut entry = transaction.prepare_cached(ENTRY)?;
             for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
                 let is_short = row.ended && row.object.is_none();
                 let has_keys = is_short && end_row(row, |parameters| end.execute(parameters))? > 0;
-                let time = if has_keys {
+                let is_at_its_time = has_keys || write_row(row, |parameters| new.execute(parameters))? > 0;
+                let time = if is_at_its_time {
                     row.record.timestamp.as_micros()
                 } else {
                     let write = |parameters: &[&dyn ToSql]| put.query_row(parameters, |put| put.get(0)).optional();
@@ -532,11 +534,21 @@ impl Writer {
     }
 }
 
-fn put_text() -> String {
+/// Puts a row that is new, as most are.
+fn new_text() -> String {
     format!(
         "INSERT INTO record ({COLUMNS}, keys)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
-        ON CONFLICT (id) DO UPDATE SET {REPLACED}, keys = excluded.keys
+        ON CONFLICT (id) DO NOTHING"
+    )
+}
+
+/// Puts a row in the place of one that is there, and returns its time. To return it costs much.
+fn put_text() -> String {
+    let new = new_text();
+    let new = new.trim_end_matches("DO NOTHING");
+    format!(
+        "{new} DO UPDATE SET {REPLACED}, keys = excluded.keys
         WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)
         RETURNING timestamp"
     )
