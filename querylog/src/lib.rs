@@ -107,6 +107,8 @@ mod page_token;
 mod requests;
 #[cfg(feature = "client")]
 mod requests_client;
+#[cfg(any(feature = "audit-api", feature = "export"))]
+mod rest;
 #[cfg(any(feature = "client", feature = "store"))]
 mod status;
 #[cfg(feature = "store")]

@@ -1,12 +1,12 @@
-//! What the API answers: JSON, and nothing but JSON.
+//! What the API answers to mistakes: JSON too.
 
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::rest::{self, Unanswered};
 use crate::store::StoreError;
 
 /// Why a request is not answered with what it asks for.
@@ -26,10 +26,8 @@ pub(crate) enum Problem {
     Method,
     /// Parameters that cannot be understood.
     Parameters(Vec<Fault>),
-    /// Later, please.
-    Overloaded,
     /// Ours.
-    Failed,
+    Unanswered(Unanswered),
 }
 
 /// What is wrong with a parameter.
@@ -50,15 +48,15 @@ impl Fault {
     }
 }
 
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Unanswered(unanswered)
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Overloaded => Self::Overloaded,
-            error => {
-                tracing::error!(%error, "audit log: a question is not answered");
-                Self::Failed
-            }
-        }
+        Self::Unanswered(error.into())
     }
 }
 
@@ -79,12 +77,14 @@ impl IntoResponse for Problem {
             Self::NoRecord => (StatusCode::NOT_FOUND, detail("no record in your environment has this id")),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, detail("only GET is allowed here")),
             Self::Parameters(faults) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "detail": faults })),
-            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, detail("too much is asked at a time: try again")),
-            Self::Failed => {
+            Self::Unanswered(Unanswered::Overloaded) => {
+                (StatusCode::TOO_MANY_REQUESTS, detail("too much is asked at a time: try again"))
+            }
+            Self::Unanswered(Unanswered::Failed) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, detail("the server failed to answer; its log says why"))
             }
         };
-        let mut answer = answer(status, body.to_string());
+        let mut answer = rest::json(status, body.to_string());
         let headers = answer.headers_mut();
         match status {
             StatusCode::UNAUTHORIZED => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
@@ -94,22 +94,4 @@ impl IntoResponse for Problem {
         };
         answer
     }
-}
-
-/// An answer with this JSON. Records are not for caches on the way.
-pub(crate) fn answer(status: StatusCode, json: impl Into<Body>) -> Response {
-    let mut answer = Response::new(json.into());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-/// 200 with this value.
-pub(crate) fn ok(value: &impl Serialize) -> Result<Response, Problem> {
-    let json = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "audit log: an answer is no JSON");
-        Problem::Failed
-    })?;
-    Ok(answer(StatusCode::OK, json))
 }

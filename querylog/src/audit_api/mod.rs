@@ -34,25 +34,23 @@ mod parameters;
 mod requests;
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use futures_util::FutureExt;
+use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
 
-use self::answer::{Fault, Problem, answer, ok};
+use self::answer::{Fault, Problem};
 use self::parameters::Parameters;
 use crate::audit_log::AuditLog;
 use crate::callers::{Callers, Principal, token};
 use crate::page_token::Signer;
+use crate::rest::{self, Unanswered, ok};
 use crate::store::{Distinct, Place, Range, Selection, StoreError};
 use crate::window::Window;
 
@@ -117,17 +115,11 @@ impl AuditApi {
     /// A router to be merged with the one of a service, or nested in it. All under the paths of the API is answered by
     /// it, nothing else.
     pub fn router(&self) -> Router {
-        let mut router = Router::new();
-        for base in &self.bases {
-            let (shared, length) = (Arc::clone(&self.shared), base.len());
-            let handler = any(move |request| handle(Arc::clone(&shared), length, request));
-            router =
-                router.route(&format!("{base}/{{*rest}}"), handler.clone()).route(&format!("{base}/"), handler.clone());
-            if !base.is_empty() {
-                router = router.route(base, handler);
-            }
-        }
-        router
+        let shared = Arc::clone(&self.shared);
+        rest::router(&self.bases, &["", "/", "/{*rest}"], move |base, request: Request| {
+            let shared = Arc::clone(&shared);
+            async move { shared.answer(base, &request.into_parts().0).await }
+        })
     }
 
     /// A router for a server that has nothing else: what is under no path of the API is answered with a 404 in JSON too.
@@ -140,16 +132,6 @@ impl fmt::Debug for AuditApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditApi").field("log", &self.shared.log).field("bases", &self.bases).finish_non_exhaustive()
     }
-}
-
-async fn handle(shared: Arc<Shared>, base: usize, request: Request) -> Response {
-    let (head, _) = request.into_parts();
-    let answered = AssertUnwindSafe(shared.answer(base, &head)).catch_unwind().await;
-    let answer = answered.unwrap_or_else(|_| {
-        tracing::error!("audit log: a question was not answered, since the code for it panicked");
-        Err(Problem::Failed)
-    });
-    answer.unwrap_or_else(Problem::into_response)
 }
 
 /// What is asked.
@@ -240,7 +222,7 @@ impl Shared {
             return Err(Problem::Method);
         }
         if matches!(question, Question::Description) {
-            return Ok(answer(StatusCode::OK, include_str!("openapi.json")));
+            return Ok(rest::json(StatusCode::OK, include_str!("openapi.json")));
         }
         let caller = self.caller(&head.headers).await?;
         let parameters = Parameters::new(head.uri.query());
@@ -265,7 +247,7 @@ impl Shared {
         let token = token(headers, &SCHEMES).ok_or(Problem::Unknown)?;
         let found = self.callers.caller(token).await.map_err(|error| {
             tracing::error!(%error, "audit log: it cannot be found out who the caller is");
-            Problem::Failed
+            Unanswered::Failed
         })?;
         found.ok_or(Problem::Unknown)
     }

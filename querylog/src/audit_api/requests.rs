@@ -3,11 +3,12 @@
 use axum::response::Response;
 use tagtrail::TraceId;
 
-use super::answer::{Fault, Problem, ok};
+use super::answer::{Fault, Problem};
 use super::parameters::Parameters;
 use super::{DEFAULT_LIMIT, MOST_LIMIT, Page, Shared, asked};
 use crate::callers::Principal;
 use crate::requests::Requests;
+use crate::rest::ok;
 use crate::status::Status;
 use crate::store::Range;
 

@@ -1,12 +1,11 @@
-//! What the API answers: JSON, also to mistakes.
+//! What the API answers to mistakes: JSON too.
 
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
 use serde_json::json;
 
+use crate::rest::{self, Unanswered};
 use crate::store::StoreError;
 
 /// Why a request is not answered with what it asks for.
@@ -24,21 +23,19 @@ pub(super) enum Problem {
     Method(&'static str),
     /// The file ends before the range that is asked for, and has so many bytes.
     Range(u64),
-    /// Later, please.
-    Overloaded,
     /// Ours.
-    Failed,
+    Unanswered(Unanswered),
+}
+
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Unanswered(unanswered)
+    }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Overloaded => Self::Overloaded,
-            error => {
-                tracing::error!(%error, "export: a request is not answered");
-                Self::Failed
-            }
-        }
+        Self::Unanswered(error.into())
     }
 }
 
@@ -57,42 +54,24 @@ impl IntoResponse for Problem {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use the method that the header Allow names")
             }
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "bad_request", "the file ends before this range"),
-            Self::Overloaded => {
+            Self::Unanswered(Unanswered::Overloaded) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "internal_error", "too much is asked at a time: try again")
             }
-            Self::Failed => {
+            Self::Unanswered(Unanswered::Failed) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the server failed to answer; its log says why")
             }
         };
-        let mut answer = answer(status, json!({ "code": code, "reason": reason }).to_string());
+        let mut answer = rest::json(status, json!({ "code": code, "reason": reason }).to_string());
         let headers = answer.headers_mut();
         match self {
             Self::Unknown => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Self::Method(allowed) => headers.insert(ALLOW, HeaderValue::from_static(allowed)),
-            Self::Overloaded => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::Unanswered(Unanswered::Overloaded) => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}"))
                 .ok()
-                .and_then(|size| headers.insert(http::header::CONTENT_RANGE, size)),
+                .and_then(|size| headers.insert(CONTENT_RANGE, size)),
             _ => None,
         };
         answer
     }
-}
-
-/// An answer with this JSON. It is not for caches on the way.
-fn answer(status: StatusCode, json: impl Into<Body>) -> Response {
-    let mut answer = Response::new(json.into());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-/// 200 with this value.
-pub(super) fn ok(value: &impl Serialize) -> Result<Response, Problem> {
-    let json = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "export: an answer is no JSON");
-        Problem::Failed
-    })?;
-    Ok(answer(StatusCode::OK, json))
 }

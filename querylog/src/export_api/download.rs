@@ -13,6 +13,7 @@ use object_store::{GetOptions, GetRange};
 
 use super::answer::Problem;
 use crate::export::{Exports, Refused};
+use crate::rest::Unanswered;
 
 const NO_FILE: &str = "there is no such file any more: ask for the export again";
 
@@ -95,5 +96,5 @@ async fn beyond(exports: &Exports, name: &str, range: &GetRange, error: &object_
 
 fn failed(error: &object_store::Error) -> Problem {
     tracing::error!(%error, "export: a file cannot be read");
-    Problem::Failed
+    Unanswered::Failed.into()
 }

@@ -37,23 +37,21 @@ mod body;
 mod download;
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use futures_util::FutureExt;
+use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde_json::json;
 
-use self::answer::{Problem, ok};
+use self::answer::Problem;
 use crate::callers::{Account, Callers, token};
 use crate::export::{Exports, FILES};
 use crate::page_token::Signer;
+use crate::rest::{self, Unanswered, ok};
 use crate::store::StoreError;
 
 const NO_PATH: &str = "there is nothing under this path";
@@ -92,15 +90,14 @@ impl ExportApi {
 
     /// A router to be merged with the one of a service. All under `/logs` of its paths is answered by it, nothing else.
     pub fn router(&self) -> Router {
-        let mut router = Router::new();
-        for base in &self.bases {
-            let (shared, length) = (Arc::clone(&self.shared), base.len());
-            let handler = any(move |request| handle(Arc::clone(&shared), length, request));
-            for path in ["/logs", "/logs/", "/logs/{*rest}"] {
-                router = router.route(&format!("{base}{path}"), handler.clone());
+        let shared = Arc::clone(&self.shared);
+        rest::router(&self.bases, &["/logs", "/logs/", "/logs/{*rest}"], move |base, request: Request| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let (head, body) = request.into_parts();
+                shared.answer(base, &head, body).await
             }
-        }
-        router
+        })
     }
 
     /// A router for a server that has nothing else: what is under no path of the API is answered with a 404 in JSON too.
@@ -116,16 +113,6 @@ impl fmt::Debug for ExportApi {
             .field("bases", &self.bases)
             .finish_non_exhaustive()
     }
-}
-
-async fn handle(shared: Arc<Shared>, base: usize, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let answered = AssertUnwindSafe(shared.answer(base, &head, body)).catch_unwind().await;
-    let answer = answered.unwrap_or_else(|_| {
-        tracing::error!("export: a request was not answered, since the code for it panicked");
-        Err(Problem::Failed)
-    });
-    answer.unwrap_or_else(Problem::into_response)
 }
 
 impl Shared {
@@ -164,7 +151,7 @@ impl Shared {
         let key = token(headers, &["Bearer"]).ok_or(Problem::Unknown)?;
         let found = self.callers.account(key).await.map_err(|error| {
             tracing::error!(%error, "export: it cannot be found out whose the key is");
-            Problem::Failed
+            Unanswered::Failed
         })?;
         found.ok_or(Problem::Unknown)
     }
