@@ -628,6 +628,21 @@ mod tests {
     }
 
     #[test]
+    fn every_bit_of_a_hash_depends_on_every_part_of_a_name() {
+        // With a secret that stays, so that the outcome does too.
+        let secret = &[0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
+        // Names of each way to read one, which differ at the end alone: four letters, five, eight, and more.
+        for begin in ["", "a", "abcd", "abcdefgh"] {
+            let names: Vec<_> = (0..4096).map(|n| format!("{begin}{n:04}")).collect();
+            for bit in 0..64 {
+                let set = names.iter().filter(|name| hash(name.as_bytes(), secret) >> bit & 1 == 1).count();
+                // Half of them, and far more to either side than chance brings.
+                assert!((1500..2600).contains(&set), "bit {bit} is set in {set} of 4096 names like {begin}0000");
+            }
+        }
+    }
+
+    #[test]
     fn tags_are_made_in_code_by_the_same_rules() {
         let tags = Tags::new([("project", "blog"), ("env", "prod")]).unwrap();
         assert_eq!((tags.as_str(), tags.get("env"), tags.get("Env")), ("project=blog,env=prod", Some("prod"), None));

@@ -448,6 +448,34 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_two_bits() {
+        for bits in 0..=u8::MAX {
+            let flags = TraceFlags::from_bits(bits);
+            let (sampled, random) = (bits % 2 == 1, bits / 2 % 2 == 1);
+            assert_eq!((flags.is_sampled(), flags.is_random()), (sampled, random), "{bits:08b}");
+            assert_eq!(flags.bits(), bits % 4);
+            for sampled in [false, true] {
+                let other = flags.with_sampled(sampled);
+                assert_eq!((other.is_sampled(), other.is_random()), (sampled, random), "{bits:08b}");
+            }
+        }
+        assert_eq!(format!("{:?}", TraceFlags::SAMPLED), "TraceFlags(01)");
+    }
+
+    #[test]
+    fn it_takes_the_place_of_every_line_that_is_there() {
+        let parent: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append("traceparent", HeaderValue::from_static("bad"));
+        headers.append("traceparent", HeaderValue::from_static("worse"));
+        let unsampled = parent.with_flags(TraceFlags::RANDOM);
+        unsampled.insert_into(&mut headers);
+        assert_eq!(TraceParent::from_headers(&headers), Ok(Some(unsampled)));
+        assert_eq!(unsampled.to_string(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-02");
+        assert_eq!(format!("{parent:?}"), format!("TraceParent({parent})"));
+    }
+
+    #[test]
     fn several_lines_are_refused_even_where_they_are_equal() {
         let value = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         let mut headers = HeaderMap::new();
