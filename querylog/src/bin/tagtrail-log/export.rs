@@ -12,8 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tagtrail_querylog::{Downloaded, ExportClient, ExportError, ExportScope, Exported, ExportedFile, Timestamp};
 use uuid::Uuid;
 
-use crate::audit::block_on;
-use crate::filter::moment;
+use crate::audit::{block_on, secret};
+use crate::options::{in_order, moment};
+use crate::out::{self, Misuse, of_option};
 
 /// The environment variable that has the key.
 const KEY: &str = "ACCOUNT_KEY";
@@ -56,7 +57,8 @@ pub(crate) struct Export {
     /// Records that began before this time; now by default.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// The file to make: gzip of lines of JSON. With `-`, the lines are written to the standard output.
+    /// The file to make, which must not be there yet: gzip of lines of JSON. With `-`, the lines are written to the
+    /// standard output.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// How often the server is asked how far it is, in seconds.
@@ -77,18 +79,43 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Export {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| format!("the environment variable {KEY} has no account key: set it to one"))?;
-        let client = ExportClient::new(&self.url, &key)?;
+        in_order(Some(self.since), Some(self.until.unwrap_or_else(Timestamp::now)))?;
+        self.check_out()?;
+        let key = secret(KEY, "account key")?;
+        let client = ExportClient::new(&self.url, &key).map_err(|error| of_option("--url", &error))?;
         block_on(self.export(client))
+    }
+
+    fn is_stdout(&self) -> bool {
+        self.out.as_os_str() == "-"
+    }
+
+    /// Before a server works for an hour: whether the file can be made.
+    fn check_out(&self) -> Result<(), Box<dyn Error>> {
+        let option = || format!("--out {}", out::path(&self.out));
+        if self.is_stdout() {
+            return Ok(());
+        }
+        if self.out.symlink_metadata().is_ok() {
+            return Err(format!("{}: it is there already, and is not overwritten", option()).into());
+        }
+        let folder = self.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match folder.map(std::fs::metadata).transpose() {
+            Ok(Some(folder)) if !folder.is_dir() => Err(format!("{}: there is no such folder", option()).into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(of_option(&option(), &error)),
+        }
     }
 
     async fn export(self, client: ExportClient) -> Result<ExitCode, Box<dyn Error>> {
         let Some(scope) = self.region_group.as_ref().or(self.database.as_ref()) else {
-            return Err("--region-group or --database is needed".into());
+            return Err(Misuse::new("--region-group or --database is needed").into());
         };
         if scope.database().is_empty() == self.database.is_some() {
-            return Err("--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce".into());
+            return Err(Misuse::new(
+                "--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce",
+            )
+            .into());
         }
         let until = self.until.unwrap_or_else(Timestamp::now);
         let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
@@ -117,12 +144,15 @@ impl Export {
                 eprintln!("tagtrail-log: {error}; to go on with it, add --idempotency-token {token}");
                 ExitCode::from(UNFINISHED)
             }
+            Err(error @ ExportError::Refused { status: 404, .. }) => {
+                return Err(format!("{error}; --url is the one before /api/v1, of a server that has exports").into());
+            }
             Err(error) => return Err(error.into()),
         })
     }
 
     async fn download(&self, file: ExportedFile) -> Result<Downloaded, Box<dyn Error>> {
-        if self.out.as_os_str() == "-" {
+        if self.is_stdout() {
             return match file.write_lines(io::stdout()).await {
                 // So that a closed pipe is told from other mistakes.
                 Err(ExportError::Io(error)) => Err(error.into()),

@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::error::Category;
 use tagtrail_querylog::{AuditLog, AuditRecord};
 
-use crate::audit::{StoreArgs, block_on};
+use crate::audit::{NewPlace, block_on};
+use crate::out;
 
 /// So many records, or so many bytes of them, are put at a time.
 const RECORDS: usize = 2_000;
@@ -22,9 +23,9 @@ pub(crate) struct Import {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    place: StoreArgs,
-    /// Where lines that are no record are kept. By default beside each file, of the same name with `.rejected` behind
-    /// it; those of the standard input in `stdin.rejected`.
+    place: NewPlace,
+    /// The file to keep lines in that are no records, which must not be there yet. By default one beside each file, of
+    /// the same name with `.rejected` behind it; for the standard input, `stdin.rejected`.
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 }
@@ -33,13 +34,21 @@ impl Import {
     /// Records that are there already stay as they are, so an import that was interrupted is run again.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async {
+            let rejects = match &self.rejected {
+                Some(file) => vec![file.clone()],
+                None => self.files.iter().map(|file| beside(file)).collect(),
+            };
+            if let Some(kept) = rejects.iter().find(|kept| kept.symlink_metadata().is_ok()) {
+                let kept = out::path(kept);
+                return Err(format!("{kept}: it is there already, and is not overwritten: see --rejected").into());
+            }
             let log = self.place.open().await?;
             let (mut records, mut rejected) = (0, 0);
             let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
             for file in &self.files {
                 let mut beside = Kept::at(beside(file));
                 let kept = kept.as_mut().unwrap_or(&mut beside);
-                let counts = import(&log, file, kept).await.map_err(|error| format!("{}: {error}", file.display()))?;
+                let counts = import(&log, file, kept).await.map_err(|error| format!("{}: {error}", out::path(file)))?;
                 records += counts.0;
                 rejected += counts.1;
             }
@@ -79,10 +88,15 @@ impl Kept {
     fn keep(&mut self, line: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(BufWriter::new(File::create(&self.path)?)),
+            None => self.file.insert(BufWriter::new(self.create()?)),
         };
         file.write_all(line)?;
         file.write_all(b"\n")
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", out::path(&self.path)));
+        File::create_new(&self.path).map_err(told)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -117,7 +131,7 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
                 Err(error) => {
                     rejected += 1;
                     kept.keep(text)?;
-                    progress.suspend(|| eprintln!("{}, line {number}: {}", path.display(), fault(&error)));
+                    progress.suspend(|| eprintln!("{}, line {number}: {}", out::path(path), fault(&error)));
                 }
             }
         }
