@@ -110,15 +110,31 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
 
     ended(&run(&["--database", "us-std/none", "--out", "x"]), 3, "DoesNotExist");
     ended(&run(&["--region-group", "eu-std", "--out", "x"]), 1, "403, permission_denied");
-    ended(&run(&["--region-group", "us-std/shop", "--out", "x"]), 1, "--database");
-    ended(&run(&["--database", "us-std", "--out", "x"]), 1, "--region-group");
+    ended(&run(&["--region-group", "us-std/shop", "--out", "x"]), 2, "--database");
+    ended(&run(&["--database", "us-std", "--out", "x"]), 2, "--region-group");
     ended(&run(&["--out", "x"]), 2, "--region-group");
-    ended(&run(&["--region-group", "us-std", "--out", "no/such/folder/x"]), 1, "No such file");
+    ended(&run(&["--region-group", "us-std", "--out", "no/such/folder/x"]), 1, "--out no/such/folder/x: No such file");
+    // What is there already stays.
+    for there in ["logs.jsonl.gz", "tokens.json", "."] {
+        let output = run(&["--region-group", "us-std", "--out", there]);
+        ended(&output, 1, &format!("--out {there}: it is there already, and is not overwritten"));
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("Pending"), "it is said before the server works");
+    }
+    let whole = fs::read(folder.join("logs.jsonl.gz")).unwrap();
+    assert_eq!(numbers(&lines(&whole)), (0..500).collect::<Vec<_>>());
+    let below = export(
+        folder,
+        &format!("{}/api/v1", served.url),
+        &[&["--region-group=us-std", "--out=x"][..], &RANGE].concat(),
+    );
+    ended(&{ below }.output().unwrap(), 1, "--url is the one before /api/v1");
+    let backwards = ["--region-group", "us-std", "--since", "1h", "--until", "2h", "--out", "x"];
+    ended(&export(folder, &served.url, &backwards).output().unwrap(), 2, "--since is not before --until");
     let without = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env_remove("ACCOUNT_KEY")
         .output()
         .unwrap();
-    ended(&without, 1, "the environment variable ACCOUNT_KEY has no account key");
+    ended(&without, 2, "the environment variable ACCOUNT_KEY is not set: set it to your account key");
     let nobody = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env("ACCOUNT_KEY", "nobody")
         .output()
