@@ -335,12 +335,12 @@ fn what_a_server_has_to_say_is_shown() {
     let tokens = r#"{"tokens": [{"token": "secret", "kind": "usr"}]}"#;
     fs::write(folder.path().join("tokens.json"), tokens).unwrap();
     let arguments = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", "127.0.0.1:0"];
-    let mut child = program(folder.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let _served = Served(child);
-    let first = said.next().unwrap();
-    assert!(first.contains("tokens[0]: of a kind that the audit log does not know"), "{first}");
-    assert!(said.next().unwrap().contains("/v1"), "where the API is");
+    let mut child = program(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("tokens[0]: of a kind that the audit log does not know"), "{said}");
+    assert!(said.contains("/v1 and http://") && said.contains("/api/v1"), "where the APIs are: {said}");
 }
 
 #[test]

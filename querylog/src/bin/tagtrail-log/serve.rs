@@ -84,12 +84,12 @@ impl Serve {
             if let Some(exports) = &exports {
                 router = router.merge(export_router(exports.clone(), tokens).await?);
             }
-            println!("listening on {url}");
             let paths = self.base.iter().map(|base| format!("{url}{base}")).collect::<Vec<_>>().join(" and ");
             eprintln!("tagtrail-log: the audit log is at {paths}, and says how it is asked under /openapi.json there");
             if exports.is_some() {
                 eprintln!("tagtrail-log: exports are at {url}{EXPORTS}");
             }
+            println!("listening on {url}");
             let sweeper = tokio::spawn(sweep(log));
             let (told, ending) = oneshot::channel();
             let server = axum::serve(listener, router).with_graceful_shutdown(async {
