@@ -155,6 +155,22 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
 }
 
 #[test]
+fn an_export_that_is_interrupted_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let served = Served::start(folder, "127.0.0.1:0");
+    // The extraction begins some seconds after its end.
+    let arguments = ["--region-group", "us-std", "--since", "1s", "--out", "x"];
+    let mut client = export(folder, &served.url, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(client.stderr.take().unwrap());
+    errors.read_line(&mut String::new()).unwrap();
+    assert!(Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap().success());
+    let said: String = errors.lines().map(Result::unwrap).collect();
+    assert!(said.contains("to go on with it, add --idempotency-token "), "{said}");
+    assert_eq!(client.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn a_server_ends_though_a_request_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut served = Served::start(folder.path(), "127.0.0.1:0");

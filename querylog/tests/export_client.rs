@@ -248,3 +248,13 @@ async fn two_downloads_into_one_file_are_one_file_and_an_error() {
     assert!(matches!(&error, ExportError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no piece is left");
 }
+
+#[tokio::test]
+async fn a_download_that_is_given_up_leaves_nothing() {
+    let whole = gzip(5_000);
+    let (client, _) = serve(whole.clone(), Does::Hangs(whole.len() / 2)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let save = file_of(&client).await.save(folder.path().join("logs.jsonl.gz"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), save).await.is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

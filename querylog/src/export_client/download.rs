@@ -232,17 +232,11 @@ impl Download {
         if path.symlink_metadata().is_ok() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
-        let mut part = path.to_owned().into_os_string();
-        part.push(format!(".{}.part", Uuid::new_v4()));
-        let part = PathBuf::from(part);
-        let file = File::create_new(&part)?;
-        let downloaded = match self.pass_on(Some(file), io::sink(), told).await {
-            Ok(downloaded) => put_in_place(&part, path).map(|()| downloaded).map_err(ExportError::from),
-            Err(error) => Err(error),
-        };
-        // What is left of it is of no use to anybody, and where it is in its place, nothing is.
-        let _ = std::fs::remove_file(&part);
-        downloaded
+        let part = Part::beside(path);
+        let file = File::create_new(&part.0)?;
+        let downloaded = self.pass_on(Some(file), io::sink(), told).await?;
+        part.put_in_place(path)?;
+        Ok(downloaded)
     }
 
     /// Downloads the rest, and writes its lines, as [`ExportedFile::write_lines`].
@@ -283,17 +277,35 @@ impl Download {
     }
 }
 
-/// Gives a file its name, unless another has got it meanwhile.
-fn put_in_place(part: &Path, path: &Path) -> io::Result<()> {
-    match std::fs::hard_link(part, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
-        linked => return linked,
+/// The file of a download that is not whole. It goes with this: what is left of it is of no use to anybody.
+struct Part(PathBuf);
+
+impl Part {
+    fn beside(path: &Path) -> Self {
+        let mut part = path.to_owned().into_os_string();
+        part.push(format!(".{}.part", Uuid::new_v4()));
+        Self(part.into())
     }
-    // Where the file system has no links: as well as it can be done.
-    if path.symlink_metadata().is_ok() {
-        return Err(io::ErrorKind::AlreadyExists.into());
+
+    /// Gives it its name, unless another has got it meanwhile.
+    fn put_in_place(&self, path: &Path) -> io::Result<()> {
+        match std::fs::hard_link(&self.0, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+            linked => return linked,
+        }
+        // Where the file system has no links: as well as it can be done.
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        std::fs::rename(&self.0, path)
     }
-    std::fs::rename(part, path)
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Where it is in its place, it is not there any more.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn number(answer: &Response, name: &str, read: impl FnOnce(&str) -> Option<u64>) -> Option<u64> {

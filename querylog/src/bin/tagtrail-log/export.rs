@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tagtrail_querylog::{Downloaded, ExportClient, ExportError, ExportScope, Exported, ExportedFile, Timestamp};
 use uuid::Uuid;
 
-use crate::audit::{block_on, secret};
+use crate::audit::{block_on, interrupted, secret};
 use crate::options::{in_order, moment};
 use crate::out::{self, Misuse, of_option};
 
@@ -24,6 +24,8 @@ const DOES_NOT_EXIST: u8 = 3;
 const FAILED: u8 = 4;
 const TIMED_OUT: u8 = 5;
 const UNFINISHED: u8 = 6;
+/// As by a signal that nobody waits for.
+const INTERRUPTED: u8 = 130;
 
 const CODES: &str = "\
 Ends with:
@@ -33,7 +35,8 @@ Ends with:
   3  DoesNotExist: there are no records in the range
   4  Failed: the server did not make the export; its log says why
   5  TimedOut: the server gave the export up
-  6  the export was not finished in time; with the same --idempotency-token it goes on";
+  6  the export was not finished in time; with the same --idempotency-token it goes on
+  130  interrupted, by Ctrl-C say; with the same --idempotency-token it goes on";
 
 #[derive(Args)]
 #[command(
@@ -72,6 +75,10 @@ pub(crate) struct Export {
     idempotency_token: Option<Uuid>,
 }
 
+fn go_on(token: Uuid) -> String {
+    format!("to go on with it, add --idempotency-token {token}")
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.01..=1e6).contains(number));
     number.ok_or_else(|| "a number of seconds is needed, from 0.01 to 1,000,000".to_owned())
@@ -83,7 +90,16 @@ impl Export {
         self.check_out()?;
         let key = secret(KEY, "account key")?;
         let client = ExportClient::new(&self.url, &key).map_err(|error| of_option("--url", &error))?;
-        block_on(self.export(client))
+        let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
+        block_on(async {
+            tokio::select! {
+                ended = self.export(client, token) => ended,
+                () = interrupted() => {
+                    eprintln!("tagtrail-log: interrupted; {}", go_on(token));
+                    Ok(ExitCode::from(INTERRUPTED))
+                }
+            }
+        })
     }
 
     fn is_stdout(&self) -> bool {
@@ -107,7 +123,7 @@ impl Export {
         }
     }
 
-    async fn export(self, client: ExportClient) -> Result<ExitCode, Box<dyn Error>> {
+    async fn export(&self, client: ExportClient, token: Uuid) -> Result<ExitCode, Box<dyn Error>> {
         let Some(scope) = self.region_group.as_ref().or(self.database.as_ref()) else {
             return Err(Misuse::new("--region-group or --database is needed").into());
         };
@@ -118,7 +134,6 @@ impl Export {
             .into());
         }
         let until = self.until.unwrap_or_else(Timestamp::now);
-        let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
         let request = client.export(scope.clone(), self.since, until).idempotency_token(token);
         let said = Mutex::new(None);
         let request = request
@@ -141,7 +156,7 @@ impl Export {
             Ok(Exported::Failed(_)) => ExitCode::from(FAILED),
             Ok(Exported::TimedOut(_)) => ExitCode::from(TIMED_OUT),
             Err(error @ ExportError::Unfinished { .. }) => {
-                eprintln!("tagtrail-log: {error}; to go on with it, add --idempotency-token {token}");
+                eprintln!("tagtrail-log: {error}; {}", go_on(token));
                 ExitCode::from(UNFINISHED)
             }
             Err(error @ ExportError::Refused { status: 404, .. }) => {

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;
 
-use crate::audit::{NewPlace, block_on};
+use crate::audit::{NewPlace, block_on, interrupted};
 use crate::out::{self, of_option};
 
 /// Objects that no record has are deleted from this age on; they are looked for as often.
@@ -143,21 +143,5 @@ async fn sweep(log: AuditLog) {
             Ok(deleted) => eprintln!("tagtrail-log: deleted {deleted} objects that no record has"),
             Err(error) => eprintln!("tagtrail-log: objects that no record has are not deleted: {error}"),
         }
-    }
-}
-
-/// Ends with Ctrl-C, or the signal by which supervisors end programs.
-async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    // Without signals, the process ends when it is killed.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
