@@ -362,7 +362,9 @@ fn a_limit_that_nobody_chose_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut many = records(101);
-    many.iter_mut().for_each(|record| record.exec_env_id = Some("env1".into()));
+    for record in &mut many {
+        record.exec_env_id = Some("env1".into());
+    }
     fs::write(folder.join("many.jsonl"), lines(&many)).unwrap();
     assert!(run(folder, &["import", "many.jsonl", "--store", "sqlite:audit.db"]).status.success());
     let ask = |arguments: &[&str]| run(folder, &[&["query", "--exec-env"][..], &STORE, arguments].concat());

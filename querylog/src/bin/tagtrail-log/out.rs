@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn an_error_says_where_it_came_from_once() {
         let inner = io::Error::new(ErrorKind::ConnectionRefused, "refused");
-        let outer = io::Error::other(io::Error::new(ErrorKind::Other, inner));
+        let outer = io::Error::other(io::Error::other(inner));
         assert_eq!(whole(&outer), "refused");
         assert_eq!(of_option("--store", &Misuse::new("no")).to_string(), "--store: no");
     }
