@@ -340,6 +340,7 @@ fn what_a_server_has_to_say_is_shown() {
     child.kill().unwrap();
     let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
     assert!(said.contains("tokens[0]: of a kind that the audit log does not know"), "{said}");
+    assert!(said.contains("nobody is let in"), "{said}");
     assert!(said.contains("/v1 and http://") && said.contains("/api/v1"), "where the APIs are: {said}");
 }
 

@@ -9,6 +9,9 @@ use tagtrail_querylog::{AuditClient, AuditLog, ClientError};
 
 use crate::out::{Misuse, of_option};
 
+/// What errors call a store in PostgreSQL, whose URL may have a password.
+pub(crate) const POSTGRES: &str = "--store postgres://...";
+
 /// Where the records are.
 #[derive(Args)]
 pub(crate) struct Place {
@@ -58,8 +61,7 @@ impl Place {
             Some(partition) => settings.partition_by(partition),
             None => settings,
         };
-        // A URL may have a password.
-        Ok(Some(settings.connect().await.map_err(|error| of_option("--store postgres://...", &error))?))
+        Ok(Some(settings.connect().await.map_err(|error| of_option(POSTGRES, &error))?))
     }
 
     /// The path of `SQLite`'s file.

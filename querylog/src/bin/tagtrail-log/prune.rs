@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::Timestamp;
 
-use crate::audit::{Place, block_on};
+use crate::audit::{POSTGRES, Place, block_on};
 use crate::options::moment;
-use crate::out::Misuse;
+use crate::out::{Misuse, of_option};
 
 /// Objects of records that are put now are not swept.
 const AGE: Duration = Duration::from_secs(3_600);
@@ -28,10 +28,10 @@ impl Prune {
             let Some(store) = self.place.postgres(None).await? else {
                 return Err(Misuse::new("--store: only PostgreSQL has partitions to prune").into());
             };
-            let dropped = store.drop_before(self.before).await?;
-            eprintln!("{dropped} partitions are dropped");
+            let dropped = store.drop_before(self.before).await.map_err(|error| of_option(POSTGRES, &error))?;
+            eprintln!("partitions dropped: {dropped}");
             let swept = self.place.open(None).await?.sweep(AGE).await?;
-            eprintln!("{swept} objects are deleted that no record has");
+            eprintln!("objects deleted that no record has: {swept}");
             Ok(())
         })
     }

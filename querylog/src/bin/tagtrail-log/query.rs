@@ -26,10 +26,10 @@ pub(crate) struct Query {
     /// The record of this id.
     #[arg(long)]
     id: Option<String>,
-    /// The records of this operation's id.
+    /// The records of this operation's id, which the API calls `udf`.
     #[arg(long)]
     udf_id: Option<String>,
-    /// The records of this operation's name.
+    /// The records of this operation's name: what the handler noted, else the route.
     #[arg(long)]
     udf_name: Option<String>,
     /// The records of this shared token.
