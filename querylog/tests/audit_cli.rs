@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use audit::{TOKENS, records, sorted};
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
@@ -373,4 +373,34 @@ fn a_limit_that_nobody_chose_is_told_of() {
     for chosen in [&["--limit", "100"][..], &["--all"]] {
         assert!(ask(chosen).stderr.is_empty(), "{chosen:?}");
     }
+}
+
+#[test]
+fn what_a_log_has_in_files_is_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let log = QueryLog::open(folder.join("log")).unwrap();
+    let mut request = Record::new(&Trail::start(true), "/posts/7");
+    request.notes.caller.exec_env_id = Some("env1".into());
+    request.end(Duration::from_millis(2), Outcome::Complete);
+    request.response.status = Some(503);
+    log.append(&request).wait(Duration::from_secs(20)).unwrap().unwrap();
+    log.close(Duration::from_secs(20)).unwrap();
+    let cat = run(folder, &["cat", "log"]).stdout;
+    let gap =
+        r#"{"gap":{"from":"2026-11-22T00:14:27.325500Z","to":"2026-11-22T00:14:29.101200Z","count":1,"why":"x"}}"#;
+    fs::write(folder.join("log.jsonl"), [&cat[..], gap.as_bytes()].concat()).unwrap();
+    let mut audited = records(1);
+    audited[0].exec_env_id = Some("env1".into());
+    fs::write(folder.join("audited.jsonl"), lines(&audited)).unwrap();
+
+    for _ in 0..2 {
+        let output = run(folder, &["import", "log.jsonl", "audited.jsonl", "--store", "sqlite:audit.db"]);
+        says(&output, 0, "2 records are in the store");
+        says(&output, 0, "log.jsonl, line 2: a gap");
+    }
+    assert!(!folder.join("log.jsonl.rejected").exists());
+    let found_request = run(folder, &[&["requests", "--status", "503"][..], &STORE].concat());
+    assert_eq!(String::from_utf8(found_request.stdout).unwrap(), format!("{request}\n"));
+    assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 2);
 }

@@ -1,4 +1,4 @@
-//! `tagtrail-log import`: JSON lines of audit records, as the API returns them, into a store.
+//! `tagtrail-log import`: JSON lines into a store: audit records, as the API returns them, and records of a log's files.
 
 use std::error::Error;
 use std::fs::File;
@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use serde_json::error::Category;
-use tagtrail_querylog::{AuditLog, AuditRecord};
+use tagtrail_querylog::store::StoreError;
+use tagtrail_querylog::{AuditLog, AuditRecord, Record};
 
 use crate::audit::{NewPlace, block_on};
 use crate::out;
@@ -19,7 +21,8 @@ const BYTES: usize = 32 << 20;
 
 #[derive(Args)]
 pub(crate) struct Import {
-    /// Files of JSON lines, each a record with its fifteen members; `-` for the standard input.
+    /// Files of JSON lines, each a record as the API returns it, with its fifteen members, or a line of a log's files; `-`
+    /// for the standard input, such as what `tagtrail-log cat` shows.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -114,7 +117,7 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
     };
     let progress = progress(size);
     let (mut records, mut rejected, mut number) = (0, 0, 0_u64);
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut batch = Batch::default();
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -123,22 +126,20 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         progress.inc(read as u64);
         let text = line.trim_ascii();
         if !text.is_empty() {
-            match serde_json::from_slice::<AuditRecord>(text) {
-                Ok(record) => {
-                    batch.push(record);
-                    bytes += text.len();
-                }
+            let tell = |what: &str| progress.suspend(|| eprintln!("{}, line {number}: {what}", out::path(path)));
+            match batch.take(text) {
+                Ok(()) => {}
+                Err(_) if is_gap(text) => tell("a gap: records that the log did not have"),
                 Err(error) => {
                     rejected += 1;
                     kept.keep(text)?;
-                    progress.suspend(|| eprintln!("{}, line {number}: {}", out::path(path), fault(&error)));
+                    tell(&fault(&error));
                 }
             }
         }
-        if batch.len() >= RECORDS || bytes >= BYTES || (read == 0 && !batch.is_empty()) {
+        if batch.len() >= RECORDS || batch.bytes >= BYTES || (read == 0 && batch.len() > 0) {
             records += batch.len() as u64;
-            bytes = 0;
-            log.put(std::mem::take(&mut batch)).await?;
+            std::mem::take(&mut batch).put(log).await?;
         }
         if read == 0 {
             kept.flush()?;
@@ -148,12 +149,46 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
     }
 }
 
+/// What is put at a time.
+#[derive(Default)]
+struct Batch {
+    records: Vec<AuditRecord>,
+    /// Those of a log's files.
+    requests: Vec<Record>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn take(&mut self, line: &[u8]) -> serde_json::Result<()> {
+        match serde_json::from_slice(line) {
+            Ok(record) => self.records.push(record),
+            Err(error) => self.requests.push(serde_json::from_slice(line).map_err(|_| error)?),
+        }
+        self.bytes += line.len();
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.records.len() + self.requests.len()
+    }
+
+    async fn put(self, log: &AuditLog) -> Result<(), StoreError> {
+        log.put(self.records).await?;
+        log.put_requests(&self.requests).await
+    }
+}
+
+/// Whether a line of a log's files tells of records that are missing.
+fn is_gap(line: &[u8]) -> bool {
+    serde_json::from_slice(line).is_ok_and(|line: Value| line["gap"].is_object())
+}
+
 /// What is wrong with a line, without what the line has.
 fn fault(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Syntax | Category::Io => "not JSON",
         Category::Eof => "JSON that ends too early",
-        Category::Data => "JSON without the members of an audit record, or with other types",
+        Category::Data => "JSON without the members of a record, or with other types",
     };
     format!("{what}, at column {}", error.column())
 }

@@ -99,7 +99,7 @@ enum Verb {
     Trace(TraceVerb),
     /// Answers questions about an audit log by its REST API, and exports it.
     Serve(Serve),
-    /// Puts audit records, as the API returns them, into a store.
+    /// Puts records into a store: those of a log's files, and audit records as the API returns them.
     Import(Import),
     /// Drops the old partitions of a store in PostgreSQL, and what their records had in an object store.
     Prune(Prune),
