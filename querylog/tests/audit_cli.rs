@@ -404,3 +404,21 @@ fn what_a_log_has_in_files_is_imported() {
     assert_eq!(String::from_utf8(found_request.stdout).unwrap(), format!("{request}\n"));
     assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 2);
 }
+
+#[test]
+fn a_server_serves_though_nobody_reads_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("tokens.json"), TOKENS).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let arguments = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", &free];
+    let mut child = program(folder, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    let _served = Served(child);
+    let asked = || run(folder, &["query", "--server", &format!("http://{free}/v1")]).status.success();
+    let begin = std::time::Instant::now();
+    while !asked() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it does not answer");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

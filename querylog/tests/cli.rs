@@ -251,3 +251,18 @@ fn an_error_shows_a_name_and_does_not_obey_it() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains(r"no\u{1b}[31m\u{202e}where"), "{errors}");
 }
+
+#[test]
+fn nobody_who_reads_the_errors_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foreign.jsonl");
+    fs::write(&path, "no record\n".repeat(10_000)).unwrap();
+    for arguments in
+        [&["cat", path.to_str().unwrap()][..], &["cat", "/nowhere"], &["tail", folder.path().to_str().unwrap()]]
+    {
+        let mut child = program(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stderr.take());
+        let code = child.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 1)), "{arguments:?} panicked: {code:?}");
+    }
+}

@@ -95,7 +95,7 @@ impl Export {
             tokio::select! {
                 ended = self.export(client, token) => ended,
                 () = interrupted() => {
-                    eprintln!("tagtrail-log: interrupted; {}", go_on(token));
+                    out::tell(&format!("interrupted; {}", go_on(token)));
                     Ok(ExitCode::from(INTERRUPTED))
                 }
             }
@@ -143,20 +143,20 @@ impl Export {
                 if let Ok(mut said) = said.lock()
                     && said.replace(export.state) != Some(export.state)
                 {
-                    eprintln!("export {}: {}", export.request_id, export.state);
+                    out::tell(&format!("export {}: {}", export.request_id, export.state));
                 }
             });
         Ok(match request.wait().await {
             Ok(Exported::Complete(file)) => {
                 let Downloaded { bytes, lines, .. } = self.download(file).await?;
-                eprintln!("{lines} records, {bytes} bytes of gzip");
+                out::tell(&format!("{lines} records, {bytes} bytes of gzip"));
                 ExitCode::SUCCESS
             }
             Ok(Exported::DoesNotExist(_)) => ExitCode::from(DOES_NOT_EXIST),
             Ok(Exported::Failed(_)) => ExitCode::from(FAILED),
             Ok(Exported::TimedOut(_)) => ExitCode::from(TIMED_OUT),
             Err(error @ ExportError::Unfinished { .. }) => {
-                eprintln!("tagtrail-log: {error}; {}", go_on(token));
+                out::tell(&format!("{error}; {}", go_on(token)));
                 ExitCode::from(UNFINISHED)
             }
             Err(error @ ExportError::Refused { status: 404, .. }) => {

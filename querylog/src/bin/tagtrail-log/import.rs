@@ -55,7 +55,7 @@ impl Import {
                 records += counts.0;
                 rejected += counts.1;
             }
-            eprintln!("{records} records are in the store");
+            out::tell(&format!("{records} records are in the store"));
             if rejected > 0 {
                 return Err(format!("{rejected} lines are no records, and are kept aside").into());
             }
@@ -126,7 +126,8 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         progress.inc(read as u64);
         let text = line.trim_ascii();
         if !text.is_empty() {
-            let tell = |what: &str| progress.suspend(|| eprintln!("{}, line {number}: {what}", out::path(path)));
+            let tell =
+                |what: &str| progress.suspend(|| out::tell(&format!("{}, line {number}: {what}", out::path(path))));
             match batch.take(text) {
                 Ok(()) => {}
                 Err(_) if is_gap(text) => tell("a gap: records that the log did not have"),

@@ -121,7 +121,13 @@ struct Log {
 
 fn main() -> ExitCode {
     // What the parts of a server have to say; of a text that is not ours, nothing is obeyed by a terminal.
-    tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        // Where nobody reads the standard error any more, nobody is told.
+        .log_internal_errors(false)
+        .init();
     run(Command::parse()).unwrap_or_else(|error| out::ended(&*error))
 }
 
@@ -204,7 +210,7 @@ impl Log {
         let entries = read(&self.path).map_err(|error| format!("cannot read {}: {error}", out::path(&self.path)))?;
         if entries.file_count() == 0 {
             let path = out::path(&self.path);
-            eprintln!("tagtrail-log: {path} has no file of a log: these are named querylog-TIME.jsonl");
+            out::tell(&format!("{path} has no file of a log: these are named querylog-TIME.jsonl"));
         }
         Ok(entries.between(range))
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use tagtrail::TraceId;
 use tagtrail_querylog::{Timestamp, Window};
 
-use crate::out::{Format, Misuse};
+use crate::out::{self, Format, Misuse};
 
 /// When records began.
 #[derive(Args)]
@@ -84,7 +84,7 @@ impl Shown {
     /// Says that these may not be all, to those who did not choose how many.
     pub(crate) fn tell_of_more(&self, shown: usize) {
         if self.limit.is_none() && shown == self.most() {
-            eprintln!("tagtrail-log: these are the first {shown}, and there may be more: see --all and --limit");
+            out::tell(&format!("these are the first {shown}, and there may be more: see --all and --limit"));
         }
     }
 }

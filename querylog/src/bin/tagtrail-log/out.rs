@@ -43,7 +43,7 @@ impl Out {
             Entry::Record(record) => table::record(&mut self.writer, record, self.colour),
             Entry::Gap(gap) => table::gap(&mut self.writer, gap, self.colour),
             Entry::Foreign(line) => {
-                eprintln!("tagtrail-log: {}, line {}: {}", path(&line.file), line.number, line.why);
+                tell(&format!("{}, line {}: {}", path(&line.file), line.number, line.why));
                 Ok(())
             }
             _ => Ok(()),
@@ -124,12 +124,17 @@ fn whole(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// A line on the standard error. Where nobody reads that any more, nobody is told.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "tagtrail-log: {text}");
+}
+
 /// Says what went wrong, and how the program ends.
 pub(crate) fn ended(error: &(dyn Error + 'static)) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("tagtrail-log: {}", shown(&whole(error)));
+    tell(&shown(&whole(error)));
     if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

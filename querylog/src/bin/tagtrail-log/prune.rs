@@ -8,7 +8,7 @@ use tagtrail_querylog::Timestamp;
 
 use crate::audit::{POSTGRES, Place, block_on};
 use crate::options::moment;
-use crate::out::{Misuse, of_option};
+use crate::out::{self, Misuse, of_option};
 
 /// Objects of records that are put now are not swept.
 const AGE: Duration = Duration::from_secs(3_600);
@@ -29,9 +29,9 @@ impl Prune {
                 return Err(Misuse::new("--store: only PostgreSQL has partitions to prune").into());
             };
             let dropped = store.drop_before(self.before).await.map_err(|error| of_option(POSTGRES, &error))?;
-            eprintln!("partitions dropped: {dropped}");
+            out::tell(&format!("partitions dropped: {dropped}"));
             let swept = self.place.open(None).await?.sweep(AGE).await?;
-            eprintln!("objects deleted that no record has: {swept}");
+            out::tell(&format!("objects deleted that no record has: {swept}"));
             Ok(())
         })
     }

@@ -12,7 +12,7 @@ use tagtrail_querylog::{AuditClient, AuditLog, Entry, Record, Requests, Status};
 
 use crate::audit::{Opened, Source, block_on, refused};
 use crate::options::{Shown, Times, trace_id, window};
-use crate::out::{Format, Out, counting};
+use crate::out::{self, Format, Out, counting};
 use crate::table;
 
 #[derive(Args)]
@@ -154,10 +154,10 @@ impl TraceVerb {
             }
             out.flush()?;
             if trace.requests.is_empty() {
-                eprintln!("tagtrail-log: the environment has no requests of this trace");
+                out::tell("the environment has no requests of this trace");
             }
             if !trace.complete {
-                eprintln!("tagtrail-log: the trace has more requests than these");
+                out::tell("the trace has more requests than these");
             }
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! `tagtrail-log serve`: the API of an audit log as a server of its own.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,11 +86,12 @@ impl Serve {
                 router = router.merge(export_router(exports.clone(), tokens).await?);
             }
             let paths = self.base.iter().map(|base| format!("{url}{base}")).collect::<Vec<_>>().join(" and ");
-            eprintln!("tagtrail-log: the audit log is at {paths}, and says how it is asked under /openapi.json there");
+            out::tell(&format!("the audit log is at {paths}, and says how it is asked under /openapi.json there"));
             if exports.is_some() {
-                eprintln!("tagtrail-log: exports are at {url}{EXPORTS}");
+                out::tell(&format!("exports are at {url}{EXPORTS}"));
             }
-            println!("listening on {url}");
+            // Where nobody reads it, it is served all the same.
+            let _ = writeln!(io::stdout(), "listening on {url}");
             let sweeper = tokio::spawn(sweep(log));
             let (told, ending) = oneshot::channel();
             let server = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -104,7 +106,7 @@ impl Serve {
             };
             tokio::select! {
                 end = server.into_future() => end?,
-                () = late => eprintln!("tagtrail-log: requests that have not ended are broken off"),
+                () = late => out::tell("requests that have not ended are broken off"),
             }
             sweeper.abort();
             if let Some(exports) = exports {
@@ -117,10 +119,7 @@ impl Serve {
     async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<Exports>, Box<dyn Error>> {
         let Some(place) = self.exports.clone().or_else(|| self.place.place.exports()) else { return Ok(None) };
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
-            eprintln!(
-                "tagtrail-log: the URLs of downloads need --public-url, since nobody reaches {}",
-                self.listen.ip()
-            );
+            out::tell(&format!("the URLs of downloads need --public-url, since nobody reaches {}", self.listen.ip()));
         }
         let url = self.public_url.as_deref().unwrap_or(url).trim_end_matches('/');
         let files = ExportFiles::at(&place).map_err(|error| of_option(&format!("--exports {place}"), &error))?;
@@ -140,8 +139,8 @@ async fn sweep(log: AuditLog) {
         hours.tick().await;
         match log.sweep(SWEPT).await {
             Ok(0) => {}
-            Ok(deleted) => eprintln!("tagtrail-log: deleted {deleted} objects that no record has"),
-            Err(error) => eprintln!("tagtrail-log: objects that no record has are not deleted: {error}"),
+            Ok(deleted) => out::tell(&format!("deleted {deleted} objects that no record has")),
+            Err(error) => out::tell(&format!("objects that no record has are not deleted: {error}")),
         }
     }
 }
