@@ -171,6 +171,26 @@ fn an_export_that_is_interrupted_says_how_to_go_on() {
 }
 
 #[test]
+fn what_a_server_answers_is_shown_and_not_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    thread::spawn(move || {
+        let export = r#"{"request_id": "\u001b[31m", "state": "Failed", "time_start": "2024-05-10T00:00:00Z",
+            "time_end": "2024-05-11T00:00:00Z", "region_group": "us", "updated_at": "2024-05-11T00:00:00Z", "version": 1}"#;
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", export.len());
+            stream.write_all((head + export).as_bytes()).unwrap();
+        }
+    });
+    let output = export(folder.path(), &url, &[&["--region-group", "us", "--out", "x"][..], &RANGE].concat());
+    ended(&{ output }.output().unwrap(), 4, r"export \u{1b}[31m: Failed");
+}
+
+#[test]
 fn a_server_ends_though_a_request_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut served = Served::start(folder.path(), "127.0.0.1:0");

@@ -124,9 +124,9 @@ fn whole(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// A line on the standard error. Where nobody reads that any more, nobody is told.
+/// A line on the standard error, with nothing in it that a terminal obeys. Where nobody reads that any more, nobody is told.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "tagtrail-log: {text}");
+    let _ = writeln!(io::stderr(), "tagtrail-log: {}", shown(text));
 }
 
 /// Says what went wrong, and how the program ends.
@@ -134,7 +134,7 @@ pub(crate) fn ended(error: &(dyn Error + 'static)) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    tell(&shown(&whole(error)));
+    tell(&whole(error));
     if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
