@@ -262,6 +262,9 @@ impl std::str::FromStr for Tokens {
             };
             tokens.push((hash, holder));
         }
+        if tokens.is_empty() {
+            tracing::warn!("the file of tokens has none: nobody is let in");
+        }
         Ok(Self(tokens.into()))
     }
 }

@@ -71,6 +71,9 @@ pub(crate) struct Found {
 impl Folder {
     /// Opens a folder, which is made if it is not there. Moves aside what a crash left of a line.
     pub(crate) fn open(path: &Path, keeper: Keeper) -> io::Result<(Self, Found)> {
+        if path.is_file() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "this is a file, and a folder is needed"));
+        }
         fs::create_dir_all(path)?;
         let (lock, unclean) = Lock::take(path)?;
         let files = LogFile::list(path)?;

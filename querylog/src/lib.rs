@@ -23,6 +23,16 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # To read
+//!
+//! - [`decisions`]: what a crash may take, what happens when the disk does not keep up, what is recorded, files.
+//! - [`operations`]: from one machine to many; space, backups, upgrades, and who may see what.
+//! - [`exports`]: a range of the log for a warehouse.
+//! - [`security`]: what is promised, and how it is tested.
+//! - [`performance`], measured.
+//!
+//! # To use
+//!
 //! | to | see |
 //! | --- | --- |
 //! | record the requests of a service | [`QueryLogLayer`] |
@@ -51,11 +61,6 @@
 //! | `store` | what a store of your own needs |
 //! | `cli` | the program `tagtrail-log` |
 //!
-//! # What is not lost in silence
-//!
-//! A record that was taken and cannot be written, or was not taken, is counted in [`Counters`], and the log itself tells
-//! of it by a [`Gap`], as soon as it can be written again. A process that stops without [closing](QueryLog::close) the
-//! log is told of by the next one that opens it, by a [`Gap`] without a count.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // What is recorded.
@@ -132,9 +137,35 @@ mod service;
 #[cfg(test)]
 mod faults;
 
+/// The code of the README, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// What is yours to decide: [`Durability`], [`Overload`], what is recorded, and what becomes of files.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/decisions.md")]
+pub mod decisions {}
+
+/// From one machine to many: SQLite, PostgreSQL, space, backups, upgrades, servers, and who may see what.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {}
+
+/// A range of the log as a file, for a warehouse: by the program, by any HTTP client, in Rust.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/exports.md")]
+pub mod exports {}
+
+/// What is promised, what is not, and how it is tested.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
+
+/// What it costs, measured.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
 
 pub use crate::ack::{Ack, NotWritten};
 pub use crate::audit::{AuditRecord, InvalidRecordId, RecordId};

@@ -296,7 +296,7 @@ impl fmt::Display for Fault<'_> {
         let kind = match self.0.classify() {
             Category::Syntax => "not JSON",
             Category::Eof => "JSON that ends too early",
-            Category::Data => "JSON without the members of a record",
+            Category::Data => "JSON, but not the members and values of a record",
             Category::Io => "not read",
         };
         write!(f, "{kind}, at column {}", self.0.column())

@@ -166,8 +166,8 @@ impl Settings {
         Self { keep, ..self }
     }
 
-    /// How many bytes of records wait for the disk at most; 16 MB (2^24) by default. The log needs at most twice this
-    /// memory, since buffers grow by doubling.
+    /// How many bytes of records wait for the disk at most; 16 MB (2^24) by default. A single record may not have more.
+    /// The log needs at most twice this memory, since buffers grow by doubling.
     pub fn queue_bytes(self, bytes: usize) -> Self {
         Self { queue: bytes, ..self }
     }
@@ -191,7 +191,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made or written, or another process writes its log there, or no thread can be started.
+    /// If the folder cannot be made or written, or is a file; or another process writes its log there; or no thread can
+    /// be started.
     pub fn open(self) -> Result<QueryLog, OpenError> {
         let at = |source| OpenError { folder: self.folder.clone(), source };
         let keeper = Keeper::start(self.gzip, self.keep, self.roll.bytes).map_err(at)?;

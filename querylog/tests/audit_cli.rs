@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use audit::{TOKENS, records, sorted};
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
@@ -219,10 +219,19 @@ fn what_cannot_be_opened_is_said() {
     fs::write(folder.join("tokens.json"), "{}").unwrap();
     fs::write(folder.join("no.db"), "no database at all, as anybody can see").unwrap();
     for (arguments, expected) in [
-        (["serve", "--store", "sqlite:a.db", "--tokens", "none.json"], "the file of tokens: cannot be read"),
+        (
+            ["serve", "--store", "sqlite:a.db", "--tokens", "none.json"],
+            "--tokens none.json: the file of tokens: cannot be read",
+        ),
         (["serve", "--store", "sqlite:a.db", "--tokens", "tokens.json"], "not a JSON object with a list of tokens"),
-        (["import", "tokens.json", "--store", "oracle:a", "--rejected=x"], "--store: no such store"),
-        (["import", "tokens.json", "--store", "sqlite:no.db", "--rejected=x"], "file is not a database"),
+        (
+            ["import", "tokens.json", "--store", "oracle:a", "--rejected=x"],
+            "--store: a file of SQLite is written sqlite:PATH",
+        ),
+        (
+            ["import", "tokens.json", "--store", "sqlite:no.db", "--rejected=x"],
+            "--store sqlite:no.db: the store fails: file is not",
+        ),
     ] {
         let output = run(folder, &arguments);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -235,5 +244,181 @@ fn what_cannot_be_opened_is_said() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains("no such file"), "{said}");
         assert!(!folder.join("wrong.db").exists() && !folder.join("wrong.db.payloads").exists());
+    }
+}
+
+fn says(output: &Output, code: i32, expected: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(code) && said.contains(expected), "{:?}: {said}", output.status);
+}
+
+/// A store of one record, whose texts a terminal would obey.
+fn store_of_one(folder: &Path) {
+    let mut one = records(1);
+    one[0].exec_env_id = Some("env1".into());
+    one[0].udf_name = Some("\u{9b}31m\u{202e}".into());
+    fs::write(folder.join("one.jsonl"), lines(&one)).unwrap();
+    assert!(run(folder, &["import", "one.jsonl", "--store", "sqlite:audit.db"]).status.success());
+}
+
+const STORE: [&str; 4] = ["--store", "sqlite:audit.db", "--exec-env-id", "env1"];
+
+#[test]
+fn json_has_nothing_that_a_terminal_obeys() {
+    let folder = tempfile::tempdir().unwrap();
+    store_of_one(folder.path());
+    let output = run(folder.path(), &[&["query", "--exec-env"][..], &STORE].concat());
+    let json = String::from_utf8(output.stdout).unwrap();
+    assert!(json.contains(r#""udf_name":"\u009b31m\u202e""#), "{json}");
+}
+
+#[test]
+fn wrong_arguments_end_with_two_and_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    let of_store = |arguments: &[&str]| run(folder, &[arguments, &STORE].concat());
+    says(&of_store(&["query"]), 2, "--user-email is needed, or --exec-env");
+    says(&of_store(&["query", "--exec-env", "--since", "1h", "--until", "2h"]), 2, "--since is not before --until");
+    let window = ["query", "--exec-env", "--since", "2024-05-11", "--end-timestamp", "2024-05-10"];
+    says(&of_store(&window), 2, "--since is after --end-timestamp");
+    says(&of_store(&["requests", "--since", "1h", "--until", "2h"]), 2, "--since is not before --until");
+    says(&of_store(&["requests", "--tag", "=x"]), 2, "a tag is NAME=VALUE");
+    says(&of_store(&["trace", "3EC5"]), 2, "a trace-id is 32 hexadecimal digits");
+    let server = ["query", "--server", "http://127.0.0.1:9/v1"];
+    says(&run(folder, &[&server[..], &["--exec-env-id", "env2"]].concat()), 2, "cannot be used with");
+    says(&run(folder, &[&server[..], &["--user-email", "x"]].concat()), 2, "cannot be used with");
+    for token in [None, Some("")] {
+        let mut asked = program(folder, &server);
+        asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
+        says(&asked.output().unwrap(), 2, "TAGTRAIL_TOKEN is not set: set it to");
+    }
+    says(&run(folder, &["prune", "--store", "sqlite:audit.db", "--before", "365d"]), 2, "only PostgreSQL");
+    fs::write(folder.join("tokens.json"), TOKENS).unwrap();
+    let serve = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json"];
+    for (wrong, expected) in [
+        (&["--listen", "8080"][..], "an IP address and a port are needed"),
+        (&["--exports-at-once", "0"], "0 is not in 1.."),
+        (&["--partition-by", "month", "--listen", "127.0.0.1:0"], "SQLite has no partitions"),
+    ] {
+        says(&run(folder, &[&serve[..], wrong].concat()), 2, expected);
+    }
+}
+
+#[test]
+fn what_fails_says_whose_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let away = ["query", "--exec-env", "--exec-env-id", "env1", "--store", "postgres://ada:secret@127.0.0.1:9/x"];
+    let output = run(folder, &away);
+    says(&output, 1, "--store postgres://...: the store fails");
+    says(&output, 1, "refused");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+    says(&run(folder, &["query", "--server", "http://127.0.0.1:9/v1"]), 1, "refused");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    fs::write(folder.join("tokens.json"), TOKENS).unwrap();
+    let serve = ["serve", "--store", "sqlite:new.db", "--tokens", "tokens.json", "--listen", &address];
+    says(&run(folder, &serve), 1, &format!("--listen {address}: Address already in use"));
+    assert!(!folder.join("new.db").exists(), "a server that cannot be makes no store");
+
+    let (server, _served) = self::serve(folder);
+    let root = server.strip_suffix("/server/v1").unwrap();
+    says(&run(folder, &["query", "--server", root]), 1, "--server is the URL with the path of the API");
+    says(&run(folder, &["query", "--server", &server, "--id", "x"]), 1, "no record in your environment has this id");
+}
+
+#[test]
+fn what_a_server_has_to_say_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = r#"{"tokens": [{"token": "secret", "kind": "usr"}]}"#;
+    fs::write(folder.path().join("tokens.json"), tokens).unwrap();
+    let arguments = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", "127.0.0.1:0"];
+    let mut child = program(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("tokens[0]: of a kind that the audit log does not know"), "{said}");
+    assert!(said.contains("nobody is let in"), "{said}");
+    assert!(said.contains("/v1 and http://") && said.contains("/api/v1"), "where the APIs are: {said}");
+}
+
+#[test]
+fn lines_kept_aside_overwrite_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    fs::write(folder.join("bad.jsonl"), "no json\n").unwrap();
+    let import = ["import", "bad.jsonl", "--store", "sqlite:audit.db"];
+    says(&run(folder, &[&import[..], &["--rejected", "audit.db"]].concat()), 1, "audit.db: it is there already");
+    says(&run(folder, &import), 1, "1 lines are no records");
+    says(&run(folder, &import), 1, "bad.jsonl.rejected: it is there already");
+    assert_eq!(fs::read(folder.join("bad.jsonl.rejected")).unwrap(), b"no json\n");
+    assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 1, "the store is whole");
+}
+
+#[test]
+fn a_limit_that_nobody_chose_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut many = records(101);
+    for record in &mut many {
+        record.exec_env_id = Some("env1".into());
+    }
+    fs::write(folder.join("many.jsonl"), lines(&many)).unwrap();
+    assert!(run(folder, &["import", "many.jsonl", "--store", "sqlite:audit.db"]).status.success());
+    let ask = |arguments: &[&str]| run(folder, &[&["query", "--exec-env"][..], &STORE, arguments].concat());
+    says(&ask(&[]), 0, "these are the first 100, and there may be more");
+    for chosen in [&["--limit", "100"][..], &["--all"]] {
+        assert!(ask(chosen).stderr.is_empty(), "{chosen:?}");
+    }
+}
+
+#[test]
+fn what_a_log_has_in_files_is_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let log = QueryLog::open(folder.join("log")).unwrap();
+    let mut request = Record::new(&Trail::start(true), "/posts/7");
+    request.notes.caller.exec_env_id = Some("env1".into());
+    request.end(Duration::from_millis(2), Outcome::Complete);
+    request.response.status = Some(503);
+    log.append(&request).wait(Duration::from_secs(20)).unwrap().unwrap();
+    log.close(Duration::from_secs(20)).unwrap();
+    let cat = run(folder, &["cat", "log"]).stdout;
+    let gap =
+        r#"{"gap":{"from":"2026-11-22T00:14:27.325500Z","to":"2026-11-22T00:14:29.101200Z","count":1,"why":"x"}}"#;
+    fs::write(folder.join("log.jsonl"), [&cat[..], gap.as_bytes()].concat()).unwrap();
+    let mut audited = records(1);
+    audited[0].exec_env_id = Some("env1".into());
+    fs::write(folder.join("audited.jsonl"), lines(&audited)).unwrap();
+
+    for _ in 0..2 {
+        let output = run(folder, &["import", "log.jsonl", "audited.jsonl", "--store", "sqlite:audit.db"]);
+        says(&output, 0, "2 records are in the store");
+        says(&output, 0, "log.jsonl, line 2: a gap");
+    }
+    assert!(!folder.join("log.jsonl.rejected").exists());
+    let found_request = run(folder, &[&["requests", "--status", "503"][..], &STORE].concat());
+    assert_eq!(String::from_utf8(found_request.stdout).unwrap(), format!("{request}\n"));
+    assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 2);
+}
+
+#[test]
+fn a_server_serves_though_nobody_reads_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("tokens.json"), TOKENS).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let arguments = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", &free];
+    let mut child = program(folder, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    let _served = Served(child);
+    let asked = || run(folder, &["query", "--server", &format!("http://{free}/v1")]).status.success();
+    let begin = std::time::Instant::now();
+    while !asked() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it does not answer");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -29,7 +29,7 @@ async fn old_partitions_are_pruned_by_the_program() {
         (program.status.success(), String::from_utf8(program.stderr).unwrap())
     };
     let (pruned, said) = prune(&url, "2025-03-31T23:59");
-    assert!(pruned && said.contains("2 partitions are dropped"), "{said}");
+    assert!(pruned && said.contains("partitions dropped: 2"), "{said}");
     let left = audit.page(Range::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
     let left: Vec<_> = left.iter().map(|record| record.timestamp.to_string()[..7].to_owned()).collect();
     assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
@@ -40,4 +40,19 @@ async fn old_partitions_are_pruned_by_the_program() {
         let (pruned, said) = prune(store, before);
         assert!(!pruned && said.contains(why), "{said}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_pruned_is_said_without_the_password() {
+    let Some((settings, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    settings.connect().await.unwrap();
+    let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+        .args(["prune", "--store", &url, "--before", "365d"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(program.stderr).unwrap();
+    assert!(said.contains("--store postgres://...: the store fails: the tables have no partitions"), "{said}");
 }

@@ -203,3 +203,66 @@ fn what_is_wrong_is_said_and_a_closed_pipe_is_not() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && !errors.contains("pipe"), "{errors}");
 }
+
+#[test]
+fn filters_that_nothing_can_pass_are_refused() {
+    let (logged, _) = log();
+    let path = logged.path().to_str().unwrap();
+    for (arguments, expected) in [
+        (&["--tag", ""][..], "a tag is NAME=VALUE, or NAME"),
+        (&["--tag", "=blog"], "a tag is NAME=VALUE, or NAME"),
+        (&["--status", "499-400"], "a status is 404, 5xx or 400-499"),
+        (&["--since", "2024-05-11", "--until", "2024-05-10"], "--since is not before --until"),
+        (&["--trace", "3EC5"], "a trace-id is 32 hexadecimal digits"),
+    ] {
+        let output = program(&[&["cat", path], arguments].concat()).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && errors.contains(expected), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_log_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in ["cat", "tail", "stats"] {
+        let output = program(&[verb, folder.path().to_str().unwrap()]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && errors.contains("has no file of a log"), "{verb}: {errors}");
+    }
+}
+
+#[test]
+fn the_help_has_filters_and_options_apart() {
+    for (verb, options) in [("tail", &["--lines", "--follow", "--format"][..]), ("stats", &["--by", "--top"])] {
+        let help = run(&[verb, "--help"]);
+        let (before, filters) = help.split_once("Filters:").unwrap();
+        for option in options {
+            assert!(before.contains(option) && !filters.contains(option), "{verb} {option}: {help}");
+        }
+        assert!(filters.contains("--since") && filters.contains("--tag"), "{help}");
+    }
+    let help = run(&["--help"]);
+    assert!(help.contains("TAGTRAIL_TOKEN") && help.contains("ACCOUNT_KEY") && help.contains("Ends with 0"), "{help}");
+}
+
+#[test]
+fn an_error_shows_a_name_and_does_not_obey_it() {
+    let output = program(&["cat", "no\u{1b}[31m\u{202e}where"]).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains(r"no\u{1b}[31m\u{202e}where"), "{errors}");
+}
+
+#[test]
+fn nobody_who_reads_the_errors_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foreign.jsonl");
+    fs::write(&path, "no record\n".repeat(10_000)).unwrap();
+    for arguments in
+        [&["cat", path.to_str().unwrap()][..], &["cat", "/nowhere"], &["tail", folder.path().to_str().unwrap()]]
+    {
+        let mut child = program(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stderr.take());
+        let code = child.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 1)), "{arguments:?} panicked: {code:?}");
+    }
+}

@@ -110,15 +110,31 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
 
     ended(&run(&["--database", "us-std/none", "--out", "x"]), 3, "DoesNotExist");
     ended(&run(&["--region-group", "eu-std", "--out", "x"]), 1, "403, permission_denied");
-    ended(&run(&["--region-group", "us-std/shop", "--out", "x"]), 1, "--database");
-    ended(&run(&["--database", "us-std", "--out", "x"]), 1, "--region-group");
+    ended(&run(&["--region-group", "us-std/shop", "--out", "x"]), 2, "--database");
+    ended(&run(&["--database", "us-std", "--out", "x"]), 2, "--region-group");
     ended(&run(&["--out", "x"]), 2, "--region-group");
-    ended(&run(&["--region-group", "us-std", "--out", "no/such/folder/x"]), 1, "No such file");
+    ended(&run(&["--region-group", "us-std", "--out", "no/such/folder/x"]), 1, "--out no/such/folder/x: No such file");
+    // What is there already stays.
+    for there in ["logs.jsonl.gz", "tokens.json", "."] {
+        let output = run(&["--region-group", "us-std", "--out", there]);
+        ended(&output, 1, &format!("--out {there}: it is there already, and is not overwritten"));
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("Pending"), "it is said before the server works");
+    }
+    let whole = fs::read(folder.join("logs.jsonl.gz")).unwrap();
+    assert_eq!(numbers(&lines(&whole)), (0..500).collect::<Vec<_>>());
+    let below = export(
+        folder,
+        &format!("{}/api/v1", served.url),
+        &[&["--region-group=us-std", "--out=x"][..], &RANGE].concat(),
+    );
+    ended(&{ below }.output().unwrap(), 1, "--url is the one before /api/v1");
+    let backwards = ["--region-group", "us-std", "--since", "1h", "--until", "2h", "--out", "x"];
+    ended(&export(folder, &served.url, &backwards).output().unwrap(), 2, "--since is not before --until");
     let without = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env_remove("ACCOUNT_KEY")
         .output()
         .unwrap();
-    ended(&without, 1, "the environment variable ACCOUNT_KEY has no account key");
+    ended(&without, 2, "the environment variable ACCOUNT_KEY is not set: set it to your account key");
     let nobody = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env("ACCOUNT_KEY", "nobody")
         .output()
@@ -136,6 +152,42 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     let now = ["--region-group", "us-std", "--since", "1s", "--patience", "0.3", "--out", "x"];
     ended(&export(folder, &served.url, &now).output().unwrap(), 6, "it is Pending");
     assert!(!folder.join("x").exists());
+}
+
+#[test]
+fn an_export_that_is_interrupted_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let served = Served::start(folder, "127.0.0.1:0");
+    // The extraction begins some seconds after its end.
+    let arguments = ["--region-group", "us-std", "--since", "1s", "--out", "x"];
+    let mut client = export(folder, &served.url, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(client.stderr.take().unwrap());
+    errors.read_line(&mut String::new()).unwrap();
+    assert!(Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap().success());
+    let said: String = errors.lines().map(Result::unwrap).collect();
+    assert!(said.contains("to go on with it, add --idempotency-token "), "{said}");
+    assert_eq!(client.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn what_a_server_answers_is_shown_and_not_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    thread::spawn(move || {
+        let export = r#"{"request_id": "\u001b[31m", "state": "Failed", "time_start": "2024-05-10T00:00:00Z",
+            "time_end": "2024-05-11T00:00:00Z", "region_group": "us", "updated_at": "2024-05-11T00:00:00Z", "version": 1}"#;
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", export.len());
+            stream.write_all((head + export).as_bytes()).unwrap();
+        }
+    });
+    let output = export(folder.path(), &url, &[&["--region-group", "us", "--out", "x"][..], &RANGE].concat());
+    ended(&{ output }.output().unwrap(), 4, r"export \u{1b}[31m: Failed");
 }
 
 #[test]

@@ -122,19 +122,18 @@ async fn a_download_that_breaks_off_goes_on_where_it_was() {
         let downloaded = file_of(&client).await.save(&path).await.unwrap();
         assert_eq!((downloaded.lines, downloaded.bytes, files.asked.load(SeqCst)), (5_000, whole.len() as u64, asked));
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+        std::fs::remove_file(&path).unwrap();
     }
     for (does, says) in
         [(Does::Changes(third), "another file"), (Does::Lies(third), "another part"), (Does::BreaksOff(0), "broke off")]
     {
-        std::fs::write(&path, "before").unwrap();
         let (client, _) = serve(whole.clone(), does).await;
         let error = file_of(&client).await.save(&path).await.unwrap_err();
         assert!(
             matches!(&error, ExportError::Broken(why) if why.contains(says)) || does == Does::BreaksOff(0),
             "{error}"
         );
-        assert_eq!(std::fs::read(&path).unwrap(), b"before", "what was there is kept");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
     }
 }
 
@@ -233,4 +232,29 @@ async fn an_export_carries_its_trace_and_its_tags_and_lists_what_was_asked() {
     let (traceparent, tags) = seen.lock().unwrap().pop().unwrap();
     assert_eq!(tags.as_deref(), Some("project=export"));
     assert!(traceparent.unwrap().contains(&trail.trace_id().to_string()));
+}
+
+#[tokio::test]
+async fn two_downloads_into_one_file_are_one_file_and_an_error() {
+    let whole = gzip(20_000);
+    let (client, _) = serve(whole.clone(), Does::BreaksOff(whole.len() / 3)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs.jsonl.gz");
+    let (one, other) = (file_of(&client).await, file_of(&client).await);
+    let (one, other) = tokio::join!(one.save(&path), other.save(&path));
+    assert!(one.is_ok() != other.is_ok(), "one of them has the name: {one:?}, {other:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+    let error = file_of(&client).await.save(&path).await.unwrap_err();
+    assert!(matches!(&error, ExportError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no piece is left");
+}
+
+#[tokio::test]
+async fn a_download_that_is_given_up_leaves_nothing() {
+    let whole = gzip(5_000);
+    let (client, _) = serve(whole.clone(), Does::Hangs(whole.len() / 2)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let save = file_of(&client).await.save(folder.path().join("logs.jsonl.gz"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), save).await.is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

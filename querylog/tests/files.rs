@@ -228,6 +228,7 @@ fn a_folder_has_one_writer() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = QueryLog::open(file.path()).unwrap_err();
     assert!(error.to_string().starts_with("cannot open a query log in /"), "{error}");
+    assert!(error.to_string().ends_with(": this is a file, and a folder is needed"), "{error}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, R
 use reqwest::Response;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::{ExportError, Exported, ExportedFile, refused};
 use crate::export_state::Export;
@@ -57,11 +58,12 @@ impl ExportedFile {
         Download { file: self, body: None, at: 0, size: None, tag: None, skip: 0, broken: 0 }
     }
 
-    /// Downloads it into a file, which is there only once it is whole, and is sound gzip.
+    /// Downloads it into a new file, which is there only once it is whole, and is sound gzip. Until then it is beside it,
+    /// in a file of a name of its own that ends in `.part`.
     ///
     /// # Errors
     ///
-    /// If it does not come whole, is no gzip, or cannot be written.
+    /// If the file is there already; it does not come whole, is no gzip, or cannot be written.
     pub async fn save(self, path: impl AsRef<Path>) -> Result<Downloaded, ExportError> {
         self.download().save(path).await
     }
@@ -226,23 +228,15 @@ impl Download {
     ///
     /// As [`ExportedFile::save`].
     pub async fn save_telling(self, path: impl AsRef<Path>, told: impl Fn(&Self)) -> Result<Downloaded, ExportError> {
-        let path = path.as_ref().to_owned();
-        let mut part = path.clone().into_os_string();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = File::create(&part)?;
-        let saved = self.pass_on(Some(file), io::sink(), told).await;
-        match saved {
-            Ok(downloaded) => {
-                std::fs::rename(&part, &path)?;
-                Ok(downloaded)
-            }
-            Err(error) => {
-                // What is left of it is of no use to anybody.
-                let _ = std::fs::remove_file(&part);
-                Err(error)
-            }
+        let path = path.as_ref();
+        if path.symlink_metadata().is_ok() {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
+        let part = Part::beside(path);
+        let file = File::create_new(&part.0)?;
+        let downloaded = self.pass_on(Some(file), io::sink(), told).await?;
+        part.put_in_place(path)?;
+        Ok(downloaded)
     }
 
     /// Downloads the rest, and writes its lines, as [`ExportedFile::write_lines`].
@@ -280,6 +274,37 @@ impl Download {
         let kept = keep.await.map_err(io::Error::other)?;
         came?;
         Ok(kept?)
+    }
+}
+
+/// The file of a download that is not whole. It goes with this: what is left of it is of no use to anybody.
+struct Part(PathBuf);
+
+impl Part {
+    fn beside(path: &Path) -> Self {
+        let mut part = path.to_owned().into_os_string();
+        part.push(format!(".{}.part", Uuid::new_v4()));
+        Self(part.into())
+    }
+
+    /// Gives it its name, unless another has got it meanwhile.
+    fn put_in_place(&self, path: &Path) -> io::Result<()> {
+        match std::fs::hard_link(&self.0, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+            linked => return linked,
+        }
+        // Where the file system has no links: as well as it can be done.
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        std::fs::rename(&self.0, path)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Where it is in its place, it is not there any more.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -34,6 +34,11 @@ pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 /// - Texts come back as they were put, with every character there is, NUL too; they are equal when their code points
 ///   are.
 /// - The order of a page is that of (timestamp, id), where ids are compared by their bytes.
+///
+/// # Errors
+///
+/// Each method fails with [`StoreError::Overloaded`] where it may be asked again a little later: an API answers with 429
+/// then, and an export asks again. Whatever else fails is [`StoreError::failed`], with the reason.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Puts rows. One that is there already is replaced where it has not [ended](Row::ended) and the new one has, or it

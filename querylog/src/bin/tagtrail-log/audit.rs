@@ -5,18 +5,30 @@ use std::path::Path;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
-use tagtrail_querylog::{AuditClient, AuditLog};
+use tagtrail_querylog::{AuditClient, AuditLog, ClientError};
+
+use crate::out::{Misuse, of_option};
+
+/// What errors call a store in PostgreSQL, whose URL may have a password.
+pub(crate) const POSTGRES: &str = "--store postgres://...";
 
 /// Where the records are.
 #[derive(Args)]
-pub(crate) struct StoreArgs {
-    /// The store: `sqlite:PATH`, which is made if it is not there, or the URL of a database of PostgreSQL.
+pub(crate) struct Place {
+    /// The store: `sqlite:PATH`, or the URL of a database of PostgreSQL, `postgres://USER@HOST/DATABASE`.
     #[arg(long, value_name = "STORE")]
     store: String,
     /// Where values of 102,400 bytes and over are: a folder, or the URL of an object store. By default the folder
     /// beside the file of SQLite, of the same name with `.payloads` behind it; with PostgreSQL the database itself.
     #[arg(long, value_name = "PLACE")]
     payloads: Option<String>,
+}
+
+/// Where the records are, for what makes a store that is not there yet.
+#[derive(Args)]
+pub(crate) struct NewPlace {
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// With PostgreSQL, where the tables are not there yet: partitions of so long, of which old ones can be pruned.
     #[arg(long, value_enum, value_name = "SPAN")]
     partition_by: Option<PartitionBy>,
@@ -28,19 +40,35 @@ enum PartitionBy {
     Day,
 }
 
-impl StoreArgs {
+impl NewPlace {
+    pub(crate) async fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
+        let partition = self.partition_by.map(|span| match span {
+            PartitionBy::Month => Partition::Month,
+            PartitionBy::Day => Partition::Day,
+        });
+        self.place.open(partition).await
+    }
+}
+
+impl Place {
     /// The store, where it is PostgreSQL.
-    pub(crate) async fn postgres(&self) -> Result<Option<Postgres>, Box<dyn Error>> {
+    pub(crate) async fn postgres(&self, partition: Option<Partition>) -> Result<Option<Postgres>, Box<dyn Error>> {
         if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
             return Ok(None);
         }
         let settings = Postgres::settings(&self.store);
-        let settings = match self.partition_by {
-            Some(PartitionBy::Month) => settings.partition_by(Partition::Month),
-            Some(PartitionBy::Day) => settings.partition_by(Partition::Day),
+        let settings = match partition {
+            Some(partition) => settings.partition_by(partition),
             None => settings,
         };
-        Ok(Some(settings.connect().await?))
+        Ok(Some(settings.connect().await.map_err(|error| of_option(POSTGRES, &error))?))
+    }
+
+    /// The path of `SQLite`'s file.
+    fn sqlite(&self) -> Result<&str, Misuse> {
+        self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
+            Misuse::new("--store: a file of SQLite is written sqlite:PATH, PostgreSQL postgres://USER@HOST/DATABASE")
+        })
     }
 
     /// Where files of exports are by default: beside the file of `SQLite`.
@@ -48,23 +76,26 @@ impl StoreArgs {
         self.store.strip_prefix("sqlite:").map(|path| format!("{path}.exports"))
     }
 
-    pub(crate) async fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
-        if let Some(store) = self.postgres().await? {
+    pub(crate) async fn open(&self, partition: Option<Partition>) -> Result<AuditLog, Box<dyn Error>> {
+        let payloads = || match &self.payloads {
+            Some(place) => Payloads::at(place).map(Some).map_err(|error| of_option("--payloads", &error)),
+            None => Ok(None),
+        };
+        if let Some(store) = self.postgres(partition).await? {
             let log = AuditLog::new(store);
-            return Ok(match &self.payloads {
-                Some(place) => log.payloads(Payloads::at(place)?),
+            return Ok(match payloads()? {
+                Some(payloads) => log.payloads(payloads),
                 None => log,
             });
         }
-        let Some(path) = self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
-            return Err("--store: no such store; sqlite:PATH is one, and postgres://USER@HOST/DATABASE".into());
-        };
-        if self.partition_by.is_some() {
-            return Err("--partition-by: SQLite has no partitions".into());
+        let path = self.sqlite()?;
+        if partition.is_some() {
+            return Err(Misuse::new("--partition-by: SQLite has no partitions").into());
         }
-        Ok(match &self.payloads {
-            Some(place) => AuditLog::new(Sqlite::open(path)?).payloads(Payloads::at(place)?),
-            None => AuditLog::open(path)?,
+        let failed = |error| of_option(&format!("--store {}", self.store), &error);
+        Ok(match payloads()? {
+            Some(payloads) => AuditLog::new(Sqlite::open(path).map_err(failed)?).payloads(payloads),
+            None => AuditLog::open(path).map_err(failed)?,
         })
     }
 }
@@ -74,16 +105,16 @@ const TOKEN: &str = "TAGTRAIL_TOKEN";
 
 /// What is asked: a store, or a server.
 #[derive(Args)]
-#[command(group(ArgGroup::new("place").required(true).args(["store", "server"])))]
+#[command(group(ArgGroup::new("asked").required(true).args(["store", "server"])))]
 pub(crate) struct Source {
-    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL.
+    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL. Needs --exec-env-id.
     #[arg(long, value_name = "STORE", requires = "exec_env_id")]
     store: Option<String>,
     /// Where the store's long values are, if not beside it.
-    #[arg(long, value_name = "PLACE", requires = "store")]
+    #[arg(long, value_name = "PLACE", conflicts_with = "server")]
     payloads: Option<String>,
-    /// The environment to ask a store about.
-    #[arg(long, value_name = "ID", requires = "store")]
+    /// The environment to ask a store about; a server knows it by the token.
+    #[arg(long, value_name = "ID", conflicts_with = "server")]
     exec_env_id: Option<String>,
     /// The URL of the API to ask, such as <http://127.0.0.1:8080/v1>. The token is taken from the environment variable
     /// `TAGTRAIL_TOKEN`.
@@ -100,19 +131,53 @@ pub(crate) enum Opened {
 impl Source {
     pub(crate) async fn open(&self) -> Result<Opened, Box<dyn Error>> {
         if let Some(server) = &self.server {
-            let token = std::env::var(TOKEN).map_err(|_| format!("the environment variable {TOKEN} has no token"))?;
-            return Ok(Opened::Server(AuditClient::new(server, &token)?));
+            let token = secret(TOKEN, "token, one that the server knows")?;
+            return Ok(Opened::Server(
+                AuditClient::new(server, &token).map_err(|error| of_option("--server", &error))?,
+            ));
         }
         let store = self.store.clone().ok_or("--store or --server is needed")?;
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
-            return Err("--store: there is no such file; serve and import make one".into());
+            return Err(format!("--store {store}: there is no such file; serve and import make one").into());
         }
-        let log = StoreArgs { store, payloads: self.payloads.clone(), partition_by: None }.open().await?;
+        let log = Place { store, payloads: self.payloads.clone() }.open(None).await?;
         Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
     }
+}
+
+/// A refusal, with what most often leads to it.
+pub(crate) fn refused(error: ClientError) -> Box<dyn Error> {
+    match error {
+        ClientError::Refused { status: 404, .. } => {
+            format!("{error}; --server is the URL with the path of the API, such as http://127.0.0.1:8080/v1").into()
+        }
+        error => error.into(),
+    }
+}
+
+/// A secret of the environment, where other users of the machine do not see it.
+pub(crate) fn secret(variable: &str, what: &str) -> Result<String, Misuse> {
+    let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
+    secret.ok_or_else(|| Misuse::new(format!("the environment variable {variable} is not set: set it to your {what}")))
 }
 
 /// Runs what is asynchronous.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<T, Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+/// Ends with Ctrl-C, or the signal by which supervisors end programs.
+pub(crate) async fn interrupted() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return;
+    }
+    // Without signals, the process ends when it is killed.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -12,8 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tagtrail_querylog::{Downloaded, ExportClient, ExportError, ExportScope, Exported, ExportedFile, Timestamp};
 use uuid::Uuid;
 
-use crate::audit::block_on;
-use crate::filter::moment;
+use crate::audit::{block_on, interrupted, secret};
+use crate::options::{in_order, moment};
+use crate::out::{self, Misuse, of_option};
 
 /// The environment variable that has the key.
 const KEY: &str = "ACCOUNT_KEY";
@@ -23,6 +24,8 @@ const DOES_NOT_EXIST: u8 = 3;
 const FAILED: u8 = 4;
 const TIMED_OUT: u8 = 5;
 const UNFINISHED: u8 = 6;
+/// As by a signal that nobody waits for.
+const INTERRUPTED: u8 = 130;
 
 const CODES: &str = "\
 Ends with:
@@ -32,7 +35,8 @@ Ends with:
   3  DoesNotExist: there are no records in the range
   4  Failed: the server did not make the export; its log says why
   5  TimedOut: the server gave the export up
-  6  the export was not finished in time; with the same --idempotency-token it goes on";
+  6  the export was not finished in time; with the same --idempotency-token it goes on
+  130  interrupted, by Ctrl-C say; with the same --idempotency-token it goes on";
 
 #[derive(Args)]
 #[command(
@@ -56,7 +60,8 @@ pub(crate) struct Export {
     /// Records that began before this time; now by default.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// The file to make: gzip of lines of JSON. With `-`, the lines are written to the standard output.
+    /// The file to make, which must not be there yet: gzip of lines of JSON. With `-`, the lines are written to the
+    /// standard output.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// How often the server is asked how far it is, in seconds.
@@ -70,6 +75,10 @@ pub(crate) struct Export {
     idempotency_token: Option<Uuid>,
 }
 
+fn go_on(token: Uuid) -> String {
+    format!("to go on with it, add --idempotency-token {token}")
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.01..=1e6).contains(number));
     number.ok_or_else(|| "a number of seconds is needed, from 0.01 to 1,000,000".to_owned())
@@ -77,21 +86,54 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Export {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| format!("the environment variable {KEY} has no account key: set it to one"))?;
-        let client = ExportClient::new(&self.url, &key)?;
-        block_on(self.export(client))
+        in_order(Some(self.since), Some(self.until.unwrap_or_else(Timestamp::now)))?;
+        self.check_out()?;
+        let key = secret(KEY, "account key")?;
+        let client = ExportClient::new(&self.url, &key).map_err(|error| of_option("--url", &error))?;
+        let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
+        block_on(async {
+            tokio::select! {
+                ended = self.export(client, token) => ended,
+                () = interrupted() => {
+                    out::tell(&format!("interrupted; {}", go_on(token)));
+                    Ok(ExitCode::from(INTERRUPTED))
+                }
+            }
+        })
     }
 
-    async fn export(self, client: ExportClient) -> Result<ExitCode, Box<dyn Error>> {
+    fn is_stdout(&self) -> bool {
+        self.out.as_os_str() == "-"
+    }
+
+    /// Before a server works for an hour: whether the file can be made.
+    fn check_out(&self) -> Result<(), Box<dyn Error>> {
+        let option = || format!("--out {}", out::path(&self.out));
+        if self.is_stdout() {
+            return Ok(());
+        }
+        if self.out.symlink_metadata().is_ok() {
+            return Err(format!("{}: it is there already, and is not overwritten", option()).into());
+        }
+        let folder = self.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match folder.map(std::fs::metadata).transpose() {
+            Ok(Some(folder)) if !folder.is_dir() => Err(format!("{}: there is no such folder", option()).into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(of_option(&option(), &error)),
+        }
+    }
+
+    async fn export(&self, client: ExportClient, token: Uuid) -> Result<ExitCode, Box<dyn Error>> {
         let Some(scope) = self.region_group.as_ref().or(self.database.as_ref()) else {
-            return Err("--region-group or --database is needed".into());
+            return Err(Misuse::new("--region-group or --database is needed").into());
         };
         if scope.database().is_empty() == self.database.is_some() {
-            return Err("--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce".into());
+            return Err(Misuse::new(
+                "--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce",
+            )
+            .into());
         }
         let until = self.until.unwrap_or_else(Timestamp::now);
-        let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
         let request = client.export(scope.clone(), self.since, until).idempotency_token(token);
         let said = Mutex::new(None);
         let request = request
@@ -101,28 +143,31 @@ impl Export {
                 if let Ok(mut said) = said.lock()
                     && said.replace(export.state) != Some(export.state)
                 {
-                    eprintln!("export {}: {}", export.request_id, export.state);
+                    out::tell(&format!("export {}: {}", export.request_id, export.state));
                 }
             });
         Ok(match request.wait().await {
             Ok(Exported::Complete(file)) => {
                 let Downloaded { bytes, lines, .. } = self.download(file).await?;
-                eprintln!("{lines} records, {bytes} bytes of gzip");
+                out::tell(&format!("{lines} records, {bytes} bytes of gzip"));
                 ExitCode::SUCCESS
             }
             Ok(Exported::DoesNotExist(_)) => ExitCode::from(DOES_NOT_EXIST),
             Ok(Exported::Failed(_)) => ExitCode::from(FAILED),
             Ok(Exported::TimedOut(_)) => ExitCode::from(TIMED_OUT),
             Err(error @ ExportError::Unfinished { .. }) => {
-                eprintln!("tagtrail-log: {error}; to go on with it, add --idempotency-token {token}");
+                out::tell(&format!("{error}; {}", go_on(token)));
                 ExitCode::from(UNFINISHED)
+            }
+            Err(error @ ExportError::Refused { status: 404, .. }) => {
+                return Err(format!("{error}; --url is the one before /api/v1, of a server that has exports").into());
             }
             Err(error) => return Err(error.into()),
         })
     }
 
     async fn download(&self, file: ExportedFile) -> Result<Downloaded, Box<dyn Error>> {
-        if self.out.as_os_str() == "-" {
+        if self.is_stdout() {
             return match file.write_lines(io::stdout()).await {
                 // So that a closed pipe is told from other mistakes.
                 Err(ExportError::Io(error)) => Err(error.into()),

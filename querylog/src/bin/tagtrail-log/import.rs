@@ -1,4 +1,4 @@
-//! `tagtrail-log import`: JSON lines of audit records, as the API returns them, into a store.
+//! `tagtrail-log import`: JSON lines into a store: audit records, as the API returns them, and records of a log's files.
 
 use std::error::Error;
 use std::fs::File;
@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use serde_json::error::Category;
-use tagtrail_querylog::{AuditLog, AuditRecord};
+use tagtrail_querylog::store::StoreError;
+use tagtrail_querylog::{AuditLog, AuditRecord, Record};
 
-use crate::audit::{StoreArgs, block_on};
+use crate::audit::{NewPlace, block_on};
+use crate::out;
 
 /// So many records, or so many bytes of them, are put at a time.
 const RECORDS: usize = 2_000;
@@ -18,13 +21,14 @@ const BYTES: usize = 32 << 20;
 
 #[derive(Args)]
 pub(crate) struct Import {
-    /// Files of JSON lines, each a record with its fifteen members; `-` for the standard input.
+    /// Files of JSON lines, each a record as the API returns it, with its fifteen members, or a line of a log's files; `-`
+    /// for the standard input, such as what `tagtrail-log cat` shows.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    place: StoreArgs,
-    /// Where lines that are no record are kept. By default beside each file, of the same name with `.rejected` behind
-    /// it; those of the standard input in `stdin.rejected`.
+    place: NewPlace,
+    /// The file to keep lines in that are no records, which must not be there yet. By default one beside each file, of
+    /// the same name with `.rejected` behind it; for the standard input, `stdin.rejected`.
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 }
@@ -33,17 +37,25 @@ impl Import {
     /// Records that are there already stay as they are, so an import that was interrupted is run again.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async {
+            let rejects = match &self.rejected {
+                Some(file) => vec![file.clone()],
+                None => self.files.iter().map(|file| beside(file)).collect(),
+            };
+            if let Some(kept) = rejects.iter().find(|kept| kept.symlink_metadata().is_ok()) {
+                let kept = out::path(kept);
+                return Err(format!("{kept}: it is there already, and is not overwritten: see --rejected").into());
+            }
             let log = self.place.open().await?;
             let (mut records, mut rejected) = (0, 0);
             let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
             for file in &self.files {
                 let mut beside = Kept::at(beside(file));
                 let kept = kept.as_mut().unwrap_or(&mut beside);
-                let counts = import(&log, file, kept).await.map_err(|error| format!("{}: {error}", file.display()))?;
+                let counts = import(&log, file, kept).await.map_err(|error| format!("{}: {error}", out::path(file)))?;
                 records += counts.0;
                 rejected += counts.1;
             }
-            eprintln!("{records} records are in the store");
+            out::tell(&format!("{records} records are in the store"));
             if rejected > 0 {
                 return Err(format!("{rejected} lines are no records, and are kept aside").into());
             }
@@ -79,10 +91,15 @@ impl Kept {
     fn keep(&mut self, line: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(BufWriter::new(File::create(&self.path)?)),
+            None => self.file.insert(BufWriter::new(self.create()?)),
         };
         file.write_all(line)?;
         file.write_all(b"\n")
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", out::path(&self.path)));
+        File::create_new(&self.path).map_err(told)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -100,7 +117,7 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
     };
     let progress = progress(size);
     let (mut records, mut rejected, mut number) = (0, 0, 0_u64);
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut batch = Batch::default();
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -109,22 +126,21 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         progress.inc(read as u64);
         let text = line.trim_ascii();
         if !text.is_empty() {
-            match serde_json::from_slice::<AuditRecord>(text) {
-                Ok(record) => {
-                    batch.push(record);
-                    bytes += text.len();
-                }
+            let tell =
+                |what: &str| progress.suspend(|| out::tell(&format!("{}, line {number}: {what}", out::path(path))));
+            match batch.take(text) {
+                Ok(()) => {}
+                Err(_) if is_gap(text) => tell("a gap: records that the log did not have"),
                 Err(error) => {
                     rejected += 1;
                     kept.keep(text)?;
-                    progress.suspend(|| eprintln!("{}, line {number}: {}", path.display(), fault(&error)));
+                    tell(&fault(&error));
                 }
             }
         }
-        if batch.len() >= RECORDS || bytes >= BYTES || (read == 0 && !batch.is_empty()) {
+        if batch.len() >= RECORDS || batch.bytes >= BYTES || (read == 0 && batch.len() > 0) {
             records += batch.len() as u64;
-            bytes = 0;
-            log.put(std::mem::take(&mut batch)).await?;
+            std::mem::take(&mut batch).put(log).await?;
         }
         if read == 0 {
             kept.flush()?;
@@ -134,12 +150,46 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
     }
 }
 
+/// What is put at a time.
+#[derive(Default)]
+struct Batch {
+    records: Vec<AuditRecord>,
+    /// Those of a log's files.
+    requests: Vec<Record>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn take(&mut self, line: &[u8]) -> serde_json::Result<()> {
+        match serde_json::from_slice(line) {
+            Ok(record) => self.records.push(record),
+            Err(error) => self.requests.push(serde_json::from_slice(line).map_err(|_| error)?),
+        }
+        self.bytes += line.len();
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.records.len() + self.requests.len()
+    }
+
+    async fn put(self, log: &AuditLog) -> Result<(), StoreError> {
+        log.put(self.records).await?;
+        log.put_requests(&self.requests).await
+    }
+}
+
+/// Whether a line of a log's files tells of records that are missing.
+fn is_gap(line: &[u8]) -> bool {
+    serde_json::from_slice(line).is_ok_and(|line: Value| line["gap"].is_object())
+}
+
 /// What is wrong with a line, without what the line has.
 fn fault(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Syntax | Category::Io => "not JSON",
         Category::Eof => "JSON that ends too early",
-        Category::Data => "JSON without the members of an audit record, or with other types",
+        Category::Data => "JSON without the members of a record, or with other types",
     };
     format!("{what}, at column {}", error.column())
 }

@@ -5,6 +5,8 @@ mod audit;
 mod export;
 mod filter;
 mod import;
+mod options;
+mod out;
 mod prune;
 mod query;
 mod requests;
@@ -14,27 +16,47 @@ mod table;
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tagtrail_querylog::{Entries, Entry, read};
+use tracing::Level;
 
 use crate::export::Export;
 use crate::filter::Filter;
 use crate::import::Import;
+use crate::out::{Format, Out};
 use crate::prune::Prune;
 use crate::query::Query;
 use crate::requests::{RequestsVerb, TraceVerb};
 use crate::serve::Serve;
 use crate::stats::{By, Stats};
 
-/// Shows the query log of a service, and serves its audit log.
+const MORE: &str = "\
+Of the files that a service writes: tail, cat, stats
+  tagtrail-log tail /var/log/shop --follow --status 5xx
+  tagtrail-log stats /var/log/shop --since 1h --by route
+
+Of an audit log, in a store or by its server: query, requests, trace
+  tagtrail-log requests --store sqlite:audit.db --exec-env-id env1 --tag project=blog
+  TAGTRAIL_TOKEN=... tagtrail-log query --server http://127.0.0.1:8080/v1 --newest-first
+
+To keep one, and serve it: import, serve, prune
+  tagtrail-log serve --store sqlite:audit.db --tokens tokens.json
+
+To load a range of it into something else: export
+  ACCOUNT_KEY=... tagtrail-log export --url http://127.0.0.1:8080 --region-group us-std --since 1d --out logs.jsonl.gz
+
+Ends with 0 where all went well, with 1 where something failed, and with 2 where the arguments are wrong.
+Tables are coloured on a terminal, unless NO_COLOR is set.";
+
+/// Shows the query log of a service; keeps an audit log, serves it, and asks it.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = MORE)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -42,45 +64,45 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// The last records.
+    /// Shows the last records of a log's files.
     Tail {
-        #[command(flatten)]
-        log: Log,
         /// How many.
-        #[arg(short = 'n', long, default_value_t = 10)]
+        #[arg(short = 'n', long, default_value_t = 10, value_name = "COUNT")]
         lines: usize,
         /// Goes on with what is written from now on, across files that are rolled.
         #[arg(short, long)]
         follow: bool,
+        #[command(flatten)]
+        log: Log,
     },
-    /// All records.
+    /// Shows all records of a log's files.
     Cat {
         #[command(flatten)]
         log: Log,
     },
-    /// Counts, failures and latencies: of all, and by route and by tag.
+    /// Sums up a log's files: counts, failures and latencies, of all, and by route and by tag.
     Stats {
-        #[command(flatten)]
-        log: Log,
         /// By what: `route`, `path`, `status`, `tag` (each name and value), or `tag:NAME`. Repeat it for several.
         #[arg(long, value_name = "WHAT")]
         by: Vec<By>,
         /// How many lines by each.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
         top: usize,
+        #[command(flatten)]
+        log: Log,
     },
-    /// Answers questions about an audit log by its REST API.
-    Serve(Serve),
-    /// Puts audit records, as the API returns them, into a store.
-    Import(Import),
-    /// Drops the old partitions of a store in PostgreSQL, and what their records had in an object store.
-    Prune(Prune),
-    /// Asks an audit log: a store, or a server.
+    /// Asks an audit log about its records: by user, environment, operation and time.
     Query(Box<Query>),
     /// Asks an audit log about requests: by trace, tag, status and route.
     Requests(Box<RequestsVerb>),
     /// Shows the requests of a trace across services, as a tree.
     Trace(TraceVerb),
+    /// Answers questions about an audit log by its REST API, and exports it.
+    Serve(Serve),
+    /// Puts records into a store: those of a log's files, and audit records as the API returns them.
+    Import(Import),
+    /// Drops the old partitions of a store in PostgreSQL, and what their records had in an object store.
+    Prune(Prune),
     /// Exports the log of a server: asks for a range, waits, and downloads it.
     Export(Export),
 }
@@ -90,33 +112,23 @@ struct Log {
     /// The folder of a log, or one file of it, compressed or not.
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    #[command(flatten)]
-    filter: Filter,
     /// A table for people, or lines of JSON. By default a table on a terminal, else JSON.
     #[arg(long, value_enum)]
     format: Option<Format>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 fn main() -> ExitCode {
-    match run(Command::parse()) {
-        Ok(code) => code,
-        Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tagtrail-log: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Whoever reads has had enough: `| head`.
-fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    // What the parts of a server have to say; of a text that is not ours, nothing is obeyed by a terminal.
+    tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        // Where nobody reads the standard error any more, nobody is told.
+        .log_internal_errors(false)
+        .init();
+    run(Command::parse()).unwrap_or_else(|error| out::ended(&*error))
 }
 
 fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
@@ -194,48 +206,17 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
 
 impl Log {
     fn read(&self) -> Result<Entries, Box<dyn Error>> {
-        let entries = read(&self.path).map_err(|error| format!("cannot read {}: {error}", self.path.display()))?;
-        Ok(entries.between(self.filter.range()))
+        let range = self.filter.range()?;
+        let entries = read(&self.path).map_err(|error| format!("cannot read {}: {error}", out::path(&self.path)))?;
+        if entries.file_count() == 0 {
+            let path = out::path(&self.path);
+            out::tell(&format!("{path} has no file of a log: these are named querylog-TIME.jsonl"));
+        }
+        Ok(entries.between(range))
     }
 
     /// What passes the filter.
     fn entries(&self) -> Result<impl Iterator<Item = io::Result<Entry>>, Box<dyn Error>> {
         Ok(self.read()?.filter(|entry| entry.as_ref().map_or(true, |entry| self.filter.passes(entry))))
-    }
-}
-
-/// Where entries are shown, and how.
-struct Out {
-    writer: BufWriter<StdoutLock<'static>>,
-    json: bool,
-    colour: bool,
-}
-
-impl Out {
-    fn new(format: Option<Format>) -> Self {
-        let stdout = io::stdout().lock();
-        let is_terminal = stdout.is_terminal();
-        let json = format.map_or(!is_terminal, |format| format == Format::Json);
-        let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { writer: BufWriter::new(stdout), json, colour }
-    }
-
-    #[allow(clippy::needless_pass_by_value, reason = "for iterators of entries")]
-    fn show(&mut self, entry: Entry) -> io::Result<()> {
-        match &entry {
-            Entry::Record(record) if self.json => writeln!(self.writer, "{record}"),
-            Entry::Gap(gap) if self.json => writeln!(self.writer, "{gap}"),
-            Entry::Record(record) => table::record(&mut self.writer, record, self.colour),
-            Entry::Gap(gap) => table::gap(&mut self.writer, gap, self.colour),
-            Entry::Foreign(line) => {
-                eprintln!("tagtrail-log: {}, line {}: {}", line.file.display(), line.number, line.why);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::Timestamp;
 
-use crate::audit::{StoreArgs, block_on};
+use crate::audit::{POSTGRES, Place, block_on};
+use crate::options::moment;
+use crate::out::{self, Misuse, of_option};
 
 /// Objects of records that are put now are not swept.
 const AGE: Duration = Duration::from_secs(3_600);
@@ -14,22 +16,22 @@ const AGE: Duration = Duration::from_secs(3_600);
 #[derive(Args)]
 pub(crate) struct Prune {
     #[command(flatten)]
-    place: StoreArgs,
-    /// The time, in ISO 8601: partitions with records of this time or later stay.
-    #[arg(long, value_name = "TIME")]
+    place: Place,
+    /// The time, in ISO 8601, or so long ago, such as `365d`: partitions with records of this time or later stay.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     before: Timestamp,
 }
 
 impl Prune {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async {
-            let Some(store) = self.place.postgres().await? else {
-                return Err("--store: only PostgreSQL has partitions to prune".into());
+            let Some(store) = self.place.postgres(None).await? else {
+                return Err(Misuse::new("--store: only PostgreSQL has partitions to prune").into());
             };
-            let dropped = store.drop_before(self.before).await?;
-            eprintln!("{dropped} partitions are dropped");
-            let swept = self.place.open().await?.sweep(AGE).await?;
-            eprintln!("{swept} objects are deleted that no record has");
+            let dropped = store.drop_before(self.before).await.map_err(|error| of_option(POSTGRES, &error))?;
+            out::tell(&format!("partitions dropped: {dropped}"));
+            let swept = self.place.open(None).await?.sweep(AGE).await?;
+            out::tell(&format!("objects deleted that no record has: {swept}"));
             Ok(())
         })
     }

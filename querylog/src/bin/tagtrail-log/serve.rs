@@ -1,6 +1,7 @@
 //! `tagtrail-log serve`: the API of an audit log as a server of its own.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;
 
-use crate::audit::{StoreArgs, block_on};
+use crate::audit::{NewPlace, block_on, interrupted};
+use crate::out::{self, of_option};
 
 /// Objects that no record has are deleted from this age on; they are looked for as often.
 const SWEPT: Duration = Duration::from_secs(3_600);
@@ -28,14 +30,14 @@ const EXPORTS: &str = "/api/v1";
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    place: StoreArgs,
+    place: NewPlace,
     /// The file that says who a token is. Its form is `{"tokens": [{"token", "kind": "user", "user_id", "user_email",
     /// "name", "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}, {"token", "kind": "account",
     /// "region_groups", "databases"}]}`; the lists of an account are what it may export.
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
     /// The address to listen on; with port 0, one that is free.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// The path that the API is under. Repeat it for several.
     #[arg(long, value_name = "PATH", default_values = ["/v1", "/server/v1"], value_parser = base)]
@@ -49,8 +51,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// How many exports are extracted at a time; the others wait.
-    #[arg(long, value_name = "COUNT", default_value_t = 2)]
-    exports_at_once: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    exports_at_once: u16,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address and a port are needed, such as 127.0.0.1:8080, or [::1]:8080")
 }
 
 /// A path without a slash at its end, and with one at its begin, unless it is empty.
@@ -64,18 +70,28 @@ fn base(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
-        let tokens = Tokens::read(&self.tokens)?;
+        let tokens = Tokens::read(&self.tokens)
+            .map_err(|error| of_option(&format!("--tokens {}", out::path(&self.tokens)), &error))?;
         block_on(async move {
+            // First of all, so that where it cannot be, nothing is made.
+            let listener = TcpListener::bind(self.listen)
+                .await
+                .map_err(|error| of_option(&format!("--listen {}", self.listen), &error))?;
+            let url = format!("http://{}", listener.local_addr()?);
             let log = self.place.open().await?;
             let api = AuditApi::new(log.clone(), tokens.clone()).await?.under(self.base.clone());
-            let listener = TcpListener::bind(self.listen).await?;
-            let url = format!("http://{}", listener.local_addr()?);
             let exports = self.exports(&log, &url).await?;
             let mut router = api.server();
             if let Some(exports) = &exports {
                 router = router.merge(export_router(exports.clone(), tokens).await?);
             }
-            println!("listening on {url}");
+            let paths = self.base.iter().map(|base| format!("{url}{base}")).collect::<Vec<_>>().join(" and ");
+            out::tell(&format!("the audit log is at {paths}, and says how it is asked under /openapi.json there"));
+            if exports.is_some() {
+                out::tell(&format!("exports are at {url}{EXPORTS}"));
+            }
+            // Where nobody reads it, it is served all the same.
+            let _ = writeln!(io::stdout(), "listening on {url}");
             let sweeper = tokio::spawn(sweep(log));
             let (told, ending) = oneshot::channel();
             let server = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -90,7 +106,7 @@ impl Serve {
             };
             tokio::select! {
                 end = server.into_future() => end?,
-                () = late => eprintln!("tagtrail-log: requests that have not ended are broken off"),
+                () = late => out::tell("requests that have not ended are broken off"),
             }
             sweeper.abort();
             if let Some(exports) = exports {
@@ -101,16 +117,15 @@ impl Serve {
     }
 
     async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<Exports>, Box<dyn Error>> {
-        let Some(place) = self.exports.clone().or_else(|| self.place.exports()) else { return Ok(None) };
+        let Some(place) = self.exports.clone().or_else(|| self.place.place.exports()) else { return Ok(None) };
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
-            eprintln!(
-                "tagtrail-log: the URLs of downloads need --public-url, since nobody reaches {}",
-                self.listen.ip()
-            );
+            out::tell(&format!("the URLs of downloads need --public-url, since nobody reaches {}", self.listen.ip()));
         }
         let url = self.public_url.as_deref().unwrap_or(url).trim_end_matches('/');
-        let settings = Exports::settings(log.clone(), ExportFiles::at(&place)?, &format!("{url}{EXPORTS}"))?;
-        Ok(Some(settings.at_once(self.exports_at_once).start().await?))
+        let files = ExportFiles::at(&place).map_err(|error| of_option(&format!("--exports {place}"), &error))?;
+        let settings = Exports::settings(log.clone(), files, &format!("{url}{EXPORTS}"))
+            .map_err(|error| of_option("--public-url", &error))?;
+        Ok(Some(settings.at_once(self.exports_at_once.into()).start().await?))
     }
 }
 
@@ -124,24 +139,8 @@ async fn sweep(log: AuditLog) {
         hours.tick().await;
         match log.sweep(SWEPT).await {
             Ok(0) => {}
-            Ok(deleted) => eprintln!("tagtrail-log: deleted {deleted} objects that no record has"),
-            Err(error) => eprintln!("tagtrail-log: objects that no record has are not deleted: {error}"),
+            Ok(deleted) => out::tell(&format!("deleted {deleted} objects that no record has")),
+            Err(error) => out::tell(&format!("objects that no record has are not deleted: {error}")),
         }
-    }
-}
-
-/// Ends with Ctrl-C, or the signal by which supervisors end programs.
-async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    // Without signals, the process ends when it is killed.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

@@ -1,0 +1,165 @@
+//! What the program shows, and where: entries and records on the standard output, errors on the other one.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tagtrail_querylog::{Entry, shown};
+
+use crate::table;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+/// Where entries are shown, and how.
+pub(crate) struct Out {
+    pub(crate) writer: BufWriter<StdoutLock<'static>>,
+    pub(crate) json: bool,
+    pub(crate) colour: bool,
+}
+
+impl Out {
+    pub(crate) fn new(format: Option<Format>) -> Self {
+        let stdout = io::stdout().lock();
+        let is_terminal = stdout.is_terminal();
+        let json = format.map_or(!is_terminal, |format| format == Format::Json);
+        let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { writer: BufWriter::new(stdout), json, colour }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "for iterators of entries")]
+    pub(crate) fn show(&mut self, entry: Entry) -> io::Result<()> {
+        match &entry {
+            Entry::Record(record) if self.json => writeln!(self.writer, "{record}"),
+            Entry::Gap(gap) if self.json => writeln!(self.writer, "{gap}"),
+            Entry::Record(record) => table::record(&mut self.writer, record, self.colour),
+            Entry::Gap(gap) => table::gap(&mut self.writer, gap, self.colour),
+            Entry::Foreign(line) => {
+                tell(&format!("{}, line {}: {}", path(&line.file), line.number, line.why));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A line of JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        writeln!(self.writer, "{}", escaped(&serde_json::to_string(value)?))
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// JSON with what a terminal would obey escaped. Such characters are in its strings alone.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut line, char| {
+        if shown(char.encode_utf8(&mut [0; 4])).len() == char.len_utf8() {
+            line.push(char);
+        } else {
+            // All of them are below U+10000. Nothing fails that writes to a string.
+            let _ = write!(line, "\\u{:04x}", u32::from(char));
+        }
+        line
+    })
+}
+
+/// Counts records on the standard error, where the records themselves are not on the terminal.
+pub(crate) fn counting() -> ProgressBar {
+    let progress = if io::stdout().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    match ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}") {
+        Ok(style) => progress.with_style(style),
+        Err(_) => progress,
+    }
+}
+
+/// A path, for people.
+pub(crate) fn path(path: &Path) -> String {
+    shown(&path.to_string_lossy()).into_owned()
+}
+
+/// Arguments that cannot be meant so.
+#[derive(Debug)]
+pub(crate) struct Misuse(String);
+
+impl Misuse {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Misuse {}
+
+/// What is wrong with the value of an option.
+pub(crate) fn of_option(option: &str, error: &(dyn Error + 'static)) -> Box<dyn Error> {
+    format!("{option}: {}", whole(error)).into()
+}
+
+/// An error with those that it came from, as far as it does not have their words.
+fn whole(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let why = source.to_string();
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        next = source.source();
+    }
+    text
+}
+
+/// A line on the standard error, with nothing in it that a terminal obeys. Where nobody reads that any more, nobody is told.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "tagtrail-log: {}", shown(text));
+}
+
+/// Says what went wrong, and how the program ends.
+pub(crate) fn ended(error: &(dyn Error + 'static)) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    tell(&whole(error));
+    if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// Whoever reads has had enough: `| head`.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_nothing_that_a_terminal_obeys() {
+        let texts = ["plain é 漢 😀 \"\\", "\u{9b}31m", "\u{202e}", "\u{7f}\u{2028}\u{feff}"];
+        let json = escaped(&serde_json::to_string(&texts).unwrap());
+        assert_eq!(shown(&json), json);
+        assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), texts);
+    }
+
+    #[test]
+    fn an_error_says_where_it_came_from_once() {
+        let inner = io::Error::new(ErrorKind::ConnectionRefused, "refused");
+        let outer = io::Error::other(io::Error::other(inner));
+        assert_eq!(whole(&outer), "refused");
+        assert_eq!(of_option("--store", &Misuse::new("no")).to_string(), "--store: no");
+    }
+}
