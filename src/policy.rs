@@ -175,6 +175,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_policy_shows_its_choice_and_no_function() {
+        let policies: [Policy<Parts, Admit>; 2] = [Admit::Unsample.into(), (|_: &Parts| Admit::Continue).into()];
+        assert_eq!(format!("{policies:?}"), "[Unsample, function]");
+    }
+
+    #[test]
     fn a_ratio_is_decided_by_the_last_seven_bytes_of_the_trace_id() {
         let id = |text: &str| text.parse::<TraceId>().unwrap();
         let (low, half) = (id("ffffffffffffffffff00000000000000"), id("00000000000000000180000000000000"));

@@ -665,6 +665,17 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_equal_by_their_pairs_in_order_and_read_from_a_value() {
+        let tags: Tags = "a=1,b=2".parse().unwrap();
+        assert_eq!(Tags::try_from(&HeaderValue::from_static(" a=1,b=2\t")), Ok(tags.clone()));
+        assert!(Tags::try_from(&HeaderValue::from_static("a=1,b")).is_err());
+        for other in ["", "a=1", "b=2,a=1", "a=1,b=3"] {
+            assert_ne!(other.parse::<Tags>().unwrap(), tags, "{other}");
+        }
+        assert_eq!(format!("{tags:?}"), r#"{"a": "1", "b": "2"}"#);
+    }
+
+    #[test]
     fn rules_are_settings() {
         let rules = TagRules::default()
             .header(HeaderName::from_static("x-query-tags"))

@@ -424,6 +424,17 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_equal_by_their_characters_and_read_from_a_value() {
+        let two = state("a=1,b=2");
+        assert_eq!(TraceState::try_from(&HeaderValue::from_static(" a=1,b=2\t")), Ok(two.clone()));
+        assert!(TraceState::try_from(&HeaderValue::from_static("a=1,b")).is_err());
+        for other in ["", "a=1", "b=2,a=1", "a=1,b=3"] {
+            assert_ne!(state(other), two, "{other}");
+        }
+        assert_eq!(format!("{two:?}"), r#"{"a": "1", "b": "2"}"#);
+    }
+
+    #[test]
     fn the_first_of_doubles_wins_a_look_up() {
         assert_eq!(state("foo=1,foo=2").get("foo"), Some("1"));
         assert_eq!(state("foo=1").get("bar"), None);
