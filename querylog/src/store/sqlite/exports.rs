@@ -3,9 +3,8 @@
 use async_trait::async_trait;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params};
-use tokio::sync::oneshot;
 
-use super::{PATIENCE, Sqlite, Task};
+use super::Sqlite;
 use crate::export_state::ExportState;
 use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, beneath};
 use crate::store::{Key, Place, Range, StoreError};
@@ -123,32 +122,6 @@ impl ExportStore for Sqlite {
     }
 }
 
-impl Sqlite {
-    /// Changes something by the thread that writes, in turn with the records.
-    async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        let (done, changed) = oneshot::channel();
-        let task = Task::Change(Box::new(move |connection| {
-            // Nobody waits for it where the caller is gone.
-            let _ = done.send(change(connection));
-        }));
-        self.send(task).await?;
-        changed.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
-    }
-
-    /// Hands something to the thread that writes.
-    pub(super) async fn send(&self, task: Task) -> Result<(), StoreError> {
-        let writer = self.0.writer.as_ref().ok_or(StoreError::Closed)?;
-        writer.send_timeout(task, PATIENCE).await.map_err(|error| match error {
-            tokio::sync::mpsc::error::SendTimeoutError::Timeout(_) => StoreError::Overloaded,
-            tokio::sync::mpsc::error::SendTimeoutError::Closed(_) => StoreError::Closed,
-        })
-    }
-}
-
 fn add(connection: &mut Connection, job: &Job, body: &str, since: i64) -> rusqlite::Result<Job> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let old = "UPDATE export_job SET token = NULL WHERE owner = ?1 AND token = ?2 AND created <= ?3";
@@ -228,7 +201,8 @@ fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::{Synchronous, open_writer};
+    use crate::store::sqlite::Synchronous;
+    use crate::store::sqlite::connections::open_writer;
 
     #[test]
     fn records_of_an_export_are_read_by_their_index_and_without_sorting() {
