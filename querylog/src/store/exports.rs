@@ -116,17 +116,20 @@ pub struct ExportedRow {
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Job {
-    /// The columns of a job, in the order in which they are written and read.
-    pub(super) const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
-
     pub(super) fn body_text(&self) -> Result<String, StoreError> {
         serde_json::to_string(&self.body).map_err(StoreError::failed)
     }
-}
 
-/// The first text of the scopes beneath one, and the text behind the last of them.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(super) fn beneath(scope: &ExportScope) -> [String; 2] {
-    // A zero comes right behind a slash.
-    [format!("{scope}/"), format!("{scope}0")]
+    /// Reads what a store has as texts into a job that has all else.
+    pub(super) fn read(
+        scope: &str,
+        state: &str,
+        body: &str,
+    ) -> Result<(ExportScope, ExportState, JobBody), StoreError> {
+        Ok((
+            scope.parse().map_err(StoreError::failed)?,
+            state.parse().map_err(StoreError::failed)?,
+            serde_json::from_str(body).map_err(StoreError::failed)?,
+        ))
+    }
 }

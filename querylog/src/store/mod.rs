@@ -4,6 +4,8 @@
 //! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
 
 mod exports;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod job_statements;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -290,6 +292,12 @@ const REPLACED: &str = "exec_env_id = excluded.exec_env_id, user_id = excluded.u
                         object_members = excluded.object_members, ended = excluded.ended, \
                         details = coalesce(excluded.details, record.details), stdout = excluded.stdout, stderr = excluded.stderr, \
                         udf_data = excluded.udf_data";
+
+/// A limit as the stores take it.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn many(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
 
 /// The rows of a write without the begins of those that end in it: one write for both.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

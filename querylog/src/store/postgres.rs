@@ -36,7 +36,8 @@ use self::begun::Begun;
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
 use super::{
-    COLUMNS, Distinct, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, short_columns, without_begins,
+    COLUMNS, Distinct, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, many, short_columns,
+    without_begins,
 };
 use crate::time::Timestamp;
 
@@ -124,7 +125,7 @@ impl Postgres {
 
     async fn range(&self, columns: &str, range: &Range, limit: usize) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let (text, values) = statements::range(columns, range);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = many(limit);
         let Range { after, before, .. } = range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let indexed: Vec<&[u8]> = values.iter().map(|value| &value[..value.len().min(INDEXED)]).collect();
@@ -250,9 +251,8 @@ impl Store for Postgres {
         let Range { of: keys, after, before, newest_first } = &range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
-        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let (first_key, scan, one_more) =
-            (keys.first().copied().unwrap_or_default(), count(scan), count(limit.saturating_add(1)));
+            (keys.first().copied().unwrap_or_default(), many(scan), many(limit.saturating_add(1)));
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             vec![&after.micros, &after_id, &before.micros, &before_id, &first_key, &scan];
         let last = parameters.clone();

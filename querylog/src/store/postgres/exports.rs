@@ -6,8 +6,9 @@ use tokio_postgres::types::ToSql;
 use super::Postgres;
 use super::rows::get;
 use crate::export_state::ExportState;
-use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, beneath};
-use crate::store::{Key, Place, Range, StoreError};
+use crate::store::exports::{ExportStore, ExportedRow, Job, JobList};
+use crate::store::job_statements::{self as statements, Listed};
+use crate::store::{Key, Place, Range, StoreError, many};
 use crate::window::Window;
 
 /// Jobs of exports, and the index of requests that are open.
@@ -46,74 +47,40 @@ impl ExportStore for Postgres {
         let (id, owner) = (job.id.as_bytes(), job.owner.as_bytes());
         let token = job.token.as_deref().map(str::as_bytes);
         // Each of these is right for itself, whatever others do between them.
-        let old = "UPDATE export_job SET token = NULL \
-                   WHERE owner = $1 AND token = $2 AND created <= $3";
-        self.query(old, &[&owner, &token, &since]).await?;
-        let insert = format!(
-            "INSERT INTO export_job ({}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
-            Job::COLUMNS
-        );
+        self.query(statements::FREE_TOKEN, &[&owner, &token, &since]).await?;
         let (scope, state, body) = (scope.as_bytes(), state.as_bytes(), body.as_bytes());
         let Job { version, created, due, .. } = &job;
-        self.query(&insert, &[&id, &owner, &token, &scope, &state, version, created, due, &body]).await?;
-        let select =
-            format!("SELECT {} FROM export_job WHERE id = $1 OR (owner = $2 AND token = $3) LIMIT 1", Job::COLUMNS);
-        let added = self.query(&select, &[&id, &owner, &token]).await?;
+        let columns: [&(dyn ToSql + Sync); 9] = [&id, &owner, &token, &scope, &state, version, created, due, &body];
+        self.query(&statements::insert(), &columns).await?;
+        let added = self.query(&statements::of_id_or_token(), &[&id, &owner, &token]).await?;
         let added = added.first().ok_or_else(|| StoreError::failed("a job was deleted as soon as it was added"))?;
         read_job(added)
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
-        let text = format!("SELECT {} FROM export_job WHERE id = $1", Job::COLUMNS);
-        self.query(&text, &[&id.as_bytes()]).await?.first().map(read_job).transpose()
+        self.query(&statements::of_id(), &[&id.as_bytes()]).await?.first().map(read_job).transpose()
     }
 
     async fn replace_job(&self, job: Job) -> Result<bool, StoreError> {
         let body = job.body_text()?;
-        let text = "UPDATE export_job SET state = $3, version = version + 1, due = $4, body = $5 \
-                    WHERE id = $1 AND version = $2 RETURNING 1";
         let (id, state, body) = (job.id.as_bytes(), job.state.as_str().as_bytes(), body.as_bytes());
-        Ok(!self.query(text, &[&id, &job.version, &state, &job.due, &body]).await?.is_empty())
+        Ok(!self.query(statements::REPLACE, &[&id, &job.version, &state, &job.due, &body]).await?.is_empty())
     }
 
     async fn delete_job(&self, id: &str, version: i64) -> Result<bool, StoreError> {
-        let text = "DELETE FROM export_job WHERE id = $1 AND version = $2 RETURNING 1";
-        Ok(!self.query(text, &[&id.as_bytes(), &version]).await?.is_empty())
+        Ok(!self.query(statements::DELETE, &[&id.as_bytes(), &version]).await?.is_empty())
     }
 
     async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError> {
-        let numbers = list.scopes.iter().enumerate().map(|(place, _)| 5 + 3 * place);
-        let scopes = numbers.map(|n| format!("scope = ${n} OR (scope >= ${} AND scope < ${})", n + 1, n + 2));
-        let scopes = scopes.collect::<Vec<_>>().join(" OR ");
-        let text = format!(
-            "SELECT {} FROM export_job WHERE (created, id) < ($1, $2) AND ({}) AND state = ANY($3) \
-             ORDER BY created DESC, id DESC LIMIT $4",
-            Job::COLUMNS,
-            if scopes.is_empty() { "false" } else { &scopes },
-        );
-        let end = Place { micros: i64::MAX, id: String::new() };
-        let before = list.before.as_ref().unwrap_or(&end);
-        let (id, limit) = (before.id.as_bytes(), many(limit));
-        let states = words(if list.states.is_empty() { &ExportState::ALL } else { &list.states });
-        let texts: Vec<Vec<u8>> = list
-            .scopes
-            .iter()
-            .flat_map(|scope| {
-                let [first, behind] = beneath(scope);
-                [scope.to_string(), first, behind].map(String::into_bytes)
-            })
-            .collect();
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&before.micros, &id, &states, &limit];
-        parameters.extend(texts.iter().map(|text| text as &(dyn ToSql + Sync)));
+        let Listed { text, before, limit, scopes } = statements::list(list, limit);
+        let (id, scopes): (_, Vec<&[u8]>) = (before.id.as_bytes(), scopes.iter().map(String::as_bytes).collect());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&before.micros, &id, &limit];
+        parameters.extend(scopes.iter().map(|text| text as &(dyn ToSql + Sync)));
         self.query(&text, &parameters).await?.iter().map(read_job).collect()
     }
 
     async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError> {
-        let text = format!(
-            "SELECT {} FROM export_job WHERE (due <= $1 OR due > $2) AND state = ANY($3) ORDER BY created LIMIT $4",
-            Job::COLUMNS
-        );
-        self.query(&text, &[&now, &far, &words(states), &many(limit)]).await?.iter().map(read_job).collect()
+        self.query(&statements::due(states), &[&now, &far, &many(limit)]).await?.iter().map(read_job).collect()
     }
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
@@ -129,14 +96,6 @@ impl ExportStore for Postgres {
     }
 }
 
-fn words(states: &[ExportState]) -> Vec<&'static [u8]> {
-    states.iter().map(|state| state.as_str().as_bytes()).collect()
-}
-
-fn many(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 fn read_exported(row: &tokio_postgres::Row) -> Result<ExportedRow, StoreError> {
     let details: Option<&[u8]> = get(row, 2)?;
     let details =
@@ -150,15 +109,16 @@ fn text(row: &tokio_postgres::Row, place: usize) -> Result<String, StoreError> {
 
 fn read_job(row: &tokio_postgres::Row) -> Result<Job, StoreError> {
     let token: Option<Vec<u8>> = get(row, 2)?;
+    let (scope, state, body) = Job::read(&text(row, 3)?, &text(row, 4)?, &text(row, 8)?)?;
     Ok(Job {
         id: text(row, 0)?,
         owner: text(row, 1)?,
         token: token.map(String::from_utf8).transpose().map_err(StoreError::failed)?,
-        scope: text(row, 3)?.parse().map_err(StoreError::failed)?,
-        state: text(row, 4)?.parse().map_err(StoreError::failed)?,
+        scope,
+        state,
         version: get(row, 5)?,
         created: get(row, 6)?,
         due: get(row, 7)?,
-        body: serde_json::from_str(&text(row, 8)?).map_err(StoreError::failed)?,
+        body,
     })
 }

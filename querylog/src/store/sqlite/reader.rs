@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
 use super::rows::read_row;
 use super::statements;
-use crate::store::{COLUMNS, Distinct, Hits, Key, Place, Range, Row};
+use crate::store::{COLUMNS, Distinct, Hits, Key, Place, Range, Row, many};
 
 pub(super) fn read_range<T>(
     connection: &Connection,
@@ -16,7 +16,7 @@ pub(super) fn read_range<T>(
     read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
     let (text, values) = statements::range(columns, range);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let limit = many(limit);
     let Range { after, before, .. } = range;
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &limit];
     parameters.extend(values.iter().map(|value| value as &dyn ToSql));
@@ -51,7 +51,7 @@ pub(super) fn find(
 ) -> rusqlite::Result<Hits> {
     let Range { of: keys, after, before, newest_first } = range;
     // One more than is asked for tells that there is more.
-    let at_most = i64::try_from(scan.saturating_add(1)).unwrap_or(i64::MAX);
+    let at_most = many(scan.saturating_add(1));
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
     parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));
     let mut entries = transaction.prepare_cached(&statements::entries(keys.len(), *newest_first))?;
