@@ -79,6 +79,7 @@ struct Core {
     wake: Notify,
     /// Whether the work is to end.
     stop: watch::Sender<bool>,
+    /// This machine's. What others have to agree with goes by [`Core::now`].
     clock: fn() -> Timestamp,
 }
 
@@ -155,7 +156,7 @@ impl Exports {
 
     pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, StoreError> {
         let core = &self.0.core;
-        let now = core.now();
+        let now = core.now().await?;
         // Not later for the clock of now, which may be set back.
         let due = asked.time_end.plus(core.settings.arrival);
         let job = Job {
@@ -185,12 +186,12 @@ impl Exports {
         let store = core.store()?;
         let sees = |job: &Job| account.scopes.iter().any(|scope| scope.covers(&job.scope));
         let Some(job) = store.job(id).await?.filter(sees) else { return Ok(None) };
-        let now = core.now().as_micros();
-        let is_over = job.body.url.as_ref().is_none_or(|(_, until)| *until <= now);
+        let is_over = job.body.url.as_ref().is_none_or(|(_, until)| *until <= (core.clock)().as_micros());
         if job.state != ExportState::Complete || !is_over {
             return Ok(Some(export_of(job)));
         }
         let mut renewed = job;
+        let now = core.now().await?.as_micros();
         renewed.state = ExportState::CreatingNewUrl;
         renewed.due = now;
         renewed.body.updated = now;
@@ -222,7 +223,7 @@ impl Exports {
 
     /// Whether a URL of our own opens this file now.
     pub(crate) fn opens(&self, name: &str, query: &str) -> Result<(), Refused> {
-        self.0.core.links.check(name, query, self.0.core.now())
+        self.0.core.links.check(name, query, (self.0.core.clock)())
     }
 
     /// Reads a file, or a part of it.
@@ -305,8 +306,9 @@ impl ExportSettings {
 }
 
 impl Core {
-    fn now(&self) -> Timestamp {
-        (self.clock)()
+    /// The time by which jobs are due, and leases end: that of the store, or else of this machine.
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.store()?.now().await?.unwrap_or_else(self.clock))
     }
 
     fn store(&self) -> Result<&dyn ExportStore, StoreError> {

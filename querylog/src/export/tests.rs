@@ -118,6 +118,41 @@ async fn what_others_work_on_is_left_alone() {
     assert_eq!((export.state, export.version), (ExportState::Requested, 0));
 }
 
+/// Of several processes each has its own clock, and of these one may be wrong.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn whose_turn_it_is_says_the_clock_of_the_store_that_several_share() {
+    fn ahead() -> Timestamp {
+        Timestamp::from_micros(Timestamp::now().as_micros() + HOUR)
+    }
+    fn behind() -> Timestamp {
+        Timestamp::from_micros(Timestamp::now().as_micros() - HOUR)
+    }
+    for clock in [ahead, behind] {
+        let Some((_admin, url)) = crate::store::postgres_schema().await else { return };
+        let log = AuditLog::new(crate::store::Postgres::connect(&url).await.unwrap());
+        let store = log.exports().unwrap();
+        let now = Timestamp::now().as_micros();
+        let body = JobBody { attempts: 1, started: Some(now), ..JobBody::default() };
+        let others = left_behind(ExportState::Requested, now + 8_000_000, body.clone());
+        let left = left_behind(ExportState::Requested, now - 1, body);
+        for job in [&others, &left] {
+            store.add_job(job.clone(), 0).await.unwrap();
+        }
+        let fixture = start(tempfile::tempdir().unwrap(), log.clone(), clock).await;
+        assert_eq!(fixture.end_of(&left.id).await.state, ExportState::Complete);
+        let asked = fixture.exports.add(&fixture.account, asked(None)).await.unwrap().request_id;
+        assert_eq!(fixture.end_of(&asked).await.state, ExportState::Complete);
+        let others = fixture.exports.get(&fixture.account, &others.id).await.unwrap().unwrap();
+        assert_eq!((others.state, others.version), (ExportState::Requested, 0), "somebody works on it");
+        // What is put into the row is by that clock too.
+        let known = store.job(&asked).await.unwrap().unwrap();
+        for time in [known.created, known.body.started.unwrap(), known.body.updated] {
+            assert!((time - now).abs() < HOUR / 2, "{known:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_tried_too_often_or_for_too_long_ends() {
     let now = Timestamp::now().as_micros();
@@ -233,7 +268,7 @@ async fn one_that_was_begun_in_the_future_has_no_more_time_than_others() {
     let now = Timestamp::now().as_micros();
     for (started, most) in [(now + 10 * HOUR, 3_600), (now - HOUR / 2, 1_800), (now - 2 * HOUR, 0)] {
         let job = left_behind(ExportState::Requested, now, JobBody { started: Some(started), ..JobBody::default() });
-        let left = runner::time_left(core, &job);
+        let left = runner::time_left(core, &job, Timestamp::from_micros(now));
         assert!(left <= Duration::from_secs(most) && left + Duration::from_secs(5) >= Duration::from_secs(most));
     }
 }

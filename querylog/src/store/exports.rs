@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Key, Place, Range, StoreError};
 use crate::export_scope::ExportScope;
 use crate::export_state::ExportState;
+use crate::time::Timestamp;
 use crate::window::Window;
 
 /// What a store does for exports, where it can: see [`Store::exports`](super::Store::exports).
@@ -14,6 +15,12 @@ use crate::window::Window;
 /// only where nobody else made one meanwhile: so no two of them do the same.
 #[async_trait]
 pub trait ExportStore: Send + Sync {
+    /// What time it is by the store's own clock. By this one the processes that share its jobs agree on what is due, and
+    /// on who works on what until when. `None` where it has none, as by default: then that is the clock of the machine.
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     /// Adds a job, and returns it; but where one of the same owner with the same token was created after `since`, there
     /// is none to add, and that one is returned. One that was created before loses its token.
     async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError>;

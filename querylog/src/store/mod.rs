@@ -22,6 +22,8 @@ use crate::window::Window;
 
 pub use self::exports::{ExportStore, ExportedRow, Job, JobBody, JobList};
 pub use self::payloads::Payloads;
+#[cfg(all(test, feature = "postgres"))]
+pub(crate) use self::postgres::tests::schema as postgres_schema;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Partition, Postgres, PostgresSettings};
 #[cfg(feature = "sqlite")]

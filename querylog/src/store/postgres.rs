@@ -17,7 +17,7 @@ mod settings;
 mod statements;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg_attr(not(feature = "postgres-tls"), path = "postgres/no_tls.rs")]
 mod tls;
 

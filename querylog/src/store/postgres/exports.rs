@@ -9,6 +9,7 @@ use crate::export_state::ExportState;
 use crate::store::exports::{ExportStore, ExportedRow, Job, JobList};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
+use crate::time::Timestamp;
 use crate::window::Window;
 
 /// Jobs of exports, and the index of requests that are open.
@@ -30,6 +31,9 @@ pub(super) const VERSION_3: &str = "
     CREATE INDEX IF NOT EXISTS record_open ON record (timestamp) WHERE NOT ended;
 ";
 
+/// The clock, and not the time at which a transaction began, which may be one of somebody else.
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
+
 const OPEN: &str =
     "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";
 
@@ -42,6 +46,11 @@ const EXPORTED: &str = "
 
 #[async_trait]
 impl ExportStore for Postgres {
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.query(NOW, &[]).await?;
+        rows.first().map(|row| get(row, 0).map(Timestamp::from_micros)).transpose()
+    }
+
     async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError> {
         let (body, scope, state) = (job.body_text()?, job.scope.to_string(), job.state.as_str());
         let (id, owner) = (job.id.as_bytes(), job.owner.as_bytes());

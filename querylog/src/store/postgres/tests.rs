@@ -12,7 +12,7 @@ use crate::window::Window;
 const DAY: i64 = 86_400_000_000;
 
 /// A connection to a schema of its own, and the URL of it.
-async fn schema() -> Option<(Client, String)> {
+pub(crate) async fn schema() -> Option<(Client, String)> {
     let Ok(url) = std::env::var("TAGTRAIL_TEST_POSTGRES") else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES has no URL of a server");
         return None;
