@@ -121,6 +121,10 @@ pub struct ExportedRow {
     pub details: Option<String>,
 }
 
+/// How many bytes of details a page of an export has, but for its last row.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) const PAGE_BYTES: usize = 8 << 20;
+
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Job {
     pub(super) fn body_text(&self) -> Result<String, StoreError> {

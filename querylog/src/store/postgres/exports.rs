@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use super::Postgres;
 use super::rows::get;
 use crate::export_state::ExportState;
-use crate::store::exports::{ExportStore, ExportedRow, Job, JobList};
+use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
 use crate::time::Timestamp;
@@ -37,12 +37,23 @@ const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIG
 const OPEN: &str =
     "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";
 
-const EXPORTED: &str = "
-    SELECT first.timestamp, first.id, record.details
-    FROM (SELECT timestamp, id FROM entry WHERE key = $1 AND (timestamp, id) > ($2, $3) AND (timestamp, id) < ($4, $5)
-          ORDER BY timestamp, id LIMIT $6) AS first
-    LEFT JOIN record ON record.id = first.id AND record.timestamp = first.timestamp
-    ORDER BY first.timestamp, first.id";
+/// Rows until those before have so many bytes. The length of a value is known without reading it, so all but the rows of
+/// the page cost little. `OFFSET 0` keeps it a look-up for each entry.
+pub(super) const EXPORTED: &str = "
+    SELECT timestamp, id, details
+    FROM (SELECT first.timestamp, first.id, row.details,
+              sum(octet_length(row.details)) OVER (
+                  ORDER BY first.timestamp, first.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+              ) AS bytes_before
+          FROM (SELECT timestamp, id FROM entry
+                WHERE key = $1 AND (timestamp, id) > ($2, $3) AND (timestamp, id) < ($4, $5)
+                    AND timestamp >= $2 AND timestamp <= $4
+                ORDER BY timestamp, id LIMIT $6) AS first
+          LEFT JOIN LATERAL
+              (SELECT details FROM record WHERE timestamp = first.timestamp AND id = first.id OFFSET 0) AS row ON true
+         ) AS page
+    WHERE coalesce(bytes_before, 0) < $7
+    ORDER BY timestamp, id";
 
 #[async_trait]
 impl ExportStore for Postgres {
@@ -99,8 +110,10 @@ impl ExportStore for Postgres {
     async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         let Range { of: key, after, before, .. } = &range;
         let (key, after_id, before_id) = (key.as_bytes().as_slice(), after.id.as_bytes(), before.id.as_bytes());
-        let found =
-            self.query(EXPORTED, &[&key, &after.micros, &after_id, &before.micros, &before_id, &many(limit)]).await?;
+        let (limit, bytes) = (many(limit), many(PAGE_BYTES));
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&key, &after.micros, &after_id, &before.micros, &before_id, &limit, &bytes];
+        let found = self.query(EXPORTED, &parameters).await?;
         found.iter().map(read_exported).collect()
     }
 }

@@ -143,6 +143,20 @@ async fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
     }
 }
 
+#[tokio::test]
+async fn records_of_an_export_are_read_by_their_index_and_without_sorting() {
+    for partition in [None, Some(Partition::Month)] {
+        let Some((admin, url)) = schema().await else { return };
+        filled(&admin, &url, partition).await;
+        let (key, none): (&[u8], &[u8]) = (&1_i64.to_be_bytes(), b"");
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&key, &i64::MIN, &none, &i64::MAX, &none, &4_000_i64, &8_000_000_i64];
+        // With a partition for each time, the index of ids is as good.
+        let index = if partition.is_some() { "_" } else { "_pkey" };
+        reads_by(&admin, index, exports::EXPORTED, &parameters).await;
+    }
+}
+
 /// The tables as the first version made them, with a row.
 async fn version_1(admin: &Client) {
     let about =

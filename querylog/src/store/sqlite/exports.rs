@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transactio
 
 use super::Sqlite;
 use crate::export_state::ExportState;
-use crate::store::exports::{ExportStore, ExportedRow, Job, JobList};
+use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
 use crate::window::Window;
@@ -29,9 +29,6 @@ pub(super) const VERSION_3: &str = "
     CREATE INDEX export_job_due ON export_job (due);
     CREATE INDEX record_open ON record (timestamp) WHERE ended = 0;
 ";
-
-/// How many bytes of details a page of an export has, but for its last row.
-const PAGE_BYTES: usize = 8 << 20;
 
 const OPEN: &str = "
     SELECT 1 FROM record INDEXED BY record_open
