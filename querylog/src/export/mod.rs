@@ -28,7 +28,7 @@ use crate::audit_log::AuditLog;
 use crate::callers::Account;
 use crate::export_scope::ExportScope;
 use crate::export_state::{Export, ExportState};
-use crate::store::{ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
+use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -217,8 +217,13 @@ impl Exports {
         let mut jobs = self.0.core.store()?.jobs(which, limit.saturating_add(1)).await?;
         let more = jobs.len() > limit;
         jobs.truncate(limit);
-        let last = jobs.last().filter(|_| more).map(|job| Place { micros: job.created, id: job.id.clone() });
-        Ok((jobs.into_iter().map(export_of).collect(), last))
+        let last = jobs.last().filter(|_| more).map(|job| match job {
+            Ok(Job { created, id, .. }) | Err(DamagedJob { created, id, .. }) => {
+                Place { micros: *created, id: id.clone() }
+            }
+        });
+        // Those that are damaged are told of whenever their turn comes.
+        Ok((jobs.into_iter().flatten().map(export_of).collect(), last))
     }
 
     /// Whether a URL of our own opens this file now.

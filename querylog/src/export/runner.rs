@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::extract::Extraction;
 use super::{Core, file_name, window};
 use crate::export_state::ExportState;
-use crate::store::{Job, StoreError};
+use crate::store::{ExportStore, Job, StoreError};
 use crate::time::Timestamp;
 
 /// How often jobs are looked for, that other processes took, or that come due.
@@ -54,27 +54,32 @@ pub(super) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     while extractions.join_next().await.is_some() {}
 }
 
+/// What fails in one place holds up nothing elsewhere.
 async fn look(
     core: &Arc<Core>,
     extractions: &mut JoinSet<()>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<(), StoreError> {
     let (store, now) = (core.store()?, core.now().await?);
-    let far = now.plus(2 * core.settings.lease).as_micros();
-    let requested = store.due_jobs(&LONG[1..], now.as_micros(), far, STEPS).await?;
-    let pending = store.due_jobs(&LONG[..1], now.as_micros(), i64::MAX, STEPS).await?;
+    let far = now.plus(2 * core.settings.lease);
+    let requested = due(core, store, &LONG[1..], now, far).await;
+    let pending = due(core, store, &LONG[..1], now, Timestamp::MAX).await;
     // More than can be begun: one that has to wait for open requests holds up none behind it.
     for job in requested.into_iter().chain(pending) {
         if extractions.len() >= core.settings.at_once {
             break;
         }
-        if let Some((claimed, left)) = claim(core, job).await? {
-            extractions.spawn(work(Arc::clone(core), claimed, left, stopped.clone()));
+        match claim(core, job.clone()).await {
+            Ok(Some((claimed, left))) => {
+                extractions.spawn(work(Arc::clone(core), claimed, left, stopped.clone()));
+            }
+            Ok(None) => {}
+            Err(error) => not_claimed(core, job, error).await,
         }
     }
-    let links = store.due_jobs(&LINK, now.as_micros(), far, STEPS).await?;
+    let links = due(core, store, &LINK, now, far).await;
     // What is kept is due far ahead.
-    let over = store.due_jobs(&KEPT, now.as_micros(), i64::MAX, STEPS).await?;
+    let over = due(core, store, &KEPT, now, Timestamp::MAX).await;
     let steps = async {
         for job in links.into_iter().chain(over) {
             let id = job.id.clone();
@@ -88,6 +93,44 @@ async fn look(
         tracing::warn!("export: new URLs and deletions of files take long; it is gone on with them later");
     }
     Ok(())
+}
+
+/// The jobs of some states that are due, and can be read. The others are put off, so that they are in nobody's way.
+async fn due(core: &Core, store: &dyn ExportStore, states: &[ExportState], now: Timestamp, far: Timestamp) -> Vec<Job> {
+    let found = store.due_jobs(states, now.as_micros(), far.as_micros(), STEPS).await;
+    let found = found.unwrap_or_else(|error| {
+        tracing::error!(%error, "export: the store does not tell what is to do");
+        Vec::new()
+    });
+    let mut jobs = Vec::new();
+    for job in found {
+        match job {
+            Ok(job) => jobs.push(job),
+            Err(damaged) => {
+                let (export, error) = (&damaged.id, &damaged.why);
+                tracing::error!(export, %error, "export: its row cannot be read; it is looked at again later");
+                let later = now.plus(core.settings.lease).as_micros();
+                if let Err(error) = store.put_off_job(&damaged.id, damaged.version, later).await {
+                    tracing::warn!(export, %error, "export: its row cannot be put off");
+                }
+            }
+        }
+    }
+    jobs
+}
+
+/// Counts a job that could not be taken as an attempt, so that it ends one day: but not where the store has too much to
+/// do, or fails altogether.
+async fn not_claimed(core: &Core, mut job: Job, error: StoreError) {
+    let id = job.id.clone();
+    if let StoreError::Overloaded | StoreError::Closed = error {
+        tracing::warn!(export = id, %error, "export: it cannot be taken now; it is tried again");
+        return;
+    }
+    job.body.attempts += 1;
+    if let Err(error) = tell_once(core, job, &Ended::Failed(error)).await {
+        tracing::warn!(export = id, %error, "export: it cannot be said that it was not taken");
+    }
 }
 
 /// Changes a job, and counts its version up; `None` where somebody else did.

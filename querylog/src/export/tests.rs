@@ -295,6 +295,49 @@ async fn what_waits_for_open_requests_holds_up_nothing_behind_it() {
 }
 
 #[tokio::test]
+async fn jobs_that_cannot_be_taken_or_read_hold_up_none_behind_them() {
+    let now = Timestamp::now().as_micros();
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let store = log.exports().unwrap();
+    let refused = left_behind(ExportState::Pending, now - 9, JobBody::default());
+    let fine = left_behind(ExportState::Pending, now - 1, JobBody::default());
+    let kept = JobBody { file: Some("x".into()), kept_until: Some(now + HOUR), ..JobBody::default() };
+    let renewed = left_behind(ExportState::CreatingNewUrl, now - 1, kept);
+    for job in [&refused, &fine, &renewed] {
+        store.add_job(job.clone(), 0).await.unwrap();
+    }
+    let mut damaged = Vec::new();
+    for state in [ExportState::Pending, ExportState::Requested, ExportState::CreatingNewUrl, ExportState::Complete] {
+        let job = left_behind(state, now - 5, JobBody::default());
+        store.add_job(job.clone(), 0).await.unwrap();
+        damaged.push(job.id);
+    }
+    let admin = rusqlite::Connection::open(folder.path().join("audit.db")).unwrap();
+    let text = format!(
+        "UPDATE export_job SET body = '{{\"url\": \"hunter2\"}}' WHERE id IN ('{}');
+        CREATE TRIGGER refuses BEFORE UPDATE ON export_job WHEN NEW.state = 'Requested' AND NEW.id = '{}'
+        BEGIN SELECT RAISE(FAIL, 'refused'); END",
+        damaged.join("', '"),
+        refused.id
+    );
+    admin.execute_batch(&text).unwrap();
+    let fixture = start(folder, log, Timestamp::now).await;
+    assert_eq!(fixture.end_of(&fine.id).await.state, ExportState::Complete);
+    assert_eq!(fixture.end_of(&renewed.id).await.state, ExportState::Complete);
+    assert_eq!(fixture.end_of(&refused.id).await.state, ExportState::Failed, "each time it counts as an attempt");
+    // They are as they were, looked at now and then, and in nobody's way.
+    let (listed, _) = fixture.exports.list(&fixture.account, Vec::new(), None, 100).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    for id in &damaged {
+        let error = fixture.exports.get(&fixture.account, id).await.unwrap_err().to_string();
+        assert!(error.contains("damaged") && !error.contains("hunter2"), "{error}");
+        let select = "SELECT version FROM export_job WHERE id = ?1 AND body LIKE '%hunter2%'";
+        assert_eq!(admin.query_row(select, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+}
+
+#[tokio::test]
 async fn an_object_store_that_does_not_delete_holds_up_no_export() {
     let now = Timestamp::now().as_micros();
     let folder = tempfile::tempdir().unwrap();

@@ -35,12 +35,22 @@ pub trait ExportStore: Send + Sync {
     /// Deletes a job, if it still has this version. Whether it had.
     async fn delete_job(&self, id: &str, version: i64) -> Result<bool, StoreError>;
 
+    /// Makes a job due at another time, whatever else its row has, and counts its version up, if it still has this
+    /// version. Whether it had.
+    async fn put_off_job(&self, id: &str, version: i64, due: i64) -> Result<bool, StoreError>;
+
     /// Some jobs, the newest first.
-    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError>;
+    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError>;
 
     /// The oldest jobs of these states that are due by `now`. One that is due later than `far` is taken for due: the clock
     /// was set back.
-    async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError>;
+    async fn due_jobs(
+        &self,
+        states: &[ExportState],
+        now: i64,
+        far: i64,
+        limit: usize,
+    ) -> Result<Vec<FoundJob>, StoreError>;
 
     /// Whether a request that began in a window has not ended, as far as anybody knows.
     async fn any_open(&self, window: Window) -> Result<bool, StoreError>;
@@ -100,6 +110,24 @@ pub struct JobBody {
     pub kept_until: Option<i64>,
 }
 
+/// A job among others, which are there though this one may not be read.
+pub type FoundJob = Result<Job, DamagedJob>;
+
+/// A job whose row cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct DamagedJob {
+    /// Its id.
+    pub id: String,
+    /// How often it was changed.
+    pub version: i64,
+    /// When it was added, in microseconds since 1970.
+    pub created: i64,
+    /// What is wrong with it.
+    #[source]
+    pub why: StoreError,
+}
+
 /// Which jobs: those of these scopes, and of what is beneath them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -140,7 +168,8 @@ impl Job {
         Ok((
             scope.parse().map_err(StoreError::failed)?,
             state.parse().map_err(StoreError::failed)?,
-            serde_json::from_str(body).map_err(StoreError::failed)?,
+            // What it says may have a URL in it.
+            serde_json::from_str(body).map_err(|_| StoreError::failed("the body of a job is damaged"))?,
         ))
     }
 }

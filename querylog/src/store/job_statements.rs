@@ -16,6 +16,10 @@ pub(super) const FREE_TOKEN: &str =
 pub(super) const REPLACE: &str = "UPDATE export_job SET state = $3, version = version + 1, due = $4, body = $5 WHERE id = $1 AND version = $2 \
      RETURNING 1";
 
+/// Replaces the due time of a job of an id and version. Returns a row where there is such a job.
+pub(super) const PUT_OFF: &str =
+    "UPDATE export_job SET version = version + 1, due = $3 WHERE id = $1 AND version = $2 RETURNING 1";
+
 /// Deletes a job of an id and version. Returns a row where there is such a job.
 pub(super) const DELETE: &str = "DELETE FROM export_job WHERE id = $1 AND version = $2 RETURNING 1";
 

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::AuditRecord;
 use crate::window::Window;
 
-pub use self::exports::{ExportStore, ExportedRow, Job, JobBody, JobList};
+pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
 pub use self::payloads::Payloads;
 #[cfg(all(test, feature = "postgres"))]
 pub(crate) use self::postgres::tests::schema as postgres_schema;

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use super::Postgres;
 use super::rows::get;
 use crate::export_state::ExportState;
-use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, PAGE_BYTES};
+use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
 use crate::time::Timestamp;
@@ -91,16 +91,26 @@ impl ExportStore for Postgres {
         Ok(!self.query(statements::DELETE, &[&id.as_bytes(), &version]).await?.is_empty())
     }
 
-    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn put_off_job(&self, id: &str, version: i64, due: i64) -> Result<bool, StoreError> {
+        Ok(!self.query(statements::PUT_OFF, &[&id.as_bytes(), &version, &due]).await?.is_empty())
+    }
+
+    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
         let Listed { text, before, limit, scopes } = statements::list(list, limit);
         let (id, scopes): (_, Vec<&[u8]>) = (before.id.as_bytes(), scopes.iter().map(String::as_bytes).collect());
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&before.micros, &id, &limit];
         parameters.extend(scopes.iter().map(|text| text as &(dyn ToSql + Sync)));
-        self.query(&text, &parameters).await?.iter().map(read_job).collect()
+        self.query(&text, &parameters).await?.iter().map(find_job).collect()
     }
 
-    async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError> {
-        self.query(&statements::due(states), &[&now, &far, &many(limit)]).await?.iter().map(read_job).collect()
+    async fn due_jobs(
+        &self,
+        states: &[ExportState],
+        now: i64,
+        far: i64,
+        limit: usize,
+    ) -> Result<Vec<FoundJob>, StoreError> {
+        self.query(&statements::due(states), &[&now, &far, &many(limit)]).await?.iter().map(find_job).collect()
     }
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
@@ -127,6 +137,12 @@ fn read_exported(row: &tokio_postgres::Row) -> Result<ExportedRow, StoreError> {
 
 fn text(row: &tokio_postgres::Row, place: usize) -> Result<String, StoreError> {
     String::from_utf8(get(row, place)?).map_err(StoreError::failed)
+}
+
+/// One of several.
+fn find_job(row: &tokio_postgres::Row) -> Result<FoundJob, StoreError> {
+    let (id, version, created) = (text(row, 0)?, get(row, 5)?, get(row, 6)?);
+    Ok(read_job(row).map_err(|why| DamagedJob { id, version, created, why }))
 }
 
 fn read_job(row: &tokio_postgres::Row) -> Result<Job, StoreError> {

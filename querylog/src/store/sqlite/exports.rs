@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transactio
 
 use super::Sqlite;
 use crate::export_state::ExportState;
-use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, PAGE_BYTES};
+use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
 use crate::window::Window;
@@ -67,20 +67,32 @@ impl ExportStore for Sqlite {
         self.change(move |connection| prepared(connection, statements::DELETE)?.exists(params![id, version])).await
     }
 
-    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn put_off_job(&self, id: &str, version: i64, due: i64) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.change(move |connection| prepared(connection, statements::PUT_OFF)?.exists(params![id, version, due]))
+            .await
+    }
+
+    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
         let Listed { text, before, limit, scopes } = statements::list(list, limit);
         self.ask(move |connection| {
             let mut parameters: Vec<&dyn ToSql> = vec![&before.micros, &before.id, &limit];
             parameters.extend(scopes.iter().map(|text| text as &dyn ToSql));
-            prepared(connection, &text)?.query_map(&*parameters, read_job)?.collect()
+            prepared(connection, &text)?.query_map(&*parameters, find_job)?.collect()
         })
         .await
     }
 
-    async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn due_jobs(
+        &self,
+        states: &[ExportState],
+        now: i64,
+        far: i64,
+        limit: usize,
+    ) -> Result<Vec<FoundJob>, StoreError> {
         let text = statements::due(states);
         self.ask(move |connection| {
-            prepared(connection, &text)?.query_map(params![now, far, many(limit)], read_job)?.collect()
+            prepared(connection, &text)?.query_map(params![now, far, many(limit)], find_job)?.collect()
         })
         .await
     }
@@ -137,6 +149,12 @@ fn add(connection: &mut Connection, job: &Job, body: &str, since: i64) -> rusqli
         .query_row(params![job.id, job.owner, job.token], read_job)?;
     transaction.commit()?;
     Ok(added)
+}
+
+/// One of several.
+fn find_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<FoundJob> {
+    let (id, version, created) = (row.get(0)?, row.get(5)?, row.get(6)?);
+    Ok(read_job(row).map_err(|why| DamagedJob { id, version, created, why: StoreError::failed(why) }))
 }
 
 fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
