@@ -91,6 +91,8 @@ pub struct ExportSettings {
     files: ExportFiles,
     public_url: String,
     at_once: usize,
+    waiting: usize,
+    ahead: Duration,
     url_lifetime: Duration,
     keep: Duration,
     arrival: Duration,
@@ -109,6 +111,23 @@ pub(crate) struct Asked {
     /// The moment behind the last.
     pub(crate) time_end: Timestamp,
     pub(crate) token: Option<Uuid>,
+}
+
+/// Why an export is not taken.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// Its range ends too far in the future.
+    Ahead,
+    /// Too many of the same key wait.
+    Waiting,
+    /// The store fails.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 pub(crate) fn no_exports() -> StoreError {
@@ -137,6 +156,8 @@ impl Exports {
             files,
             public_url: public_url.trim_end_matches('/').to_owned(),
             at_once: 2,
+            waiting: 100,
+            ahead: Duration::from_secs(91 * 24 * 3_600),
             url_lifetime: Duration::from_secs(3_600),
             keep: TOKEN,
             arrival: Duration::from_secs(5),
@@ -154,9 +175,12 @@ impl Exports {
         self.0.core.stop.closed().await;
     }
 
-    pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, StoreError> {
+    pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, NotTaken> {
         let core = &self.0.core;
         let now = core.now().await?;
+        if asked.time_end > now.plus(core.settings.ahead) {
+            return Err(NotTaken::Ahead);
+        }
         // Not later for the clock of now, which may be set back.
         let due = asked.time_end.plus(core.settings.arrival);
         let job = Job {
@@ -175,9 +199,9 @@ impl Exports {
                 ..JobBody::default()
             },
         };
-        let added = core.store()?.add_job(job, now.minus(TOKEN).as_micros()).await?;
+        let added = core.store()?.add_job(job, now.minus(TOKEN).as_micros(), core.settings.waiting).await?;
         core.wake.notify_one();
-        Ok(export_of(added))
+        added.map(export_of).ok_or(NotTaken::Waiting)
     }
 
     /// An export, if this account may see it. One whose URL has run out begins to get another.
@@ -256,6 +280,18 @@ impl ExportSettings {
     /// How many are extracted at a time, by this process; 2 by default, at least one. The others wait.
     pub fn at_once(self, exports: usize) -> Self {
         Self { at_once: exports.max(1), ..self }
+    }
+
+    /// How many exports of a key may wait or be extracted at a time, before no more are taken; 100 by default, at least
+    /// one. Keys that may export the same count as one.
+    pub fn waiting(self, exports: usize) -> Self {
+        Self { waiting: exports.max(1), ..self }
+    }
+
+    /// How far in the future the end of a range may be; 91 days by default: a range of 90 days that begins now, and a day
+    /// for a clock that is wrong.
+    pub fn ahead(self, ahead: Duration) -> Self {
+        Self { ahead, ..self }
     }
 
     /// For how long a URL is good; an hour by default. An export whose URL has run out gets another when it is asked for.

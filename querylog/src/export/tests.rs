@@ -96,7 +96,7 @@ async fn what_was_left_behind_is_taken_up_wherever_the_clock_was_set() {
         let log = log(&folder);
         let body = JobBody { attempts: 1, started: Some(now), ..JobBody::default() };
         let job = left_behind(ExportState::Requested, due, body);
-        log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+        log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
         let fixture = start(folder, log, Timestamp::now).await;
         let export = fixture.end_of(&job.id).await;
         assert_eq!(export.state, ExportState::Complete, "{what}");
@@ -111,7 +111,7 @@ async fn what_others_work_on_is_left_alone() {
     let log = log(&folder);
     let body = JobBody { attempts: 1, started: Some(now), ..JobBody::default() };
     let job = left_behind(ExportState::Requested, now + 8_000_000, body);
-    log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+    log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
     let fixture = start(folder, log, Timestamp::now).await;
     sleep(Duration::from_millis(1_500)).await;
     let export = fixture.exports.get(&fixture.account, &job.id).await.unwrap().unwrap();
@@ -137,7 +137,7 @@ async fn whose_turn_it_is_says_the_clock_of_the_store_that_several_share() {
         let others = left_behind(ExportState::Requested, now + 8_000_000, body.clone());
         let left = left_behind(ExportState::Requested, now - 1, body);
         for job in [&others, &left] {
-            store.add_job(job.clone(), 0).await.unwrap();
+            store.add_job(job.clone(), 0, 1_000).await.unwrap();
         }
         let fixture = start(tempfile::tempdir().unwrap(), log.clone(), clock).await;
         assert_eq!(fixture.end_of(&left.id).await.state, ExportState::Complete);
@@ -167,7 +167,7 @@ async fn what_was_tried_too_often_or_for_too_long_ends() {
         let log = log(&folder);
         let body = JobBody { attempts, given_back, started: Some(started), ..JobBody::default() };
         let job = left_behind(ExportState::Requested, now, body);
-        log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+        log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
         assert_eq!(start(folder, log, Timestamp::now).await.end_of(&job.id).await.state, state);
     }
 }
@@ -286,10 +286,10 @@ async fn what_waits_for_open_requests_holds_up_nothing_behind_it() {
     for age in [3, 2] {
         let mut waiting = left_behind(ExportState::Pending, now - age, JobBody::default());
         (waiting.body.time_start, waiting.body.time_end) = (now - 10_000_000, now);
-        store.add_job(waiting, 0).await.unwrap();
+        store.add_job(waiting, 0, 1_000).await.unwrap();
     }
     let behind = left_behind(ExportState::Pending, now - 1, JobBody::default());
-    store.add_job(behind.clone(), 0).await.unwrap();
+    store.add_job(behind.clone(), 0, 1_000).await.unwrap();
     let fixture = start(folder, log, Timestamp::now).await;
     assert_eq!(fixture.end_of(&behind.id).await.state, ExportState::Complete);
 }
@@ -305,12 +305,12 @@ async fn jobs_that_cannot_be_taken_or_read_hold_up_none_behind_them() {
     let kept = JobBody { file: Some("x".into()), kept_until: Some(now + HOUR), ..JobBody::default() };
     let renewed = left_behind(ExportState::CreatingNewUrl, now - 1, kept);
     for job in [&refused, &fine, &renewed] {
-        store.add_job(job.clone(), 0).await.unwrap();
+        store.add_job(job.clone(), 0, 1_000).await.unwrap();
     }
     let mut damaged = Vec::new();
     for state in [ExportState::Pending, ExportState::Requested, ExportState::CreatingNewUrl, ExportState::Complete] {
         let job = left_behind(state, now - 5, JobBody::default());
-        store.add_job(job.clone(), 0).await.unwrap();
+        store.add_job(job.clone(), 0, 1_000).await.unwrap();
         damaged.push(job.id);
     }
     let admin = rusqlite::Connection::open(folder.path().join("audit.db")).unwrap();
@@ -344,10 +344,10 @@ async fn an_object_store_that_does_not_delete_holds_up_no_export() {
     let log = log(&folder);
     let store = log.exports().unwrap();
     let over = JobBody { attempts: 1, kept_until: Some(now - 1), ..JobBody::default() };
-    store.add_job(left_behind(ExportState::Complete, now - 1, over), 0).await.unwrap();
+    store.add_job(left_behind(ExportState::Complete, now - 1, over), 0, 1_000).await.unwrap();
     let jobs: Vec<_> = (1..=3).map(|age| left_behind(ExportState::Pending, now - age, JobBody::default())).collect();
     for job in &jobs {
-        store.add_job(job.clone(), 0).await.unwrap();
+        store.add_job(job.clone(), 0, 1_000).await.unwrap();
     }
     let slow = ThrottleConfig { wait_delete_per_call: Duration::from_secs(3_600), ..ThrottleConfig::default() };
     let files = ExportFiles::new(ThrottledStore::new(InMemory::new(), slow));
@@ -376,7 +376,7 @@ async fn a_panic_ends_no_work() {
     let log = log(&folder);
     let body = JobBody { file: Some("x".into()), kept_until: Some(now + HOUR), ..JobBody::default() };
     let job = left_behind(ExportState::CreatingNewUrl, now, body);
-    log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+    log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
     let mut files = ExportFiles::new(InMemory::new());
     files.signer = Some(Arc::new(Panics::default()));
     let fixture = start_with(folder, log, Timestamp::now, files).await;

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::export::NotTaken;
 use crate::store::StoreError;
 
 /// Why a request is not answered with what it asks for.
@@ -24,6 +25,8 @@ pub(super) enum Problem {
     Method(&'static str),
     /// The file ends before the range that is asked for, and has so many bytes.
     Range(u64),
+    /// So many exports of the key wait that no more are taken.
+    Waiting,
     /// Later, please.
     Overloaded,
     /// Ours.
@@ -38,6 +41,16 @@ impl From<StoreError> for Problem {
                 tracing::error!(%error, "export: a request is not answered");
                 Self::Failed
             }
+        }
+    }
+}
+
+impl From<NotTaken> for Problem {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::Ahead => Self::Bad("time_end is too far in the future: ask for what ends earlier"),
+            NotTaken::Waiting => Self::Waiting,
+            NotTaken::Store(error) => error.into(),
         }
     }
 }
@@ -57,6 +70,11 @@ impl IntoResponse for Problem {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use the method that the header Allow names")
             }
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "bad_request", "the file ends before this range"),
+            Self::Waiting => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many exports of this key wait: ask again when some of them have ended",
+            ),
             Self::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "internal_error", "too much is asked at a time: try again")
             }
@@ -69,6 +87,7 @@ impl IntoResponse for Problem {
         match self {
             Self::Unknown => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Self::Method(allowed) => headers.insert(ALLOW, HeaderValue::from_static(allowed)),
+            Self::Waiting => headers.insert(RETRY_AFTER, HeaderValue::from_static("10")),
             Self::Overloaded => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}"))
                 .ok()

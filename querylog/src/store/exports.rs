@@ -22,8 +22,9 @@ pub trait ExportStore: Send + Sync {
     }
 
     /// Adds a job, and returns it; but where one of the same owner with the same token was created after `since`, there
-    /// is none to add, and that one is returned. One that was created before loses its token.
-    async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError>;
+    /// is none to add, and that one is returned. One that was created before loses its token. `None` where `most` jobs of
+    /// the owner wait already, or are worked on; jobs that are added at the same moment may be more by their number.
+    async fn add_job(&self, job: Job, since: i64, most: usize) -> Result<Option<Job>, StoreError>;
 
     /// The job of an id.
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError>;

@@ -23,6 +23,12 @@ pub(super) const PUT_OFF: &str =
 /// Deletes a job of an id and version. Returns a row where there is such a job.
 pub(super) const DELETE: &str = "DELETE FROM export_job WHERE id = $1 AND version = $2 RETURNING 1";
 
+/// How many jobs of an owner are to be made still.
+pub(super) fn count_waiting() -> String {
+    let waiting = words(&[ExportState::Pending, ExportState::Requested]);
+    format!("SELECT count(*) FROM export_job WHERE owner = $1 AND state IN ({waiting})")
+}
+
 /// Adds a job, column by column, but for one whose token is taken.
 pub(super) fn insert() -> String {
     format!("INSERT INTO export_job ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING")

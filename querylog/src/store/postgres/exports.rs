@@ -62,7 +62,7 @@ impl ExportStore for Postgres {
         rows.first().map(|row| get(row, 0).map(Timestamp::from_micros)).transpose()
     }
 
-    async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError> {
+    async fn add_job(&self, job: Job, since: i64, most: usize) -> Result<Option<Job>, StoreError> {
         let (body, scope, state) = (job.body_text()?, job.scope.to_string(), job.state.as_str());
         let (id, owner) = (job.id.as_bytes(), job.owner.as_bytes());
         let token = job.token.as_deref().map(str::as_bytes);
@@ -70,11 +70,13 @@ impl ExportStore for Postgres {
         self.query(statements::FREE_TOKEN, &[&owner, &token, &since]).await?;
         let (scope, state, body) = (scope.as_bytes(), state.as_bytes(), body.as_bytes());
         let Job { version, created, due, .. } = &job;
-        let columns: [&(dyn ToSql + Sync); 9] = [&id, &owner, &token, &scope, &state, version, created, due, &body];
-        self.query(&statements::insert(), &columns).await?;
-        let added = self.query(&statements::of_id_or_token(), &[&id, &owner, &token]).await?;
-        let added = added.first().ok_or_else(|| StoreError::failed("a job was deleted as soon as it was added"))?;
-        read_job(added)
+        let waiting = self.query(&statements::count_waiting(), &[&owner]).await?;
+        let waiting: i64 = waiting.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
+        if waiting < many(most) {
+            let columns: [&(dyn ToSql + Sync); 9] = [&id, &owner, &token, &scope, &state, version, created, due, &body];
+            self.query(&statements::insert(), &columns).await?;
+        }
+        self.query(&statements::of_id_or_token(), &[&id, &owner, &token]).await?.first().map(read_job).transpose()
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {

@@ -42,9 +42,9 @@ const EXPORTED: &str = "
 
 #[async_trait]
 impl ExportStore for Sqlite {
-    async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError> {
+    async fn add_job(&self, job: Job, since: i64, most: usize) -> Result<Option<Job>, StoreError> {
         let body = job.body_text()?;
-        self.change(move |connection| add(connection, &job, &body, since)).await
+        self.change(move |connection| add(connection, &job, &body, since, most)).await
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
@@ -130,23 +130,20 @@ fn prepared<'a>(connection: &'a Connection, text: &str) -> rusqlite::Result<Cach
     connection.prepare_cached(&text.replace('$', "?"))
 }
 
-fn add(connection: &mut Connection, job: &Job, body: &str, since: i64) -> rusqlite::Result<Job> {
+fn add(connection: &mut Connection, job: &Job, body: &str, since: i64, most: usize) -> rusqlite::Result<Option<Job>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     prepared(&transaction, statements::FREE_TOKEN)?.execute(params![job.owner, job.token, since])?;
-    let (scope, state) = (job.scope.to_string(), job.state.as_str());
-    prepared(&transaction, &statements::insert())?.execute(params![
-        job.id,
-        job.owner,
-        job.token,
-        scope,
-        state,
-        job.version,
-        job.created,
-        job.due,
-        body
-    ])?;
+    let waiting: i64 =
+        prepared(&transaction, &statements::count_waiting())?.query_row([&job.owner], |row| row.get(0))?;
+    if waiting < many(most) {
+        let (scope, state) = (job.scope.to_string(), job.state.as_str());
+        let Job { id, owner, token, version, created, due, .. } = job;
+        let columns = params![id, owner, token, scope, state, version, created, due, body];
+        prepared(&transaction, &statements::insert())?.execute(columns)?;
+    }
     let added = prepared(&transaction, &statements::of_id_or_token())?
-        .query_row(params![job.id, job.owner, job.token], read_job)?;
+        .query_row(params![job.id, job.owner, job.token], read_job)
+        .optional()?;
     transaction.commit()?;
     Ok(added)
 }
