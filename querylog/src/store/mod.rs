@@ -51,6 +51,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The first rows of a range, in one of its two directions.
     async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError>;
 
+    /// The same, where what they printed may be left out of them: `stdout`, `stderr` and `udf_data`, and the pointer to
+    /// their object.
+    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.page(range, limit).await
+    }
+
     /// Reads the first rows of a range, as many as `scan`, and returns the first of each value, without those that
     /// have no value.
     async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError>;

@@ -48,6 +48,8 @@ pub use self::settings::PostgresSettings;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many rows one statement has at most.
 const STATEMENT: usize = 2_000;
+/// What is in the place of a value that is not read.
+const NULL: &str = "NULL::BYTEA";
 /// How much of a text an index has.
 const INDEXED: usize = 200;
 
@@ -235,6 +237,10 @@ impl Store for Postgres {
         self.range(COLUMNS, &range, limit).await?.iter().map(read_row).collect()
     }
 
+    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.range(&short_columns(NULL), &range, limit).await?.iter().map(read_row).collect()
+    }
+
     async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
         let columns = match of {
             Distinct::Names => "timestamp, id, udf_name",
@@ -286,7 +292,7 @@ impl Store for Postgres {
         } else {
             last
         };
-        Ok(Hits { rows: self.rows_of(&short_columns("NULL::BYTEA"), &places).await?, behind })
+        Ok(Hits { rows: self.rows_of(&short_columns(NULL), &places).await?, behind })
     }
 
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {

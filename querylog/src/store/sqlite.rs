@@ -30,7 +30,7 @@ use self::connections::open_reader;
 use self::reader::{find, first_of_each, read_range};
 use self::rows::read_row;
 use self::writer::{Put, Task};
-use super::{COLUMNS, Distinct, ExportStore, Hits, Key, Range, Row, Store, StoreError};
+use super::{COLUMNS, Distinct, ExportStore, Hits, Key, Range, Row, Store, StoreError, short_columns};
 
 pub use self::settings::{SqliteSettings, Synchronous};
 
@@ -164,6 +164,10 @@ impl Store for Sqlite {
 
     async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| read_range(connection, COLUMNS, &range, limit, read_row)).await
+    }
+
+    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.ask(move |connection| read_range(connection, &short_columns("NULL"), &range, limit, read_row)).await
     }
 
     async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
