@@ -43,6 +43,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Puts rows. One that is there already is replaced where it has not [ended](Row::ended) and the new one has, or it
     /// has no execution time and the new one has; otherwise it stays as it is. So to put a row twice is harmless. The
     /// time of the first one stays, and so do its details where the new one has none.
+    ///
+    /// Where it is [refused](StoreError::Refused) for one of the rows, none of them need be there; they are put again
+    /// without that one.
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError>;
 
     /// The row of an id.
@@ -322,6 +325,9 @@ pub enum StoreError {
     /// More is asked than it can do now. It may be asked again after a while.
     #[error("the store has too much to do: try again later")]
     Overloaded,
+    /// It does not take one of these rows, however often it is asked; without that one it takes the others.
+    #[error("the store refuses a row: {0}")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -331,6 +337,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// It refuses a row, for this reason.
+    pub fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Refused(why.into())
+    }
+
     /// It fails, for this reason.
     pub fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(why.into())

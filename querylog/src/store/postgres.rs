@@ -223,7 +223,7 @@ impl Store for Postgres {
             }
             put => put,
         };
-        put.map_err(StoreError::failed)?;
+        put.map_err(|error| if is_refusal(&error) { StoreError::refused(error) } else { StoreError::failed(error) })?;
         self.begun.put(&rows);
         Ok(())
     }
@@ -308,6 +308,12 @@ impl Store for Postgres {
     fn exports(&self) -> Option<&dyn ExportStore> {
         Some(self)
     }
+}
+
+/// Whether it is for what a row has, so that it stays: its data, a constraint, its size, or what a trigger says.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let class = error.code().and_then(|code| code.code().get(..2));
+    class.is_some_and(|class| ["22", "23", "54", "P0"].contains(&class))
 }
 
 /// Puts the entries of rows at their times, but for those that are there since the rows have begun.

@@ -150,7 +150,9 @@ impl Store for Sqlite {
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
         let (done, written) = oneshot::channel();
         self.send(Task::Put(Put { rows, done })).await?;
-        written.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
+        written.await.map_err(|_| StoreError::Closed)?.map_err(|failure| {
+            if failure.is_refusal() { StoreError::refused(failure) } else { StoreError::failed(failure) }
+        })
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {

@@ -33,6 +33,15 @@ pub(super) struct Put {
 #[error(transparent)]
 pub(super) struct Failure(Arc<rusqlite::Error>);
 
+impl Failure {
+    /// Whether it is for what a row has, so that it stays.
+    pub(super) fn is_refusal(&self) -> bool {
+        use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+        let code = self.0.sqlite_error_code();
+        code.is_some_and(|code| matches!(code, ConstraintViolation | TooBig | TypeMismatch))
+    }
+}
+
 /// Starts the thread. It ends when the sender is dropped, and all that was sent is done.
 pub(super) fn start(connection: Connection, file: OpenedFile) -> std::io::Result<(mpsc::Sender<Task>, JoinHandle<()>)> {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -71,6 +80,14 @@ impl Writer {
     fn put(&mut self, puts: Vec<Put>, rows: usize) {
         if !puts.is_empty() {
             let result = self.write(&puts).map_err(|error| Failure(Arc::new(error)));
+            if puts.len() > 1 && result.as_ref().is_err_and(Failure::is_refusal) {
+                // One has a row that is refused, and that is no matter of the others.
+                for put in puts {
+                    let rows = put.rows.len();
+                    self.put(vec![put], rows);
+                }
+                return;
+            }
             if let Err(error) = &result {
                 tracing::error!(%error, "audit log: SQLite does not take {rows} rows");
             }
