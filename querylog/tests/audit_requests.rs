@@ -371,10 +371,10 @@ async fn a_page_has_one_request_at_the_least() {
 async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
-    let mut long = Record::new(&Trail::start(true), "/");
-    long.notes.caller.exec_env_id = Some("env1".into());
-    long.notes.stdout = Some("o".repeat(200_000));
-    long.notes.stderr = Some("short".into());
+    let mut printed = Record::new(&Trail::start(true), "/");
+    printed.notes.caller.exec_env_id = Some("env1".into());
+    printed.notes.stdout = Some("o".repeat(200_000));
+    printed.notes.stderr = Some("short".into());
     let range = Range::new(Selection::Environment("env1".into()), Window::ALL);
     let sqlite = Sqlite::open(folder.path().join("audit.db")).unwrap();
     let postgres = audit::postgres().await;
@@ -383,7 +383,7 @@ async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
     let logs = [Some(AuditLog::new(sqlite)), postgres.map(AuditLog::new)];
     for (store, log) in stores.into_iter().flatten().zip(logs.into_iter().flatten()) {
         let log = log.payloads(Payloads::folder(folder.path().join("payloads")).unwrap());
-        log.put_requests(std::slice::from_ref(&long)).await.unwrap();
+        log.put_requests(std::slice::from_ref(&printed)).await.unwrap();
         let whole = store.page(range.clone(), 10).await.unwrap().remove(0);
         assert!(whole.object.is_some() && whole.record.stderr.is_some());
         rows = store.short_page(range.clone(), 10).await.unwrap();
@@ -395,12 +395,12 @@ async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
     }
     let log = AuditLog::new(Ready(rows));
     let found = log.requests(Range::new(Requests::of("env1"), Window::ALL), 10).await.unwrap();
-    assert_eq!(found.requests[0].id, long.id);
+    assert_eq!(found.requests[0].id, printed.id);
     // A trace may have thousands: they are read and put in order where others need not wait for it.
-    let mut trace = pin!(log.trace("env1", long.trace_id));
+    let mut trace = pin!(log.trace("env1", printed.trace_id));
     let at_once = std::future::poll_fn(|cx| Poll::Ready(trace.as_mut().poll(cx).is_ready())).await;
     assert!(!at_once, "not by the one who asks");
-    assert_eq!(trace.await.unwrap().requests[0].record.id, long.id);
+    assert_eq!(trace.await.unwrap().requests[0].record.id, printed.id);
 }
 
 /// Has its answers ready, and none with what was printed.
