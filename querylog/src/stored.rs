@@ -82,7 +82,8 @@ impl StoreSettings {
         Self { gather: (bytes, time), ..self }
     }
 
-    /// For how long the writer tries again when the store fails, before it gives a batch up; 10 seconds by default.
+    /// For how long the writer tries again when the store fails, before it gives a batch up; 10 seconds by default. A
+    /// record that the store [refuses](crate::store::StoreError::Refused) is given up at once, and no other with it.
     pub fn retry_for(self, retry: Duration) -> Self {
         Self { retry, ..self }
     }
@@ -98,7 +99,7 @@ impl StoreSettings {
             Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let (batch, linger) = self.gather;
         let limits = Limits { queue: self.queue, batch: batch.min(self.queue / 2), linger };
-        let sink = Box::new(Stored { log: self.log, runtime, refused: Vec::new() });
+        let sink = Box::new(Stored { log: self.log, runtime, refused: Vec::new(), why: None });
         let (queue, ended) = writer::start_sink(sink, None, limits, self.retry)?;
         Ok(QueryLog::of(queue, ended, self.overload, Box::new(Lines)))
     }
@@ -141,7 +142,9 @@ impl Encode for Lines {
 struct Stored {
     log: AuditLog,
     runtime: Runtime,
+    /// The numbers of lines that the store refuses, and why it refused the first of them.
     refused: Vec<u64>,
+    why: Option<StoreError>,
 }
 
 impl Sink for Stored {
@@ -151,6 +154,9 @@ impl Sink for Stored {
     }
 
     fn take_refused(&mut self) -> Vec<u64> {
+        if let Some(error) = self.why.take() {
+            tracing::error!(%error, "audit log: {} records are given up", self.refused.len());
+        }
         std::mem::take(&mut self.refused)
     }
 }
@@ -166,7 +172,7 @@ impl Stored {
                 return self.write_some(second, lines, done);
             }
             Err(Fault::Store(error @ StoreError::Refused(_))) => {
-                tracing::error!(%error, "audit log: a record is given up");
+                self.why.get_or_insert(error);
                 self.refused.push(lines_in(&lines[..*done]) as u64);
             }
             Err(Fault::Store(error)) => return Err(io::Error::other(error)),

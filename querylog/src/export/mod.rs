@@ -1,8 +1,8 @@
 //! Exports of the log: [`Exports`] takes what is asked for as jobs of the store, and works on them.
 //!
-//! A job is a row. Whoever works on it says so in the row, until when; a process that is killed leaves that time to run
-//! out, and another takes the job up, or the same one once it runs again. It writes another file then: a file that is
-//! there is whole, and is never written again.
+//! A job is a row. Whoever works on it says so in the row, until when, by the clock of the store where it has one; a
+//! process that is killed leaves that time to run out, and another takes the job up, or the same one once it runs again. It
+//! writes another file then: a file that is there is whole, and is never written again.
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod clouds;

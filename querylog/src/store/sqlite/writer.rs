@@ -80,7 +80,8 @@ impl Writer {
     fn put(&mut self, puts: Vec<Put>, rows: usize) {
         if !puts.is_empty() {
             let result = self.write(&puts).map_err(|error| Failure(Arc::new(error)));
-            if puts.len() > 1 && result.as_ref().is_err_and(Failure::is_refusal) {
+            let is_refused = result.as_ref().is_err_and(Failure::is_refusal);
+            if puts.len() > 1 && is_refused {
                 // One has a row that is refused, and that is no matter of the others.
                 for put in puts {
                     let rows = put.rows.len();
@@ -88,7 +89,8 @@ impl Writer {
                 }
                 return;
             }
-            if let Err(error) = &result {
+            // What is refused is for who put it to tell.
+            if let Some(error) = result.as_ref().err().filter(|_| !is_refused) {
                 tracing::error!(%error, "audit log: SQLite does not take {rows} rows");
             }
             for put in puts {
