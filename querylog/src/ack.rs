@@ -37,13 +37,14 @@ pub struct Ack {
 #[derive(Debug)]
 enum State {
     Known(Result<(), NotWritten>),
-    Queued { batch: Arc<Done>, place: Option<usize> },
+    Queued { batch: Arc<Done>, number: u64, place: Option<usize> },
 }
 
 impl Ack {
-    pub(crate) fn of(pushed: Result<Arc<Done>, NotWritten>) -> Self {
+    /// Of a record that is in a batch, as the one of a number.
+    pub(crate) fn of(pushed: Result<(Arc<Done>, u64), NotWritten>) -> Self {
         let first = match pushed {
-            Ok(batch) => State::Queued { batch, place: None },
+            Ok((batch, number)) => State::Queued { batch, number, place: None },
             Err(why) => State::Known(Err(why)),
         };
         Self { first, second: None }
@@ -71,7 +72,7 @@ impl Ack {
     fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), NotWritten>> {
         let first = match &self.first {
             State::Known(result) => *result,
-            State::Queued { batch, .. } => batch.wait_until(end)?,
+            State::Queued { batch, number, .. } => batch.wait_until(end)?.and(batch.has_taken(*number)),
         };
         let second = self.second.as_ref().map_or(Some(Ok(())), |second| second.wait_until(end))?;
         Some(first.and(second))
@@ -85,7 +86,7 @@ impl Future for Ack {
         let Self { first, second } = &mut *self;
         let result = match first {
             State::Known(result) => *result,
-            State::Queued { batch, place } => ready!(batch.poll(place, cx)),
+            State::Queued { batch, number, place } => ready!(batch.poll(place, cx)).and(batch.has_taken(*number)),
         };
         *first = State::Known(result);
         match second {
@@ -105,6 +106,9 @@ pub enum NotWritten {
     /// The record is larger than the whole queue.
     #[error("not written to the query log: the record is larger than the queue; allow a larger one in the settings")]
     TooLarge,
+    /// The store does not take it, however often it is asked.
+    #[error("not written to the query log: the store refuses it, and its own log says why")]
+    Refused,
     /// The log is closed.
     #[error("not written to the query log: it is closed")]
     Closed,
@@ -123,6 +127,8 @@ pub(crate) struct Done {
 #[derive(Default)]
 struct Waiting {
     result: Option<Result<(), NotWritten>>,
+    /// The numbers of records that are missing all the same, in order.
+    refused: Vec<u64>,
     wakers: Vec<Waker>,
 }
 
@@ -133,13 +139,26 @@ impl Done {
 
     /// What is told first stays.
     pub(crate) fn tell(&self, result: Result<(), NotWritten>) {
+        self.tell_without(Vec::new(), result);
+    }
+
+    /// The same of all but the records of these numbers, which are in order.
+    pub(crate) fn tell_without(&self, refused: Vec<u64>, result: Result<(), NotWritten>) {
         let wakers = {
             let mut waiting = self.lock();
-            waiting.result.get_or_insert(result);
+            if waiting.result.is_none() {
+                (waiting.result, waiting.refused) = (Some(result), refused);
+            }
             std::mem::take(&mut waiting.wakers)
         };
         self.told.notify_all();
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the record of a number is not one of those that are missing in a batch that is written.
+    fn has_taken(&self, number: u64) -> Result<(), NotWritten> {
+        let is_refused = self.lock().refused.binary_search(&number).is_ok();
+        if is_refused { Err(NotWritten::Refused) } else { Ok(()) }
     }
 
     /// `place` is where the waker of this caller is, from its first call on.

@@ -209,7 +209,7 @@ impl AuditLog {
     }
 
     /// The first requests of a range, without what they printed. There may be fewer than `limit`, and more behind them:
-    /// so many records are read at a time, and no more.
+    /// so many records are read at a time, and no more. A limit of 0 is one of 1.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -246,18 +246,23 @@ impl AuditLog {
     ///
     /// If the store fails, or has too much to do.
     pub async fn requests(&self, range: Range<Requests>, limit: usize) -> Result<FoundRequests, StoreError> {
-        let hits = match range.of.all_of() {
+        let Hits { rows, behind } = self.hits(&range, limit).await?;
+        Ok(FoundRequests { requests: requests_of(rows, &range.of), next: behind.map(|place| range.behind(place)) })
+    }
+
+    async fn hits(&self, range: &Range<Requests>, limit: usize) -> Result<Hits, StoreError> {
+        // A page of none would have no place to go on from.
+        let limit = limit.max(1);
+        Ok(match range.of.all_of() {
             None => self.store.find(range.clone().map(|requests| requests.keys()), limit, SCAN).await?,
             Some(environment) => {
                 let of = Selection::Environment(environment.to_owned());
-                let mut rows = self.store.page(range.clone().map(|_| of), limit.saturating_add(1)).await?;
+                let mut rows = self.store.short_page(range.clone().map(|_| of), limit.saturating_add(1)).await?;
                 let more = rows.len() > limit;
                 rows.truncate(limit);
                 Hits { behind: rows.last().filter(|_| more).map(|row| Place::of(&row.record)), rows }
             }
-        };
-        let requests = hits.rows.into_iter().filter_map(request_of).filter(|record| range.of.has(record)).collect();
-        Ok(FoundRequests { requests, next: hits.behind.map(|place| range.behind(place)) })
+        })
     }
 
     /// The requests of a trace, in an environment, as a tree.
@@ -267,8 +272,10 @@ impl AuditLog {
     /// If the store fails, or has too much to do.
     pub async fn trace(&self, exec_env_id: &str, trace_id: TraceId) -> Result<Trace, StoreError> {
         let range = Range::new(Requests::of(exec_env_id).trace(trace_id), Window::ALL);
-        let found = self.requests(range, Trace::MOST).await?;
-        Ok(Trace::of(found.requests, found.next.is_none()))
+        let Hits { rows, behind } = self.hits(&range, Trace::MOST).await?;
+        // They may be thousands: not on a thread that others wait for.
+        let trace = move || Trace::of(requests_of(rows, &range.of), behind.is_none());
+        tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)
     }
 
     /// What the store does for exports, if it does.
@@ -294,6 +301,11 @@ pub(crate) fn row_of(record: &Record) -> Result<Row, serde_json::Error> {
         keys,
         end_keys,
     })
+}
+
+/// The requests of rows that were found: an entry of the index may be of what was so when its request began.
+fn requests_of(rows: Vec<Row>, asked: &Requests) -> Vec<Record> {
+    rows.into_iter().filter_map(request_of).filter(|record| asked.has(record)).collect()
 }
 
 /// The request of a row that is of one, without what it printed.

@@ -71,6 +71,8 @@ pub(crate) enum Why {
     TooLarge,
     /// The file could not be written for as long as the writer tries.
     Failed,
+    /// The store does not take the record.
+    NotTaken,
     /// Appended after the log was closed.
     Closed,
     /// The request had not ended when the log was closed.
@@ -78,7 +80,7 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
 
     fn words(self) -> &'static str {
         match self {
@@ -86,6 +88,7 @@ impl Why {
             Self::Refused => "overload: answered with 503",
             Self::TooLarge => "record larger than the queue",
             Self::Failed => "the file could not be written",
+            Self::NotTaken => "the store refused the record",
             Self::Closed => "the log was closed",
             Self::Open => "not ended when the log was closed",
         }

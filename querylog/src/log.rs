@@ -153,7 +153,7 @@ impl QueryLog {
         Ack::of(appended.unwrap_or_else(|_| self.append_by(record, &mut Vec::new())))
     }
 
-    fn append_by(&self, record: &Record, line: &mut Vec<u8>) -> Result<Arc<Done>, NotWritten> {
+    fn append_by(&self, record: &Record, line: &mut Vec<u8>) -> Result<(Arc<Done>, u64), NotWritten> {
         line.clear();
         let pushed = match self.inner.form.encode(record, line) {
             Ok(()) => self.inner.queue.push(line),

@@ -129,9 +129,9 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues one line.
+    /// Queues one line. Returns its batch, and its number there.
     #[inline]
-    pub(crate) fn push(&self, line: &[u8]) -> Result<Arc<Done>, NotWritten> {
+    pub(crate) fn push(&self, line: &[u8]) -> Result<(Arc<Done>, u64), NotWritten> {
         let mut state = self.lock();
         let filled = state.taken + state.lines.len() + line.len();
         let refusal = match () {
@@ -151,12 +151,13 @@ impl Queue {
         }
         state.grow_for(line.len(), self.limits.queue);
         state.lines.extend_from_slice(line);
+        let number = state.records;
         state.records += 1;
         self.tally.queued.fetch_add(1, Relaxed);
         self.filled.store(filled, Relaxed);
         let batch = Arc::clone(&state.batch);
         self.wake_writer(state);
-        Ok(batch)
+        Ok((batch, number))
     }
 
     /// Counts a request that was answered with 503 since the queue is full.
@@ -248,11 +249,13 @@ impl Queue {
         }
     }
 
-    /// The batch is written, or given up: so many of its records are not in the log, and neither are `gaps`.
-    pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), NotWritten>, lost: u64) {
+    /// The batch is written, or given up: so many of its records are not in the log, neither are those of the numbers
+    /// that are refused, and neither are `gaps`.
+    pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), NotWritten>, lost: u64, refused: Vec<u64>) {
         let mut lines = std::mem::take(&mut batch.lines);
-        self.tally.written.fetch_add(batch.records - lost, Relaxed);
-        self.tally.failed.fetch_add(lost, Relaxed);
+        let missing = lost + refused.len() as u64;
+        self.tally.written.fetch_add(batch.records - missing, Relaxed);
+        self.tally.failed.fetch_add(missing, Relaxed);
         self.tally.queued.fetch_sub(batch.records, Relaxed);
         if lines.capacity() > KEPT_CAPACITY && lines.len() < lines.capacity() / 4 {
             lines = Vec::new();
@@ -265,12 +268,15 @@ impl Queue {
             if lost > 0 {
                 state.gaps.note(Why::Failed, lost);
             }
+            if !refused.is_empty() {
+                state.gaps.note(Why::NotTaken, refused.len() as u64);
+            }
             if state.lines.capacity() == 0 {
                 state.lines = lines;
             }
             self.filled.store(state.lines.len(), Relaxed);
         }
-        batch.done.tell(result);
+        batch.done.tell_without(refused, result);
         self.room.notify_waiters();
     }
 

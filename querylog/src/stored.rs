@@ -16,8 +16,8 @@ use crate::queue::Limits;
 use crate::record::Record;
 use crate::requests::keys_of;
 use crate::settings::Overload;
-use crate::store::Row;
-use crate::writer::{self, Sink};
+use crate::store::{Row, StoreError};
+use crate::writer::{self, Sink, lines_in};
 
 /// How a query log is written to an audit log. See [`QueryLog::storing`].
 #[derive(Clone, Debug)]
@@ -82,7 +82,8 @@ impl StoreSettings {
         Self { gather: (bytes, time), ..self }
     }
 
-    /// For how long the writer tries again when the store fails, before it gives a batch up; 10 seconds by default.
+    /// For how long the writer tries again when the store fails, before it gives a batch up; 10 seconds by default. A
+    /// record that the store [refuses](crate::store::StoreError::Refused) is given up at once, and no other with it.
     pub fn retry_for(self, retry: Duration) -> Self {
         Self { retry, ..self }
     }
@@ -98,7 +99,7 @@ impl StoreSettings {
             Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let (batch, linger) = self.gather;
         let limits = Limits { queue: self.queue, batch: batch.min(self.queue / 2), linger };
-        let sink = Box::new(Stored { log: self.log, runtime });
+        let sink = Box::new(Stored { log: self.log, runtime, refused: Vec::new(), why: None });
         let (queue, ended) = writer::start_sink(sink, None, limits, self.retry)?;
         Ok(QueryLog::of(queue, ended, self.overload, Box::new(Lines)))
     }
@@ -141,24 +142,70 @@ impl Encode for Lines {
 struct Stored {
     log: AuditLog,
     runtime: Runtime,
+    /// The numbers of lines that the store refuses, and why it refused the first of them.
+    refused: Vec<u64>,
+    why: Option<StoreError>,
 }
 
 impl Sink for Stored {
     fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
+        let rest: Vec<_> = lines[*done..].split_inclusive(|&byte| byte == b'\n').collect();
+        self.write_some(&rest, lines, done)
+    }
+
+    fn take_refused(&mut self) -> Vec<u64> {
+        if let Some(error) = self.why.take() {
+            tracing::error!(%error, "audit log: {} records are given up", self.refused.len());
+        }
+        std::mem::take(&mut self.refused)
+    }
+}
+
+impl Stored {
+    /// Writes some of the lines. Where the store refuses them, each half for itself, so that all are written but for those
+    /// that it refuses alone.
+    fn write_some(&mut self, some: &[&[u8]], lines: &[u8], done: &mut usize) -> io::Result<()> {
+        match self.write_at_once(some) {
+            Err(Fault::Store(StoreError::Refused(_))) if some.len() > 1 => {
+                let (first, second) = some.split_at(some.len() / 2);
+                self.write_some(first, lines, done)?;
+                return self.write_some(second, lines, done);
+            }
+            Err(Fault::Store(error @ StoreError::Refused(_))) => {
+                self.why.get_or_insert(error);
+                self.refused.push(lines_in(&lines[..*done]) as u64);
+            }
+            Err(Fault::Store(error)) => return Err(io::Error::other(error)),
+            Err(Fault::Line(error)) => return Err(error.into()),
+            Ok(()) => {}
+        }
+        *done += some.iter().map(|line| line.len()).sum::<usize>();
+        Ok(())
+    }
+
+    fn write_at_once(&self, lines: &[&[u8]]) -> Result<(), Fault> {
         let (mut rows, mut gaps) = (Vec::new(), Vec::new());
-        for line in lines[*done..].split_inclusive(|&byte| byte == b'\n') {
+        for line in lines {
             match serde_json::from_slice::<ReadLine<'_>>(line).and_then(row) {
                 Ok(row) => rows.push(row),
                 Err(error) => gaps.push(Gap::read(line).map_err(|_| error)?),
             }
         }
-        self.runtime.block_on(self.log.put_rows(rows)).map_err(io::Error::other)?;
+        self.runtime.block_on(self.log.put_rows(rows))?;
         for gap in gaps {
             tracing::error!("audit log: records are missing: {gap}");
         }
-        *done = lines.len();
         Ok(())
     }
+}
+
+/// Why lines are not written.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Line(#[from] serde_json::Error),
 }
 
 /// The row of a line: its keys are made here, and not while a request waits.

@@ -32,6 +32,11 @@ pub(crate) trait Sink: Send {
     /// Writes lines from `done` on, and moves it behind what is written.
     fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()>;
 
+    /// The numbers of the lines of this batch that are done without being written, since they are refused for good.
+    fn take_refused(&mut self) -> Vec<u64> {
+        Vec::new()
+    }
+
     /// How long until there is something to do without lines.
     fn until_tick(&self, _now: Timestamp) -> Option<Duration> {
         None
@@ -130,7 +135,8 @@ impl Writer {
         }
         batch.gaps.forget_first(gaps);
         batch.lines.truncate(records_end);
-        self.queue.finish(batch, result.map_err(NotWritten::Failed), lost as u64);
+        let refused = self.sink.take_refused();
+        self.queue.finish(batch, result.map_err(NotWritten::Failed), lost as u64, refused);
     }
 
     /// Puts what is known to be missing behind the records.
@@ -158,6 +164,6 @@ impl Writer {
     }
 }
 
-fn lines_in(bytes: &[u8]) -> usize {
+pub(crate) fn lines_in(bytes: &[u8]) -> usize {
     memchr_iter(b'\n', bytes).count()
 }

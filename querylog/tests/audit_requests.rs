@@ -2,12 +2,15 @@
 
 mod audit;
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use audit::{Server, escaped, pick};
 use serde_json::Value;
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::store::Range;
+use tagtrail_querylog::store::{Distinct, Hits, Key, Payloads, Range, Row, Selection, Sqlite, Store, StoreError};
 use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, ResponsePart, Status, Timestamp, Window};
 use uuid::Uuid;
 
@@ -339,4 +342,95 @@ async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
     }
     assert_eq!(server.get("ada", &format!("/log/exec-env/self?page_token={token}")).await.status, 422);
     assert_eq!(server.get("nobody", "/requests").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_page_has_one_request_at_the_least() {
+    let server = Server::start().await;
+    let records = requests(50);
+    server.log.put_requests(&records).await.unwrap();
+    let expected =
+        sorted(records.into_iter().filter(|r| r.notes.caller.exec_env_id.as_deref() == Some("env1")).collect(), false);
+    for requests in [Requests::of("env1"), Requests::of("env1").tag("project", "blog")] {
+        let expected: Vec<_> = expected
+            .iter()
+            .filter(|record| requests == Requests::of("env1") || record.tags.get("project") == Some("blog"))
+            .collect();
+        let (mut found, mut next) = (Vec::new(), Some(Range::new(requests, Window::ALL)));
+        while let Some(range) = next {
+            let page = server.log.requests(range, 0).await.unwrap();
+            assert!(page.requests.len() <= 1);
+            found.extend(page.requests);
+            next = page.next;
+        }
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = Vec::new();
+    let mut printed = Record::new(&Trail::start(true), "/");
+    printed.notes.caller.exec_env_id = Some("env1".into());
+    printed.notes.stdout = Some("o".repeat(200_000));
+    printed.notes.stderr = Some("short".into());
+    let range = Range::new(Selection::Environment("env1".into()), Window::ALL);
+    let sqlite = Sqlite::open(folder.path().join("audit.db")).unwrap();
+    let postgres = audit::postgres().await;
+    let stores =
+        [Some(Box::new(sqlite.clone()) as Box<dyn Store>), postgres.clone().map(|it| Box::new(it) as Box<dyn Store>)];
+    let logs = [Some(AuditLog::new(sqlite)), postgres.map(AuditLog::new)];
+    for (store, log) in stores.into_iter().flatten().zip(logs.into_iter().flatten()) {
+        let log = log.payloads(Payloads::folder(folder.path().join("payloads")).unwrap());
+        log.put_requests(std::slice::from_ref(&printed)).await.unwrap();
+        let whole = store.page(range.clone(), 10).await.unwrap().remove(0);
+        assert!(whole.object.is_some() && whole.record.stderr.is_some());
+        rows = store.short_page(range.clone(), 10).await.unwrap();
+        let mut expected = whole;
+        (expected.record.stderr, expected.object) = (None, rows[0].object.clone());
+        assert_eq!(rows, [expected]);
+        let found = log.requests(Range::new(Requests::of("env1"), Window::ALL), 10).await.unwrap();
+        assert_eq!(found.requests.len(), 1);
+    }
+    let log = AuditLog::new(Ready(rows));
+    let found = log.requests(Range::new(Requests::of("env1"), Window::ALL), 10).await.unwrap();
+    assert_eq!(found.requests[0].id, printed.id);
+    // A trace may have thousands: they are read and put in order where others need not wait for it.
+    let mut trace = pin!(log.trace("env1", printed.trace_id));
+    let at_once = std::future::poll_fn(|cx| Poll::Ready(trace.as_mut().poll(cx).is_ready())).await;
+    assert!(!at_once, "not by the one who asks");
+    assert_eq!(trace.await.unwrap().requests[0].record.id, printed.id);
+}
+
+/// Has its answers ready, and none with what was printed.
+#[derive(Debug)]
+struct Ready(Vec<Row>);
+
+#[async_trait]
+impl Store for Ready {
+    async fn short_page(&self, _: Range, _: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(self.0.clone())
+    }
+    async fn find(&self, _: Range<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+        Ok(Hits { rows: self.0.clone(), behind: None })
+    }
+    async fn put(&self, _: Vec<Row>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn page(&self, _: Range, _: usize) -> Result<Vec<Row>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn first_of_each(&self, _: Range, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn secret(&self) -> Result<[u8; 32], StoreError> {
+        Err(StoreError::Closed)
+    }
 }

@@ -12,10 +12,10 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
 use tagtrail::{Admit, Trail};
-use tagtrail_querylog::store::{Range, Selection};
+use tagtrail_querylog::store::{Range, Selection, Sqlite, StoreError};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Caller, Entry, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle, Requests, Timestamp,
-    Window, read,
+    AuditLog, AuditRecord, Caller, Entry, NotWritten, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle, Requests,
+    Timestamp, Window, read,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -183,6 +183,79 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
     log.shutdown(LIMIT).await.unwrap();
     let range = Range::new(Requests::of("env1"), Window::ALL);
     assert_eq!(audit.requests(range, 10).await.unwrap().requests, records);
+}
+
+/// Stores that take no record of the name `refused`.
+async fn refusing(folder: &std::path::Path) -> Vec<AuditLog> {
+    let path = folder.join("audit.db");
+    let mut logs = vec![AuditLog::new(Sqlite::open(&path).unwrap())];
+    let trigger = "CREATE TRIGGER refuses BEFORE INSERT ON record WHEN NEW.udf_name = 'refused'
+                   BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(trigger).unwrap();
+    if let Some((settings, url)) = audit::postgres_settings().await {
+        logs.push(AuditLog::new(settings.connect().await.unwrap()));
+        let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let check = "ALTER TABLE record ADD CHECK (udf_name IS DISTINCT FROM 'refused'::BYTEA)";
+        admin.batch_execute(check).await.unwrap();
+    }
+    logs
+}
+
+#[tokio::test]
+async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for audit in refusing(folder.path()).await {
+        let log = QueryLog::storing(audit.clone()).gather(1 << 20, Duration::from_millis(300)).open().unwrap();
+        let begin = std::time::Instant::now();
+        let (mut expected, mut acks) = (Vec::new(), Vec::new());
+        for number in 0..200 {
+            let refused = [3, 70, 71, 199].contains(&number);
+            let mut record = Record::new(&Trail::start(true), "/");
+            record.notes.caller.exec_env_id = Some("env1".into());
+            record.notes.operation.name = Some(if refused { "refused" } else { "taken" }.into());
+            record.end(Duration::from_micros(1), Outcome::Complete);
+            // Not awaited, so that all are in one batch.
+            acks.push((refused, log.append(&record)));
+            if !refused {
+                expected.push(record.id);
+            }
+        }
+        let refused = log.shutdown(LIMIT).await;
+        assert!(begin.elapsed() < Duration::from_secs(5), "what is refused for good is not tried again");
+        let range = Range::new(Requests::of("env1"), Window::ALL);
+        let mut found = audit.requests(range, 1_000).await.unwrap().requests;
+        found.sort_by_key(|record| record.id);
+        expected.sort_unstable();
+        assert_eq!(found.iter().map(|record| record.id).collect::<Vec<_>>(), expected);
+        assert_eq!((log.counters().written, log.counters().failed), (196, 4));
+        assert!(refused.is_err(), "it is said");
+        for (refused, ack) in acks {
+            let known = if refused { Err(NotWritten::Refused) } else { Ok(()) };
+            assert_eq!((ack.wait(LIMIT), ack.await), (Some(known), known));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_puts_a_record_that_is_refused_is_told_so_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for audit in refusing(folder.path()).await {
+        // Many at the same time, which SQLite puts into one transaction.
+        let puts = (0..60).map(|number| {
+            let audit = audit.clone();
+            let name = if number % 30 == 20 { "refused" } else { "taken" };
+            let record = AuditRecord { udf_name: Some(name.into()), ..record() };
+            async move { (name, audit.put(vec![record]).await) }
+        });
+        for (name, put) in futures_util::future::join_all(puts).await {
+            match put {
+                Ok(()) => assert_eq!(name, "taken"),
+                Err(error) => assert!(name == "refused" && matches!(error, StoreError::Refused(_)), "{name}: {error}"),
+            }
+        }
+        assert_eq!(all(&audit).await.len(), 58);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod export;
 
 use std::time::Duration;
 
-use export::{START, Server, at, numbers, range, record};
+use export::{SECOND, START, Server, at, numbers, range, record};
 use serde_json::{Value, json};
 use tagtrail_querylog::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -74,6 +74,55 @@ async fn what_cannot_be_exported_is_refused_with_a_reason() {
     assert_eq!((answer.status.as_u16(), answer.json["database"].as_str()), (200, Some("us-std/shop")));
     let answer = server.ask("us", &with(&both, "database", Value::Null)).await;
     assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (403, Some("permission_denied")));
+}
+
+#[tokio::test]
+async fn a_range_that_ends_far_in_the_future_is_refused() {
+    let server = Server::start().await;
+    let now = Timestamp::now().as_micros();
+    let in_days = |days: i64| Timestamp::from_micros(now + days * DAY * SECOND).to_string();
+    let ask = async |start, end| {
+        let body = json!({"region_group": "us-std", "time_start": in_days(start), "time_end": in_days(end)});
+        server.ask("us", &body).await
+    };
+    assert_eq!(ask(0, 90).await.status, 200);
+    assert_eq!(ask(89, 90).await.status, 200);
+    for (start, end) in [(3, 92), (36_500, 36_501)] {
+        let answer = ask(start, end).await;
+        assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (400, Some("bad_request")));
+        assert!(answer.json["reason"].as_str().unwrap().contains("time_end is too far in the future"));
+    }
+}
+
+#[tokio::test]
+async fn no_more_exports_of_a_key_wait_than_are_allowed() {
+    let server = Server::with(|settings| settings.arrival(Duration::ZERO).waiting(3)).await;
+    let now = Timestamp::now();
+    let until = |seconds, scope: &str| {
+        let end = now.plus(Duration::from_secs(seconds)).to_string();
+        json!({"region_group": scope, "time_start": now.to_string(), "time_end": end})
+    };
+    let token = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+    let mut ids = Vec::new();
+    for body in [until(3_600, "us-std"), with(&until(3_600, "us-std"), "idempotency_token", token), until(3, "us-std")]
+    {
+        let answer = server.ask("us", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+        ids.push(answer.json["request_id"].clone());
+    }
+    for key in ["us", "us-again"] {
+        let answer = server.ask(key, &until(3_600, "us-std")).await;
+        assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (429, Some("too_many_requests")), "{key}");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    let again = server.ask("us", &with(&until(3_600, "us-std"), "idempotency_token", token)).await;
+    assert_eq!((again.status.as_u16(), &again.json["request_id"]), (200, &ids[1]), "it is no other one");
+    for (key, scope) in [("eu", "eu-std"), ("both", "us-std")] {
+        assert_eq!(server.ask(key, &until(3_600, scope)).await.status, 200, "{key} may wait beside it");
+    }
+    assert_eq!(server.wait("us", ids[2].as_str().unwrap()).await["state"], "DoesNotExist");
+    assert_eq!(server.ask("us", &until(3_600, "us-std")).await.status, 200, "one has ended");
+    assert_eq!(server.ask("us", &until(3_600, "us-std")).await.status, 429);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Exports of the log: [`Exports`] takes what is asked for as jobs of the store, and works on them.
 //!
-//! A job is a row. Whoever works on it says so in the row, until when; a process that is killed leaves that time to run
-//! out, and another takes the job up, or the same one once it runs again. It writes another file then: a file that is
-//! there is whole, and is never written again.
+//! A job is a row. Whoever works on it says so in the row, until when, by the clock of the store where it has one; a
+//! process that is killed leaves that time to run out, and another takes the job up, or the same one once it runs again. It
+//! writes another file then: a file that is there is whole, and is never written again.
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod clouds;
@@ -28,7 +28,7 @@ use crate::audit_log::AuditLog;
 use crate::callers::Account;
 use crate::export_scope::ExportScope;
 use crate::export_state::{Export, ExportState};
-use crate::store::{ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
+use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -79,6 +79,7 @@ struct Core {
     wake: Notify,
     /// Whether the work is to end.
     stop: watch::Sender<bool>,
+    /// This machine's. What others have to agree with goes by [`Core::now`].
     clock: fn() -> Timestamp,
 }
 
@@ -90,6 +91,8 @@ pub struct ExportSettings {
     files: ExportFiles,
     public_url: String,
     at_once: usize,
+    waiting: usize,
+    ahead: Duration,
     url_lifetime: Duration,
     keep: Duration,
     arrival: Duration,
@@ -108,6 +111,23 @@ pub(crate) struct Asked {
     /// The moment behind the last.
     pub(crate) time_end: Timestamp,
     pub(crate) token: Option<Uuid>,
+}
+
+/// Why an export is not taken.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// Its range ends too far in the future.
+    Ahead,
+    /// Too many of the same key wait.
+    Waiting,
+    /// The store fails.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 pub(crate) fn no_exports() -> StoreError {
@@ -136,6 +156,8 @@ impl Exports {
             files,
             public_url: public_url.trim_end_matches('/').to_owned(),
             at_once: 2,
+            waiting: 100,
+            ahead: Duration::from_secs(91 * 24 * 3_600),
             url_lifetime: Duration::from_secs(3_600),
             keep: TOKEN,
             arrival: Duration::from_secs(5),
@@ -153,9 +175,12 @@ impl Exports {
         self.0.core.stop.closed().await;
     }
 
-    pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, StoreError> {
+    pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, NotTaken> {
         let core = &self.0.core;
-        let now = core.now();
+        let now = core.now().await?;
+        if asked.time_end > now.plus(core.settings.ahead) {
+            return Err(NotTaken::Ahead);
+        }
         // Not later for the clock of now, which may be set back.
         let due = asked.time_end.plus(core.settings.arrival);
         let job = Job {
@@ -174,9 +199,9 @@ impl Exports {
                 ..JobBody::default()
             },
         };
-        let added = core.store()?.add_job(job, now.minus(TOKEN).as_micros()).await?;
+        let added = core.store()?.add_job(job, now.minus(TOKEN).as_micros(), core.settings.waiting).await?;
         core.wake.notify_one();
-        Ok(export_of(added))
+        added.map(export_of).ok_or(NotTaken::Waiting)
     }
 
     /// An export, if this account may see it. One whose URL has run out begins to get another.
@@ -185,12 +210,12 @@ impl Exports {
         let store = core.store()?;
         let sees = |job: &Job| account.scopes.iter().any(|scope| scope.covers(&job.scope));
         let Some(job) = store.job(id).await?.filter(sees) else { return Ok(None) };
-        let now = core.now().as_micros();
-        let is_over = job.body.url.as_ref().is_none_or(|(_, until)| *until <= now);
+        let is_over = job.body.url.as_ref().is_none_or(|(_, until)| *until <= (core.clock)().as_micros());
         if job.state != ExportState::Complete || !is_over {
             return Ok(Some(export_of(job)));
         }
         let mut renewed = job;
+        let now = core.now().await?.as_micros();
         renewed.state = ExportState::CreatingNewUrl;
         renewed.due = now;
         renewed.body.updated = now;
@@ -216,13 +241,18 @@ impl Exports {
         let mut jobs = self.0.core.store()?.jobs(which, limit.saturating_add(1)).await?;
         let more = jobs.len() > limit;
         jobs.truncate(limit);
-        let last = jobs.last().filter(|_| more).map(|job| Place { micros: job.created, id: job.id.clone() });
-        Ok((jobs.into_iter().map(export_of).collect(), last))
+        let last = jobs.last().filter(|_| more).map(|job| match job {
+            Ok(Job { created, id, .. }) | Err(DamagedJob { created, id, .. }) => {
+                Place { micros: *created, id: id.clone() }
+            }
+        });
+        // Those that are damaged are told of whenever their turn comes.
+        Ok((jobs.into_iter().flatten().map(export_of).collect(), last))
     }
 
     /// Whether a URL of our own opens this file now.
     pub(crate) fn opens(&self, name: &str, query: &str) -> Result<(), Refused> {
-        self.0.core.links.check(name, query, self.0.core.now())
+        self.0.core.links.check(name, query, (self.0.core.clock)())
     }
 
     /// Reads a file, or a part of it.
@@ -250,6 +280,18 @@ impl ExportSettings {
     /// How many are extracted at a time, by this process; 2 by default, at least one. The others wait.
     pub fn at_once(self, exports: usize) -> Self {
         Self { at_once: exports.max(1), ..self }
+    }
+
+    /// How many exports of a key may wait or be extracted at a time, before no more are taken; 100 by default, at least
+    /// one. Keys that may export the same count as one.
+    pub fn waiting(self, exports: usize) -> Self {
+        Self { waiting: exports.max(1), ..self }
+    }
+
+    /// How far in the future the end of a range may be; 91 days by default: a range of 90 days that begins now, and a day
+    /// for a clock that is wrong.
+    pub fn ahead(self, ahead: Duration) -> Self {
+        Self { ahead, ..self }
     }
 
     /// For how long a URL is good; an hour by default. An export whose URL has run out gets another when it is asked for.
@@ -305,8 +347,9 @@ impl ExportSettings {
 }
 
 impl Core {
-    fn now(&self) -> Timestamp {
-        (self.clock)()
+    /// The time by which jobs are due, and leases end: that of the store, or else of this machine.
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.store()?.now().await?.unwrap_or_else(self.clock))
     }
 
     fn store(&self) -> Result<&dyn ExportStore, StoreError> {

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::extract::Extraction;
 use super::{Core, file_name, window};
 use crate::export_state::ExportState;
-use crate::store::{Job, StoreError};
+use crate::store::{ExportStore, Job, StoreError};
 use crate::time::Timestamp;
 
 /// How often jobs are looked for, that other processes took, or that come due.
@@ -54,27 +54,32 @@ pub(super) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     while extractions.join_next().await.is_some() {}
 }
 
+/// What fails in one place holds up nothing elsewhere.
 async fn look(
     core: &Arc<Core>,
     extractions: &mut JoinSet<()>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<(), StoreError> {
-    let (store, now) = (core.store()?, core.now());
-    let far = now.plus(2 * core.settings.lease).as_micros();
-    let requested = store.due_jobs(&LONG[1..], now.as_micros(), far, STEPS).await?;
-    let pending = store.due_jobs(&LONG[..1], now.as_micros(), i64::MAX, STEPS).await?;
+    let (store, now) = (core.store()?, core.now().await?);
+    let far = now.plus(2 * core.settings.lease);
+    let requested = due(core, store, &LONG[1..], now, far).await;
+    let pending = due(core, store, &LONG[..1], now, Timestamp::MAX).await;
     // More than can be begun: one that has to wait for open requests holds up none behind it.
     for job in requested.into_iter().chain(pending) {
         if extractions.len() >= core.settings.at_once {
             break;
         }
-        if let Some(claimed) = claim(core, job).await? {
-            extractions.spawn(work(Arc::clone(core), claimed, stopped.clone()));
+        match claim(core, job.clone()).await {
+            Ok(Some((claimed, left))) => {
+                extractions.spawn(work(Arc::clone(core), claimed, left, stopped.clone()));
+            }
+            Ok(None) => {}
+            Err(error) => not_claimed(core, job, error).await,
         }
     }
-    let links = store.due_jobs(&LINK, now.as_micros(), far, STEPS).await?;
+    let links = due(core, store, &LINK, now, far).await;
     // What is kept is due far ahead.
-    let over = store.due_jobs(&KEPT, now.as_micros(), i64::MAX, STEPS).await?;
+    let over = due(core, store, &KEPT, now, Timestamp::MAX).await;
     let steps = async {
         for job in links.into_iter().chain(over) {
             let id = job.id.clone();
@@ -90,21 +95,60 @@ async fn look(
     Ok(())
 }
 
+/// The jobs of some states that are due, and can be read. The others are put off, so that they are in nobody's way.
+async fn due(core: &Core, store: &dyn ExportStore, states: &[ExportState], now: Timestamp, far: Timestamp) -> Vec<Job> {
+    let found = store.due_jobs(states, now.as_micros(), far.as_micros(), STEPS).await;
+    let found = found.unwrap_or_else(|error| {
+        tracing::error!(%error, "export: the store does not tell what is to do");
+        Vec::new()
+    });
+    let mut jobs = Vec::new();
+    for job in found {
+        match job {
+            Ok(job) => jobs.push(job),
+            Err(damaged) => {
+                let (export, error) = (&damaged.id, &damaged.why);
+                tracing::error!(export, %error, "export: its row cannot be read; it is looked at again later");
+                let later = now.plus(core.settings.lease).as_micros();
+                if let Err(error) = store.put_off_job(&damaged.id, damaged.version, later).await {
+                    tracing::warn!(export, %error, "export: its row cannot be put off");
+                }
+            }
+        }
+    }
+    jobs
+}
+
+/// Counts a job that could not be taken as an attempt, so that it ends one day: but not where the store has too much to
+/// do, or fails altogether.
+async fn not_claimed(core: &Core, mut job: Job, error: StoreError) {
+    let id = job.id.clone();
+    if let StoreError::Overloaded | StoreError::Closed = error {
+        tracing::warn!(export = id, %error, "export: it cannot be taken now; it is tried again");
+        return;
+    }
+    job.body.attempts += 1;
+    if let Err(error) = tell_once(core, job, &Ended::Failed(error)).await {
+        tracing::warn!(export = id, %error, "export: it cannot be said that it was not taken");
+    }
+}
+
 /// Changes a job, and counts its version up; `None` where somebody else did.
-async fn change(core: &Core, mut job: Job, due: Timestamp) -> Result<Option<Job>, StoreError> {
+async fn change(core: &Core, mut job: Job, now: Timestamp, due: Timestamp) -> Result<Option<Job>, StoreError> {
     job.due = due.as_micros();
-    job.body.updated = core.now().as_micros();
+    job.body.updated = now.as_micros();
     let is_ours = core.store()?.replace_job(job.clone()).await?;
     job.version += 1;
     Ok(is_ours.then_some(job))
 }
 
 async fn short_step(core: &Core, mut job: Job) -> Result<(), StoreError> {
-    if job.state == ExportState::CreatingNewUrl && job.body.kept_until.is_some_and(|kept| core.now().as_micros() < kept)
-    {
-        let due = link(core, &mut job).await?;
+    let now = core.now().await?;
+    let kept = job.body.kept_until.map(Timestamp::from_micros).filter(|kept| now < *kept);
+    if let (ExportState::CreatingNewUrl, Some(kept)) = (job.state, kept) {
+        link(core, &mut job, kept).await?;
         job.state = ExportState::Complete;
-        return change(core, job, due).await.map(drop);
+        return change(core, job, now, kept).await.map(drop);
     }
     // The time for which it is kept is over.
     for attempt in 1..=job.body.attempts {
@@ -115,10 +159,9 @@ async fn short_step(core: &Core, mut job: Job) -> Result<(), StoreError> {
     core.store()?.delete_job(&job.id, job.version).await.map(drop)
 }
 
-/// Gives the file of a job a URL. Returns how long the file is kept.
-async fn link(core: &Core, job: &mut Job) -> Result<Timestamp, StoreError> {
-    let now = core.now();
-    let kept = job.body.kept_until.map_or(now, Timestamp::from_micros);
+/// Gives the file of a job, which is kept so long, a URL: by the clock of this machine, by which URLs are checked.
+async fn link(core: &Core, job: &mut Job, kept: Timestamp) -> Result<(), StoreError> {
+    let now = (core.clock)();
     let until = now.plus(core.settings.url_lifetime).min(kept);
     let name = job.body.file.clone().ok_or_else(|| StoreError::failed("an export is complete and has no file"))?;
     let left = Duration::from_micros(until.as_micros().abs_diff(now.as_micros()));
@@ -127,16 +170,16 @@ async fn link(core: &Core, job: &mut Job) -> Result<Timestamp, StoreError> {
         None => core.links.write(&name, until),
     };
     job.body.url = Some((url, until.as_micros()));
-    Ok(kept)
+    Ok(())
 }
 
-/// Takes a job, if it may be extracted now.
-async fn claim(core: &Core, mut job: Job) -> Result<Option<Job>, StoreError> {
-    let (settings, now) = (&core.settings, core.now());
+/// Takes a job, if it may be extracted now, and says how long that may take.
+async fn claim(core: &Core, mut job: Job) -> Result<Option<(Job, Duration)>, StoreError> {
+    let (settings, now) = (&core.settings, core.now().await?);
     let settled = Timestamp::from_micros(job.body.time_end).plus(settings.settle);
     if job.state == ExportState::Pending && now < settled && core.store()?.any_open(window(&job)).await? {
         let due = now.plus(OPEN).min(settled);
-        return change(core, job, due).await.map(|_| None);
+        return change(core, job, now, due).await.map(|_| None);
     }
     let started = job.body.started.map_or(now, Timestamp::from_micros);
     if now > started.plus(settings.time_limit) {
@@ -148,7 +191,8 @@ async fn claim(core: &Core, mut job: Job) -> Result<Option<Job>, StoreError> {
     job.state = ExportState::Requested;
     job.body.started = Some(started.as_micros());
     job.body.attempts += 1;
-    change(core, job, now.plus(settings.lease)).await
+    let left = time_left(core, &job, now);
+    Ok(change(core, job, now, now.plus(settings.lease)).await?.map(|claimed| (claimed, left)))
 }
 
 /// How many attempts came to nothing: all but those that were given back.
@@ -158,16 +202,17 @@ fn failed_attempts(job: &Job) -> u32 {
 
 /// Puts a job into one of the states that stay.
 async fn end(core: &Core, mut job: Job, state: ExportState) -> Result<(), StoreError> {
-    let kept = core.now().plus(core.settings.keep);
+    let now = core.now().await?;
+    let kept = now.plus(core.settings.keep);
     job.state = state;
     job.body.kept_until = Some(kept.as_micros());
     if state == ExportState::Complete {
         job.body.file = Some(file_name(&job));
-        link(core, &mut job).await?;
+        link(core, &mut job, kept).await?;
     } else {
         tracing::warn!(export = job.id, %state, attempts = job.body.attempts, "export: it ended without a file");
     }
-    change(core, job, kept).await.map(drop)
+    change(core, job, now, kept).await.map(drop)
 }
 
 /// What became of an extraction.
@@ -181,7 +226,7 @@ enum Ended {
 }
 
 /// Works on a job that was taken, until it has ended, and says so in its row.
-async fn work(core: Arc<Core>, mut job: Job, mut stopped: watch::Receiver<bool>) {
+async fn work(core: Arc<Core>, mut job: Job, left: Duration, mut stopped: watch::Receiver<bool>) {
     let settings = &core.settings;
     let extraction = Extraction {
         scope: job.scope.clone(),
@@ -189,7 +234,6 @@ async fn work(core: Arc<Core>, mut job: Job, mut stopped: watch::Receiver<bool>)
         name: file_name(&job),
         api_version: Arc::clone(&settings.api_version),
     };
-    let left = time_left(&core, &job);
     let mut extract = std::pin::pin!(async {
         match timeout(left, extraction.run(&settings.log, &settings.files)).await {
             Ok(Ok(records)) => Ended::Extracted(records),
@@ -207,7 +251,7 @@ async fn work(core: Arc<Core>, mut job: Job, mut stopped: watch::Receiver<bool>)
             _ = ticks.tick() => {}
         }
         // Not dropped in the middle, or nobody would know which version the job has.
-        match change(&core, job.clone(), core.now().plus(settings.lease)).await {
+        match renew(&core, job.clone()).await {
             Ok(Some(renewed)) => job = renewed,
             Ok(None) => break Ended::Lost,
             Err(error) => tracing::warn!(export = job.id, %error, "export: it cannot be said that it is worked on"),
@@ -216,8 +260,13 @@ async fn work(core: Arc<Core>, mut job: Job, mut stopped: watch::Receiver<bool>)
     tell(&core, &job, ended).await;
 }
 
-pub(super) fn time_left(core: &Core, job: &Job) -> Duration {
-    let now = core.now();
+/// Says that it is worked on; `None` where it is by somebody else.
+async fn renew(core: &Core, job: Job) -> Result<Option<Job>, StoreError> {
+    let now = core.now().await?;
+    change(core, job, now, now.plus(core.settings.lease)).await
+}
+
+pub(super) fn time_left(core: &Core, job: &Job, now: Timestamp) -> Duration {
     let last = job.body.started.map_or(now, Timestamp::from_micros).plus(core.settings.time_limit);
     let left = Duration::from_micros(u64::try_from(last.as_micros() - now.as_micros()).unwrap_or_default());
     // Where the clock was set back, it was begun in what is the future now.
@@ -246,15 +295,16 @@ async fn tell_once(core: &Core, mut job: Job, ended: &Ended) -> Result<(), Store
             if failed_attempts(&job) >= core.settings.attempts {
                 return end(core, job, ExportState::Failed).await;
             }
-            let due = core.now().plus(AGAIN * 2_u32.saturating_pow(failed_attempts(&job).saturating_sub(1)));
-            change(core, job, due).await.map(drop)
+            let now = core.now().await?;
+            let due = now.plus(AGAIN * 2_u32.saturating_pow(failed_attempts(&job).saturating_sub(1)));
+            change(core, job, now, due).await.map(drop)
         }
         Ended::Stopped => {
             core.settings.files.delete(&file_name(&job)).await?;
             // The next attempt has a file of its own, whatever is still on its way to this one.
             job.body.given_back += 1;
-            let due = core.now();
-            change(core, job, due).await.map(drop)
+            let now = core.now().await?;
+            change(core, job, now, now).await.map(drop)
         }
         Ended::Lost => core.settings.files.delete(&file_name(&job)).await,
     }

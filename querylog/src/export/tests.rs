@@ -96,7 +96,7 @@ async fn what_was_left_behind_is_taken_up_wherever_the_clock_was_set() {
         let log = log(&folder);
         let body = JobBody { attempts: 1, started: Some(now), ..JobBody::default() };
         let job = left_behind(ExportState::Requested, due, body);
-        log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+        log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
         let fixture = start(folder, log, Timestamp::now).await;
         let export = fixture.end_of(&job.id).await;
         assert_eq!(export.state, ExportState::Complete, "{what}");
@@ -111,11 +111,46 @@ async fn what_others_work_on_is_left_alone() {
     let log = log(&folder);
     let body = JobBody { attempts: 1, started: Some(now), ..JobBody::default() };
     let job = left_behind(ExportState::Requested, now + 8_000_000, body);
-    log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+    log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
     let fixture = start(folder, log, Timestamp::now).await;
     sleep(Duration::from_millis(1_500)).await;
     let export = fixture.exports.get(&fixture.account, &job.id).await.unwrap().unwrap();
     assert_eq!((export.state, export.version), (ExportState::Requested, 0));
+}
+
+/// Of several processes each has its own clock, and of these one may be wrong.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn whose_turn_it_is_says_the_clock_of_the_store_that_several_share() {
+    fn ahead() -> Timestamp {
+        Timestamp::from_micros(Timestamp::now().as_micros() + HOUR)
+    }
+    fn behind() -> Timestamp {
+        Timestamp::from_micros(Timestamp::now().as_micros() - HOUR)
+    }
+    for clock in [ahead, behind] {
+        let Some((_admin, url)) = crate::store::postgres_schema().await else { return };
+        let log = AuditLog::new(crate::store::Postgres::connect(&url).await.unwrap());
+        let store = log.exports().unwrap();
+        let now = Timestamp::now().as_micros();
+        let body = JobBody { attempts: 1, started: Some(now), ..JobBody::default() };
+        let others = left_behind(ExportState::Requested, now + 8_000_000, body.clone());
+        let left = left_behind(ExportState::Requested, now - 1, body);
+        for job in [&others, &left] {
+            store.add_job(job.clone(), 0, 1_000).await.unwrap();
+        }
+        let fixture = start(tempfile::tempdir().unwrap(), log.clone(), clock).await;
+        assert_eq!(fixture.end_of(&left.id).await.state, ExportState::Complete);
+        let asked = fixture.exports.add(&fixture.account, asked(None)).await.unwrap().request_id;
+        assert_eq!(fixture.end_of(&asked).await.state, ExportState::Complete);
+        let others = fixture.exports.get(&fixture.account, &others.id).await.unwrap().unwrap();
+        assert_eq!((others.state, others.version), (ExportState::Requested, 0), "somebody works on it");
+        // What is put into the row is by that clock too.
+        let known = store.job(&asked).await.unwrap().unwrap();
+        for time in [known.created, known.body.started.unwrap(), known.body.updated] {
+            assert!((time - now).abs() < HOUR / 2, "{known:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -132,7 +167,7 @@ async fn what_was_tried_too_often_or_for_too_long_ends() {
         let log = log(&folder);
         let body = JobBody { attempts, given_back, started: Some(started), ..JobBody::default() };
         let job = left_behind(ExportState::Requested, now, body);
-        log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+        log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
         assert_eq!(start(folder, log, Timestamp::now).await.end_of(&job.id).await.state, state);
     }
 }
@@ -233,7 +268,7 @@ async fn one_that_was_begun_in_the_future_has_no_more_time_than_others() {
     let now = Timestamp::now().as_micros();
     for (started, most) in [(now + 10 * HOUR, 3_600), (now - HOUR / 2, 1_800), (now - 2 * HOUR, 0)] {
         let job = left_behind(ExportState::Requested, now, JobBody { started: Some(started), ..JobBody::default() });
-        let left = runner::time_left(core, &job);
+        let left = runner::time_left(core, &job, Timestamp::from_micros(now));
         assert!(left <= Duration::from_secs(most) && left + Duration::from_secs(5) >= Duration::from_secs(most));
     }
 }
@@ -251,12 +286,55 @@ async fn what_waits_for_open_requests_holds_up_nothing_behind_it() {
     for age in [3, 2] {
         let mut waiting = left_behind(ExportState::Pending, now - age, JobBody::default());
         (waiting.body.time_start, waiting.body.time_end) = (now - 10_000_000, now);
-        store.add_job(waiting, 0).await.unwrap();
+        store.add_job(waiting, 0, 1_000).await.unwrap();
     }
     let behind = left_behind(ExportState::Pending, now - 1, JobBody::default());
-    store.add_job(behind.clone(), 0).await.unwrap();
+    store.add_job(behind.clone(), 0, 1_000).await.unwrap();
     let fixture = start(folder, log, Timestamp::now).await;
     assert_eq!(fixture.end_of(&behind.id).await.state, ExportState::Complete);
+}
+
+#[tokio::test]
+async fn jobs_that_cannot_be_taken_or_read_hold_up_none_behind_them() {
+    let now = Timestamp::now().as_micros();
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder);
+    let store = log.exports().unwrap();
+    let refused = left_behind(ExportState::Pending, now - 9, JobBody::default());
+    let fine = left_behind(ExportState::Pending, now - 1, JobBody::default());
+    let kept = JobBody { file: Some("x".into()), kept_until: Some(now + HOUR), ..JobBody::default() };
+    let renewed = left_behind(ExportState::CreatingNewUrl, now - 1, kept);
+    for job in [&refused, &fine, &renewed] {
+        store.add_job(job.clone(), 0, 1_000).await.unwrap();
+    }
+    let mut damaged = Vec::new();
+    for state in [ExportState::Pending, ExportState::Requested, ExportState::CreatingNewUrl, ExportState::Complete] {
+        let job = left_behind(state, now - 5, JobBody::default());
+        store.add_job(job.clone(), 0, 1_000).await.unwrap();
+        damaged.push(job.id);
+    }
+    let admin = rusqlite::Connection::open(folder.path().join("audit.db")).unwrap();
+    let text = format!(
+        "UPDATE export_job SET body = '{{\"url\": \"hunter2\"}}' WHERE id IN ('{}');
+        CREATE TRIGGER refuses BEFORE UPDATE ON export_job WHEN NEW.state = 'Requested' AND NEW.id = '{}'
+        BEGIN SELECT RAISE(FAIL, 'refused'); END",
+        damaged.join("', '"),
+        refused.id
+    );
+    admin.execute_batch(&text).unwrap();
+    let fixture = start(folder, log, Timestamp::now).await;
+    assert_eq!(fixture.end_of(&fine.id).await.state, ExportState::Complete);
+    assert_eq!(fixture.end_of(&renewed.id).await.state, ExportState::Complete);
+    assert_eq!(fixture.end_of(&refused.id).await.state, ExportState::Failed, "each time it counts as an attempt");
+    // They are as they were, looked at now and then, and in nobody's way.
+    let (listed, _) = fixture.exports.list(&fixture.account, Vec::new(), None, 100).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    for id in &damaged {
+        let error = fixture.exports.get(&fixture.account, id).await.unwrap_err().to_string();
+        assert!(error.contains("damaged") && !error.contains("hunter2"), "{error}");
+        let select = "SELECT version FROM export_job WHERE id = ?1 AND body LIKE '%hunter2%'";
+        assert_eq!(admin.query_row(select, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
 }
 
 #[tokio::test]
@@ -266,10 +344,10 @@ async fn an_object_store_that_does_not_delete_holds_up_no_export() {
     let log = log(&folder);
     let store = log.exports().unwrap();
     let over = JobBody { attempts: 1, kept_until: Some(now - 1), ..JobBody::default() };
-    store.add_job(left_behind(ExportState::Complete, now - 1, over), 0).await.unwrap();
+    store.add_job(left_behind(ExportState::Complete, now - 1, over), 0, 1_000).await.unwrap();
     let jobs: Vec<_> = (1..=3).map(|age| left_behind(ExportState::Pending, now - age, JobBody::default())).collect();
     for job in &jobs {
-        store.add_job(job.clone(), 0).await.unwrap();
+        store.add_job(job.clone(), 0, 1_000).await.unwrap();
     }
     let slow = ThrottleConfig { wait_delete_per_call: Duration::from_secs(3_600), ..ThrottleConfig::default() };
     let files = ExportFiles::new(ThrottledStore::new(InMemory::new(), slow));
@@ -298,7 +376,7 @@ async fn a_panic_ends_no_work() {
     let log = log(&folder);
     let body = JobBody { file: Some("x".into()), kept_until: Some(now + HOUR), ..JobBody::default() };
     let job = left_behind(ExportState::CreatingNewUrl, now, body);
-    log.exports().unwrap().add_job(job.clone(), 0).await.unwrap();
+    log.exports().unwrap().add_job(job.clone(), 0, 1_000).await.unwrap();
     let mut files = ExportFiles::new(InMemory::new());
     files.signer = Some(Arc::new(Panics::default()));
     let fixture = start_with(folder, log, Timestamp::now, files).await;
@@ -309,19 +387,32 @@ async fn a_panic_ends_no_work() {
 #[tokio::test]
 async fn a_page_of_large_records_has_few_of_them() {
     let folder = tempfile::tempdir().unwrap();
-    let log = log(&folder);
-    let records: Vec<_> = (0..20)
-        .map(|micros| {
-            let mut record = Record::new(&Trail::start(true), "/");
-            record.begin = Timestamp::from_micros(micros);
-            record.notes.region_group = Some("us-std".into());
-            record.notes.shape = Some("x".repeat(1 << 20));
-            record
-        })
-        .collect();
-    log.put_requests(&records).await.unwrap();
-    let window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(20) };
-    let range = crate::store::Range::new("us-std".parse::<ExportScope>().unwrap().key(), window);
-    let page = log.exports().unwrap().exported(range, 4_000).await.unwrap();
-    assert!((1..10).contains(&page.len()), "{}", page.len());
+    let mut logs = vec![log(&folder)];
+    #[cfg(feature = "postgres")]
+    if let Some((_, url)) = crate::store::postgres_schema().await {
+        logs.push(AuditLog::new(crate::store::Postgres::connect(&url).await.unwrap()));
+    }
+    for log in logs {
+        let records: Vec<_> = (0..20)
+            .map(|micros| {
+                let mut record = Record::new(&Trail::start(true), "/");
+                record.begin = Timestamp::from_micros(micros);
+                record.notes.region_group = Some("us-std".into());
+                record.notes.shape = Some("x".repeat(1 << 20));
+                record
+            })
+            .collect();
+        log.put_requests(&records).await.unwrap();
+        let window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(20) };
+        let mut range = crate::store::Range::new("us-std".parse::<ExportScope>().unwrap().key(), window);
+        let mut pages = Vec::new();
+        loop {
+            let page = log.exports().unwrap().exported(range.clone(), 4_000).await.unwrap();
+            let Some(last) = page.last() else { break };
+            range = range.behind(last.place.clone());
+            pages.push(page.iter().map(|row| row.place.micros).collect::<Vec<_>>());
+        }
+        assert!(pages.iter().all(|page| page.len() <= 8), "{pages:?}");
+        assert_eq!(pages.concat(), (0..20).collect::<Vec<_>>(), "{log:?}");
+    }
 }

@@ -5,6 +5,7 @@ use http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
+use crate::export::NotTaken;
 use crate::rest::{self, Unanswered};
 use crate::store::StoreError;
 
@@ -23,6 +24,8 @@ pub(super) enum Problem {
     Method(&'static str),
     /// The file ends before the range that is asked for, and has so many bytes.
     Range(u64),
+    /// So many exports of the key wait that no more are taken.
+    Waiting,
     /// Ours.
     Unanswered(Unanswered),
 }
@@ -36,6 +39,16 @@ impl From<Unanswered> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Self::Unanswered(error.into())
+    }
+}
+
+impl From<NotTaken> for Problem {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::Ahead => Self::Bad("time_end is too far in the future: ask for what ends earlier"),
+            NotTaken::Waiting => Self::Waiting,
+            NotTaken::Store(error) => error.into(),
+        }
     }
 }
 
@@ -54,6 +67,11 @@ impl IntoResponse for Problem {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use the method that the header Allow names")
             }
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "bad_request", "the file ends before this range"),
+            Self::Waiting => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many exports of this key wait: ask again when some of them have ended",
+            ),
             Self::Unanswered(Unanswered::Overloaded) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "internal_error", "too much is asked at a time: try again")
             }
@@ -66,6 +84,7 @@ impl IntoResponse for Problem {
         match self {
             Self::Unknown => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Self::Method(allowed) => headers.insert(ALLOW, HeaderValue::from_static(allowed)),
+            Self::Waiting => headers.insert(RETRY_AFTER, HeaderValue::from_static("10")),
             Self::Unanswered(Unanswered::Overloaded) => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}"))
                 .ok()

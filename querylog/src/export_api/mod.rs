@@ -12,8 +12,8 @@
 //! All but the file want an account key: `Authorization: Bearer <key>`.
 //!
 //! An export is asked for by an object with `region_group` (`us-std`) or `database` (`us-std/ECommerce`, with those
-//! beneath it), `time_start` and `time_end` (ISO 8601 with a zone; the end is not included, may be in the future, and is
-//! 90 days later at most), and perhaps an `idempotency_token`, a UUID: with the same one, 24 hours long, the same export
+//! beneath it), `time_start` and `time_end` (ISO 8601 with a zone; the end is not included, may be in the future, 91
+//! days from now at most, and is 90 days later at most), and perhaps an `idempotency_token`, a UUID: with the same one, 24 hours long, the same export
 //! is answered. The list takes `states`, `max_results` (100 by default, and at most) and `next_token`.
 //!
 //! | state | |
@@ -30,7 +30,7 @@
 //!
 //! The file is gzip of lines of JSON, one for each request, in the order of their begins. A mistake is answered by
 //! `{"code": "bad_request", "reason": "…"}`; the codes are `bad_request`, `unauthorized`, `permission_denied`,
-//! `not_found`, `method_not_allowed` and `internal_error`.
+//! `not_found`, `method_not_allowed`, `too_many_requests` (too many exports of the key wait) and `internal_error`.
 
 mod answer;
 mod body;

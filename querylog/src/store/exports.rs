@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Key, Place, Range, StoreError};
 use crate::export_scope::ExportScope;
 use crate::export_state::ExportState;
+use crate::time::Timestamp;
 use crate::window::Window;
 
 /// What a store does for exports, where it can: see [`Store::exports`](super::Store::exports).
@@ -14,9 +15,16 @@ use crate::window::Window;
 /// only where nobody else made one meanwhile: so no two of them do the same.
 #[async_trait]
 pub trait ExportStore: Send + Sync {
+    /// What time it is by the store's own clock. By this one the processes that share its jobs agree on what is due, and
+    /// on who works on what until when. `None` where it has none, as by default: then that is the clock of the machine.
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     /// Adds a job, and returns it; but where one of the same owner with the same token was created after `since`, there
-    /// is none to add, and that one is returned. One that was created before loses its token.
-    async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError>;
+    /// is none to add, and that one is returned. One that was created before loses its token. `None` where `most` jobs of
+    /// the owner wait already, or are worked on; jobs that are added at the same moment may be more by their number.
+    async fn add_job(&self, job: Job, since: i64, most: usize) -> Result<Option<Job>, StoreError>;
 
     /// The job of an id.
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError>;
@@ -28,12 +36,22 @@ pub trait ExportStore: Send + Sync {
     /// Deletes a job, if it still has this version. Whether it had.
     async fn delete_job(&self, id: &str, version: i64) -> Result<bool, StoreError>;
 
+    /// Makes a job due at another time, whatever else its row has, and counts its version up, if it still has this
+    /// version. Whether it had.
+    async fn put_off_job(&self, id: &str, version: i64, due: i64) -> Result<bool, StoreError>;
+
     /// Some jobs, the newest first.
-    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError>;
+    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError>;
 
     /// The oldest jobs of these states that are due by `now`. One that is due later than `far` is taken for due: the clock
     /// was set back.
-    async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError>;
+    async fn due_jobs(
+        &self,
+        states: &[ExportState],
+        now: i64,
+        far: i64,
+        limit: usize,
+    ) -> Result<Vec<FoundJob>, StoreError>;
 
     /// Whether a request that began in a window has not ended, as far as anybody knows.
     async fn any_open(&self, window: Window) -> Result<bool, StoreError>;
@@ -93,6 +111,24 @@ pub struct JobBody {
     pub kept_until: Option<i64>,
 }
 
+/// A job among others, which are there though this one may not be read.
+pub type FoundJob = Result<Job, DamagedJob>;
+
+/// A job whose row cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct DamagedJob {
+    /// Its id.
+    pub id: String,
+    /// How often it was changed.
+    pub version: i64,
+    /// When it was added, in microseconds since 1970.
+    pub created: i64,
+    /// What is wrong with it.
+    #[source]
+    pub why: StoreError,
+}
+
 /// Which jobs: those of these scopes, and of what is beneath them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,19 +150,27 @@ pub struct ExportedRow {
     pub details: Option<String>,
 }
 
+/// How many bytes of details a page of an export has, but for its last row.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) const PAGE_BYTES: usize = 8 << 20;
+
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Job {
-    /// The columns of a job, in the order in which they are written and read.
-    pub(super) const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
-
     pub(super) fn body_text(&self) -> Result<String, StoreError> {
         serde_json::to_string(&self.body).map_err(StoreError::failed)
     }
-}
 
-/// The first text of the scopes beneath one, and the text behind the last of them.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(super) fn beneath(scope: &ExportScope) -> [String; 2] {
-    // A zero comes right behind a slash.
-    [format!("{scope}/"), format!("{scope}0")]
+    /// Reads what a store has as texts into a job that has all else.
+    pub(super) fn read(
+        scope: &str,
+        state: &str,
+        body: &str,
+    ) -> Result<(ExportScope, ExportState, JobBody), StoreError> {
+        Ok((
+            scope.parse().map_err(StoreError::failed)?,
+            state.parse().map_err(StoreError::failed)?,
+            // What it says may have a URL in it.
+            serde_json::from_str(body).map_err(|_| StoreError::failed("the body of a job is damaged"))?,
+        ))
+    }
 }

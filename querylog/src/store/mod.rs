@@ -4,6 +4,8 @@
 //! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
 
 mod exports;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod job_statements;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -18,8 +20,10 @@ use sha2::{Digest, Sha256};
 use crate::audit::AuditRecord;
 use crate::window::Window;
 
-pub use self::exports::{ExportStore, ExportedRow, Job, JobBody, JobList};
+pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
 pub use self::payloads::Payloads;
+#[cfg(all(test, feature = "postgres"))]
+pub(crate) use self::postgres::tests::schema as postgres_schema;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Partition, Postgres, PostgresSettings};
 #[cfg(feature = "sqlite")]
@@ -44,6 +48,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Puts rows. One that is there already is replaced where it has not [ended](Row::ended) and the new one has, or it
     /// has no execution time and the new one has; otherwise it stays as it is. So to put a row twice is harmless. The
     /// time of the first one stays, and so do its details where the new one has none.
+    ///
+    /// Where it is [refused](StoreError::Refused) for one of the rows, none of them need be there; they are put again
+    /// without that one.
     async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError>;
 
     /// The row of an id.
@@ -51,6 +58,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The first rows of a range, in one of its two directions.
     async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// The same, where what they printed may be left out of them: `stdout`, `stderr` and `udf_data`, and the pointer to
+    /// their object.
+    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.page(range, limit).await
+    }
 
     /// Reads the first rows of a range, as many as `scan`, and returns the first of each value, without those that
     /// have no value.
@@ -296,6 +309,12 @@ const REPLACED: &str = "exec_env_id = excluded.exec_env_id, user_id = excluded.u
                         details = coalesce(excluded.details, record.details), stdout = excluded.stdout, stderr = excluded.stderr, \
                         udf_data = excluded.udf_data";
 
+/// A limit as the stores take it.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn many(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 /// The rows of a write without the begins of those that end in it: one write for both.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn without_begins<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
@@ -311,6 +330,9 @@ pub enum StoreError {
     /// More is asked than it can do now. It may be asked again after a while.
     #[error("the store has too much to do: try again later")]
     Overloaded,
+    /// It does not take one of these rows, however often it is asked; without that one it takes the others.
+    #[error("the store refuses a row: {0}")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -320,6 +342,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// It refuses a row, for this reason.
+    pub fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Refused(why.into())
+    }
+
     /// It fails, for this reason.
     pub fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(why.into())

@@ -17,7 +17,7 @@ mod settings;
 mod statements;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg_attr(not(feature = "postgres-tls"), path = "postgres/no_tls.rs")]
 mod tls;
 
@@ -36,7 +36,8 @@ use self::begun::Begun;
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
 use super::{
-    COLUMNS, Distinct, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, short_columns, without_begins,
+    COLUMNS, Distinct, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, many, short_columns,
+    without_begins,
 };
 use crate::time::Timestamp;
 
@@ -47,6 +48,8 @@ pub use self::settings::PostgresSettings;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many rows one statement has at most.
 const STATEMENT: usize = 2_000;
+/// What is in the place of a value that is not read.
+const NULL: &str = "NULL::BYTEA";
 /// How much of a text an index has.
 const INDEXED: usize = 200;
 
@@ -124,7 +127,7 @@ impl Postgres {
 
     async fn range(&self, columns: &str, range: &Range, limit: usize) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let (text, values) = statements::range(columns, range);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = many(limit);
         let Range { after, before, .. } = range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let indexed: Vec<&[u8]> = values.iter().map(|value| &value[..value.len().min(INDEXED)]).collect();
@@ -220,7 +223,7 @@ impl Store for Postgres {
             }
             put => put,
         };
-        put.map_err(StoreError::failed)?;
+        put.map_err(|error| if is_refusal(&error) { StoreError::refused(error) } else { StoreError::failed(error) })?;
         self.begun.put(&rows);
         Ok(())
     }
@@ -232,6 +235,10 @@ impl Store for Postgres {
 
     async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.range(COLUMNS, &range, limit).await?.iter().map(read_row).collect()
+    }
+
+    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.range(&short_columns(NULL), &range, limit).await?.iter().map(read_row).collect()
     }
 
     async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
@@ -250,9 +257,8 @@ impl Store for Postgres {
         let Range { of: keys, after, before, newest_first } = &range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
-        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let (first_key, scan, one_more) =
-            (keys.first().copied().unwrap_or_default(), count(scan), count(limit.saturating_add(1)));
+            (keys.first().copied().unwrap_or_default(), many(scan), many(limit.saturating_add(1)));
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             vec![&after.micros, &after_id, &before.micros, &before_id, &first_key, &scan];
         let last = parameters.clone();
@@ -286,7 +292,7 @@ impl Store for Postgres {
         } else {
             last
         };
-        Ok(Hits { rows: self.rows_of(&short_columns("NULL::BYTEA"), &places).await?, behind })
+        Ok(Hits { rows: self.rows_of(&short_columns(NULL), &places).await?, behind })
     }
 
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
@@ -302,6 +308,12 @@ impl Store for Postgres {
     fn exports(&self) -> Option<&dyn ExportStore> {
         Some(self)
     }
+}
+
+/// Whether it is for what a row has, so that it stays: its data, a constraint, its size, or what a trigger says.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let class = error.code().and_then(|code| code.code().get(..2));
+    class.is_some_and(|class| ["22", "23", "54", "P0"].contains(&class))
 }
 
 /// Puts the entries of rows at their times, but for those that are there since the rows have begun.

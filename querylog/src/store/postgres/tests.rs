@@ -12,7 +12,7 @@ use crate::window::Window;
 const DAY: i64 = 86_400_000_000;
 
 /// A connection to a schema of its own, and the URL of it.
-async fn schema() -> Option<(Client, String)> {
+pub(crate) async fn schema() -> Option<(Client, String)> {
     let Ok(url) = std::env::var("TAGTRAIL_TEST_POSTGRES") else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES has no URL of a server");
         return None;
@@ -140,6 +140,20 @@ async fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
         // With a partition for each time, the index of ids is as good.
         let index = if partition.is_some() { "id" } else { "_pkey" };
         reads_by(&admin, index, &statements::rows_of_places(COLUMNS), &[&times, &ids]).await;
+    }
+}
+
+#[tokio::test]
+async fn records_of_an_export_are_read_by_their_index_and_without_sorting() {
+    for partition in [None, Some(Partition::Month)] {
+        let Some((admin, url)) = schema().await else { return };
+        filled(&admin, &url, partition).await;
+        let (key, none): (&[u8], &[u8]) = (&1_i64.to_be_bytes(), b"");
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&key, &i64::MIN, &none, &i64::MAX, &none, &4_000_i64, &8_000_000_i64];
+        // With a partition for each time, the index of ids is as good.
+        let index = if partition.is_some() { "_" } else { "_pkey" };
+        reads_by(&admin, index, exports::EXPORTED, &parameters).await;
     }
 }
 

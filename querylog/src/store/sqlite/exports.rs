@@ -1,14 +1,14 @@
 //! The jobs of exports in SQLite, and the records of one.
 
 use async_trait::async_trait;
-use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params};
-use tokio::sync::oneshot;
+use rusqlite::types::FromSqlError;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, TransactionBehavior, params};
 
-use super::{PATIENCE, Sqlite, Task};
+use super::Sqlite;
 use crate::export_state::ExportState;
-use crate::store::exports::{ExportStore, ExportedRow, Job, JobList, beneath};
-use crate::store::{Key, Place, Range, StoreError};
+use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
+use crate::store::job_statements::{self as statements, Listed};
+use crate::store::{Key, Place, Range, StoreError, many};
 use crate::window::Window;
 
 /// Jobs of exports, and the index of requests that are open.
@@ -30,9 +30,6 @@ pub(super) const VERSION_3: &str = "
     CREATE INDEX record_open ON record (timestamp) WHERE ended = 0;
 ";
 
-/// How many bytes of details a page of an export has, but for its last row.
-const PAGE_BYTES: usize = 8 << 20;
-
 const OPEN: &str = "
     SELECT 1 FROM record INDEXED BY record_open
     WHERE ended = 0 AND timestamp BETWEEN ?1 AND ?2 AND details IS NOT NULL LIMIT 1";
@@ -45,52 +42,57 @@ const EXPORTED: &str = "
 
 #[async_trait]
 impl ExportStore for Sqlite {
-    async fn add_job(&self, job: Job, since: i64) -> Result<Job, StoreError> {
+    async fn add_job(&self, job: Job, since: i64, most: usize) -> Result<Option<Job>, StoreError> {
         let body = job.body_text()?;
-        self.change(move |connection| add(connection, &job, &body, since)).await
+        self.change(move |connection| add(connection, &job, &body, since, most)).await
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
         let id = id.to_owned();
-        self.ask(move |connection| {
-            let text = format!("SELECT {} FROM export_job WHERE id = ?1", Job::COLUMNS);
-            connection.prepare_cached(&text)?.query_row([id], read_job).optional()
-        })
-        .await
+        self.ask(move |connection| prepared(connection, &statements::of_id())?.query_row([id], read_job).optional())
+            .await
     }
 
     async fn replace_job(&self, job: Job) -> Result<bool, StoreError> {
         let body = job.body_text()?;
         self.change(move |connection| {
-            let text = "UPDATE export_job SET state = ?3, version = version + 1, due = ?4, body = ?5 \
-                        WHERE id = ?1 AND version = ?2";
             let parameters = params![job.id, job.version, job.state.as_str(), job.due, body];
-            Ok(connection.prepare_cached(text)?.execute(parameters)? == 1)
+            prepared(connection, statements::REPLACE)?.exists(parameters)
         })
         .await
     }
 
     async fn delete_job(&self, id: &str, version: i64) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        self.change(move |connection| {
-            let text = "DELETE FROM export_job WHERE id = ?1 AND version = ?2";
-            Ok(connection.prepare_cached(text)?.execute(params![id, version])? == 1)
+        self.change(move |connection| prepared(connection, statements::DELETE)?.exists(params![id, version])).await
+    }
+
+    async fn put_off_job(&self, id: &str, version: i64, due: i64) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.change(move |connection| prepared(connection, statements::PUT_OFF)?.exists(params![id, version, due]))
+            .await
+    }
+
+    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
+        let Listed { text, before, limit, scopes } = statements::list(list, limit);
+        self.ask(move |connection| {
+            let mut parameters: Vec<&dyn ToSql> = vec![&before.micros, &before.id, &limit];
+            parameters.extend(scopes.iter().map(|text| text as &dyn ToSql));
+            prepared(connection, &text)?.query_map(&*parameters, find_job)?.collect()
         })
         .await
     }
 
-    async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<Job>, StoreError> {
-        self.ask(move |connection| jobs(connection, &list, limit)).await
-    }
-
-    async fn due_jobs(&self, states: &[ExportState], now: i64, far: i64, limit: usize) -> Result<Vec<Job>, StoreError> {
-        let states = words(states);
+    async fn due_jobs(
+        &self,
+        states: &[ExportState],
+        now: i64,
+        far: i64,
+        limit: usize,
+    ) -> Result<Vec<FoundJob>, StoreError> {
+        let text = statements::due(states);
         self.ask(move |connection| {
-            let text = format!(
-                "SELECT {} FROM export_job WHERE (due <= ?1 OR due > ?2) AND state IN ({states}) ORDER BY created LIMIT ?3",
-                Job::COLUMNS
-            );
-            connection.prepare_cached(&text)?.query_map(params![now, far, many(limit)], read_job)?.collect()
+            prepared(connection, &text)?.query_map(params![now, far, many(limit)], find_job)?.collect()
         })
         .await
     }
@@ -123,112 +125,57 @@ impl ExportStore for Sqlite {
     }
 }
 
-impl Sqlite {
-    /// Changes something by the thread that writes, in turn with the records.
-    async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        let (done, changed) = oneshot::channel();
-        let task = Task::Change(Box::new(move |connection| {
-            // Nobody waits for it where the caller is gone.
-            let _ = done.send(change(connection));
-        }));
-        self.send(task).await?;
-        changed.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
-    }
-
-    /// Hands something to the thread that writes.
-    pub(super) async fn send(&self, task: Task) -> Result<(), StoreError> {
-        let writer = self.0.writer.as_ref().ok_or(StoreError::Closed)?;
-        writer.send_timeout(task, PATIENCE).await.map_err(|error| match error {
-            tokio::sync::mpsc::error::SendTimeoutError::Timeout(_) => StoreError::Overloaded,
-            tokio::sync::mpsc::error::SendTimeoutError::Closed(_) => StoreError::Closed,
-        })
-    }
+/// SQLite's parameters have a question mark.
+fn prepared<'a>(connection: &'a Connection, text: &str) -> rusqlite::Result<CachedStatement<'a>> {
+    connection.prepare_cached(&text.replace('$', "?"))
 }
 
-fn add(connection: &mut Connection, job: &Job, body: &str, since: i64) -> rusqlite::Result<Job> {
+fn add(connection: &mut Connection, job: &Job, body: &str, since: i64, most: usize) -> rusqlite::Result<Option<Job>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let old = "UPDATE export_job SET token = NULL WHERE owner = ?1 AND token = ?2 AND created <= ?3";
-    transaction.execute(old, params![job.owner, job.token, since])?;
-    let insert = format!(
-        "INSERT INTO export_job ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
-        Job::COLUMNS
-    );
-    let state = job.state.as_str();
-    let scope = job.scope.to_string();
-    transaction.execute(
-        &insert,
-        params![job.id, job.owner, job.token, scope, state, job.version, job.created, job.due, body],
-    )?;
-    let select = format!(
-        "SELECT {} FROM export_job WHERE id = ?1 OR (owner = ?2 AND token = ?3) ORDER BY id = ?1 LIMIT 1",
-        Job::COLUMNS
-    );
-    let added = transaction.query_row(&select, params![job.id, job.owner, job.token], read_job)?;
+    prepared(&transaction, statements::FREE_TOKEN)?.execute(params![job.owner, job.token, since])?;
+    let waiting: i64 =
+        prepared(&transaction, &statements::count_waiting())?.query_row([&job.owner], |row| row.get(0))?;
+    if waiting < many(most) {
+        let (scope, state) = (job.scope.to_string(), job.state.as_str());
+        let Job { id, owner, token, version, created, due, .. } = job;
+        let columns = params![id, owner, token, scope, state, version, created, due, body];
+        prepared(&transaction, &statements::insert())?.execute(columns)?;
+    }
+    let added = prepared(&transaction, &statements::of_id_or_token())?
+        .query_row(params![job.id, job.owner, job.token], read_job)
+        .optional()?;
     transaction.commit()?;
     Ok(added)
 }
 
-fn jobs(connection: &Connection, list: &JobList, limit: usize) -> rusqlite::Result<Vec<Job>> {
-    let places = list.scopes.iter().enumerate().map(|(place, _)| 4 + 3 * place);
-    let scopes = places.map(|n| format!("scope = ?{n} OR (scope >= ?{} AND scope < ?{})", n + 1, n + 2));
-    let scopes = scopes.collect::<Vec<_>>().join(" OR ");
-    let states = if list.states.is_empty() { words(&ExportState::ALL) } else { words(&list.states) };
-    let text = format!(
-        "SELECT {} FROM export_job WHERE (created, id) < (?1, ?2) AND ({}) AND state IN ({states}) \
-         ORDER BY created DESC, id DESC LIMIT ?3",
-        Job::COLUMNS,
-        if scopes.is_empty() { "false" } else { &scopes },
-    );
-    let end = Place { micros: i64::MAX, id: String::new() };
-    let before = list.before.as_ref().unwrap_or(&end);
-    let texts: Vec<String> = list
-        .scopes
-        .iter()
-        .flat_map(|scope| {
-            let [first, behind] = beneath(scope);
-            [scope.to_string(), first, behind]
-        })
-        .collect();
-    let limit = many(limit);
-    let mut parameters: Vec<&dyn ToSql> = vec![&before.micros, &before.id, &limit];
-    parameters.extend(texts.iter().map(|text| text as &dyn ToSql));
-    connection.prepare(&text)?.query_map(&*parameters, read_job)?.collect()
-}
-
-fn words(states: &[ExportState]) -> String {
-    states.iter().map(|state| format!("'{state}'")).collect::<Vec<_>>().join(", ")
-}
-
-fn many(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// One of several.
+fn find_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<FoundJob> {
+    let (id, version, created) = (row.get(0)?, row.get(5)?, row.get(6)?);
+    Ok(read_job(row).map_err(|why| DamagedJob { id, version, created, why: StoreError::failed(why) }))
 }
 
 fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
-    let damaged = |column, error: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, FromSqlError::Other(error).into())
-    };
-    let (scope, state, body): (String, String, String) = (row.get(3)?, row.get(4)?, row.get(8)?);
+    let [scope, state, body]: [String; 3] = [row.get(3)?, row.get(4)?, row.get(8)?];
+    let read = Job::read(&scope, &state, &body);
+    let (scope, state, body) = read.map_err(|error| FromSqlError::Other(error.into()))?;
     Ok(Job {
         id: row.get(0)?,
         owner: row.get(1)?,
         token: row.get(2)?,
-        scope: scope.parse().map_err(|error| damaged(3, Box::new(error)))?,
-        state: state.parse().map_err(|error| damaged(4, Box::new(error)))?,
+        scope,
+        state,
         version: row.get(5)?,
         created: row.get(6)?,
         due: row.get(7)?,
-        body: serde_json::from_str(&body).map_err(|error| damaged(8, error.into()))?,
+        body,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::{Synchronous, open_writer};
+    use crate::store::sqlite::Synchronous;
+    use crate::store::sqlite::connections::open_writer;
 
     #[test]
     fn records_of_an_export_are_read_by_their_index_and_without_sorting() {

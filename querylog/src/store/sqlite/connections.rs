@@ -1,0 +1,52 @@
+//! Connections to the file: one that writes, and those that read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::{Synchronous, tables};
+use crate::store::StoreError;
+
+/// How long a connection waits for another process that writes to the same file.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How much of the file the writer keeps in memory: the pages that a batch changes, so that they are read once. Negative
+/// numbers are KiB.
+const WRITER_CACHE: i64 = -64 * 1_024;
+/// How much a reader keeps.
+const READER_CACHE: i64 = -8 * 1_024;
+
+pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path).map_err(StoreError::failed)?;
+    prepare(&mut connection, synchronous).map_err(StoreError::failed)??;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::Result<Result<(), StoreError>> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(16);
+    if tables::is_of_something_else(connection)? {
+        return Ok(Err(StoreError::failed("the file is a database of something else than an audit log")));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let level = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", level)?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
+    tables::prepare(connection)
+}
+
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", READER_CACHE)?;
+        Ok(connection)
+    };
+    open().map_err(|error: rusqlite::Error| StoreError::failed(error))
+}

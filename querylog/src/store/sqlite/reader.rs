@@ -1,0 +1,72 @@
+//! What is read, each on one connection.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
+
+use super::rows::read_row;
+use super::statements;
+use crate::store::{COLUMNS, Distinct, Hits, Key, Place, Range, Row, many};
+
+pub(super) fn read_range<T>(
+    connection: &Connection,
+    columns: &str,
+    range: &Range,
+    limit: usize,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let (text, values) = statements::range(columns, range);
+    let limit = many(limit);
+    let Range { after, before, .. } = range;
+    let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &limit];
+    parameters.extend(values.iter().map(|value| value as &dyn ToSql));
+    connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
+}
+
+/// The first row of each value.
+pub(super) fn first_of_each(
+    transaction: &Transaction<'_>,
+    range: &Range,
+    of: Distinct,
+    scan: usize,
+) -> rusqlite::Result<Vec<Row>> {
+    let columns = match of {
+        Distinct::Names => "rowid, udf_name",
+        Distinct::Ids => "rowid, udf_id",
+    };
+    let read = read_range(transaction, columns, range, scan, |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+    })?;
+    let mut seen = HashSet::new();
+    let mut select = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE rowid = ?1"))?;
+    let first = read.into_iter().filter(|(_, value)| value.as_ref().is_some_and(|v| seen.insert(v.clone())));
+    first.map(|(rowid, _)| select.query_row([rowid], read_row)).collect()
+}
+
+pub(super) fn find(
+    transaction: &Transaction<'_>,
+    range: &Range<Vec<Key>>,
+    limit: usize,
+    scan: usize,
+) -> rusqlite::Result<Hits> {
+    let Range { of: keys, after, before, newest_first } = range;
+    // One more than is asked for tells that there is more.
+    let at_most = many(scan.saturating_add(1));
+    let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
+    parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));
+    let mut entries = transaction.prepare_cached(&statements::entries(keys.len(), *newest_first))?;
+    let mut entries = entries.query(&*parameters)?;
+    let mut select = transaction.prepare_cached(&statements::short_row())?;
+    let (mut rows, mut read, mut last) = (Vec::new(), 0, None);
+    while let Some(entry) = entries.next()? {
+        if rows.len() == limit || read == scan {
+            return Ok(Hits { rows, behind: last });
+        }
+        let place = Place { micros: entry.get(0)?, id: entry.get(1)? };
+        if entry.get(2)? {
+            rows.extend(select.query_row(params![place.id, place.micros], read_row).optional()?);
+        }
+        (read, last) = (read + 1, Some(place));
+    }
+    Ok(Hits { rows, behind: None })
+}

@@ -1,0 +1,73 @@
+//! The statements.
+
+use crate::store::{COLUMNS, REPLACED, Range, Selection, short_columns};
+
+/// The statement of a range, and what it asks for besides the two places: the columns of its index that are to be equal.
+/// The index is named, since without it SQLite takes another one whose pages have to be filtered.
+pub(super) fn range<'a>(columns: &str, range: &'a Range) -> (String, Vec<&'a str>) {
+    let (index, value, values): (_, _, Vec<&str>) = match &range.of {
+        Selection::User(email) => ("record_of_user", "user_email", vec![email]),
+        Selection::Environment(id) => ("record_of_env", "exec_env_id", vec![id]),
+        Selection::UdfId { environment, value } => ("record_of_udf_id", "udf_id", vec![value, environment]),
+        Selection::UdfName { environment, value } => ("record_of_udf_name", "udf_name", vec![value, environment]),
+        Selection::SharedToken { environment, value } => {
+            ("record_of_shared_token", "shared_token", vec![value, environment])
+        }
+    };
+    let environment = if values.len() > 1 { " AND exec_env_id = ?7" } else { "" };
+    let order = if range.newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
+    let text = format!(
+        "SELECT {columns} FROM record INDEXED BY {index} WHERE {value} = ?6{environment} \
+         AND (timestamp, id) > (?1, ?2) AND (timestamp, id) < (?3, ?4) ORDER BY {order} LIMIT ?5"
+    );
+    (text, values)
+}
+
+/// The statement that reads entries of the first of some keys, and whether their rows have the others too.
+pub(super) fn entries(keys: usize, newest_first: bool) -> String {
+    let order = if newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
+    let others = (1..keys).map(|place| {
+        let number = 6 + place;
+        format!(" AND EXISTS (SELECT 1 FROM entry WHERE (key, timestamp, id) = (?{number}, first.timestamp, first.id))")
+    });
+    format!(
+        "SELECT timestamp, id, 1{} FROM entry AS first WHERE key = ?6 AND (timestamp, id) > (?1, ?2) \
+         AND (timestamp, id) < (?3, ?4) ORDER BY {order} LIMIT ?5",
+        others.collect::<String>()
+    )
+}
+
+/// The id and the time are checked, since the row that was there first keeps its time.
+pub(super) fn short_row() -> String {
+    format!("SELECT {} FROM record WHERE id = ?1 AND timestamp = ?2", short_columns("NULL"))
+}
+
+/// Ends a row of which no index is to change: what is most often to do, for half of the work.
+pub(super) const END: &str = "
+    UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
+        stderr = ?13, udf_data = ?14, details = coalesce(?15, details), ended = 1
+    WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
+        AND shared_token IS ?6 AND keys = ?16 AND timestamp = ?17 AND object IS NULL";
+
+/// An entry of the index of keys, at the time that its row has. Those of the begin are there when the end is put.
+pub(super) const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
+
+/// Puts a row that is new, as most are.
+pub(super) fn new_text() -> String {
+    format!(
+        "INSERT INTO record ({COLUMNS}, keys)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+        ON CONFLICT (id) DO NOTHING"
+    )
+}
+
+/// Puts a row in the place of one that is there, and returns its time. To return it costs much.
+pub(super) fn put_text() -> String {
+    let new = new_text();
+    let new = new.trim_end_matches("DO NOTHING");
+    format!(
+        "{new} DO UPDATE SET {REPLACED}, keys = excluded.keys
+        WHERE record.ended < excluded.ended OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)
+        RETURNING timestamp"
+    )
+}

@@ -1,0 +1,89 @@
+//! The tables: what makes them, and brings older ones up to date.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::exports::VERSION_3;
+use crate::store::StoreError;
+
+/// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
+const VERSIONS: [(u32, &str); 3] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3)];
+
+/// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
+/// touch the pages that long values overflow to. Of the two indexes that are asked for distinct values, these are part.
+pub(super) const VERSION_1: &str = "
+    CREATE TABLE record (
+        id TEXT NOT NULL PRIMARY KEY,
+        timestamp INTEGER NOT NULL,
+        exec_env_id TEXT,
+        user_id TEXT,
+        user_email TEXT,
+        udf_id TEXT,
+        udf_name TEXT,
+        execution_engine TEXT,
+        execution_time REAL,
+        cache INTEGER,
+        shared_token TEXT,
+        client_ip TEXT,
+        object TEXT,
+        object_members INTEGER NOT NULL,
+        ended INTEGER NOT NULL,
+        stdout TEXT,
+        stderr TEXT,
+        udf_data TEXT
+    ) STRICT;
+    CREATE INDEX record_of_user ON record (user_email, timestamp, id, udf_name, udf_id)
+        WHERE user_email IS NOT NULL;
+    CREATE INDEX record_of_env ON record (exec_env_id, timestamp, id, udf_name, udf_id)
+        WHERE exec_env_id IS NOT NULL;
+    CREATE INDEX record_of_udf_id ON record (exec_env_id, udf_id, timestamp, id) WHERE udf_id IS NOT NULL;
+    CREATE INDEX record_of_udf_name ON record (exec_env_id, udf_name, timestamp, id) WHERE udf_name IS NOT NULL;
+    CREATE INDEX record_of_shared_token ON record (exec_env_id, shared_token, timestamp, id)
+        WHERE shared_token IS NOT NULL;
+    CREATE INDEX record_of_object ON record (object) WHERE object IS NOT NULL;
+    CREATE TABLE secret (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
+";
+
+/// What is known of requests besides, and the index by which they are found. `keys` tells which of its keys are there.
+const VERSION_2: &str = "
+    ALTER TABLE record ADD COLUMN details TEXT;
+    ALTER TABLE record ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE entry (
+        key BLOB NOT NULL,
+        timestamp INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        PRIMARY KEY (key, timestamp, id)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Makes the tables, or brings them up to date.
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), StoreError>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {
+        return Ok(Err(StoreError::failed("the file was written by a later version of this crate")));
+    }
+    for (number, step) in VERSIONS.iter().filter(|(number, _)| *number > version) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number)?;
+    }
+    if version == 0 {
+        make_secret(&transaction)?;
+    }
+    transaction.commit().map(Ok)
+}
+
+/// Whether a database has tables, and not ours.
+pub(super) fn is_of_something_else(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // Both are read of one state, whoever makes the tables meanwhile.
+    let transaction = connection.transaction()?;
+    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'secret') FROM sqlite_schema";
+    let (all, ours): (i64, i64) = transaction.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if version == 0 { all > 0 } else { ours == 0 })
+}
+
+fn make_secret(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction.execute("INSERT INTO secret VALUES (1, ?1)", [secret]).map(drop)
+}

@@ -1,0 +1,114 @@
+//! The plans of the statements, and the tables.
+
+use super::connections::open_writer;
+use super::*;
+use crate::store::Selection;
+use crate::window::Window;
+
+/// How SQLite answers a range: the index, and whether it sorts.
+fn plan(connection: &Connection, columns: &str, range: &Range) -> String {
+    explained(connection, &statements::range(columns, range).0)
+}
+
+fn explained(connection: &Connection, text: &str) -> String {
+    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+    let nulls = vec![None::<i64>; explain.parameter_count()];
+    let steps = explain.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>(3)).unwrap();
+    steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn every_range_is_read_by_its_index_and_without_sorting() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+    let (environment, value) = ("e".to_owned(), "v".to_owned());
+    for (of, expected) in [
+        (Selection::User(value.clone()), "record_of_user (user_email=?"),
+        (Selection::Environment(value.clone()), "record_of_env (exec_env_id=?"),
+        (
+            Selection::UdfId { environment: environment.clone(), value: value.clone() },
+            "record_of_udf_id (exec_env_id=? AND udf_id=?",
+        ),
+        (
+            Selection::UdfName { environment: environment.clone(), value: value.clone() },
+            "record_of_udf_name (exec_env_id=? AND udf_name=?",
+        ),
+        (Selection::SharedToken { environment, value }, "record_of_shared_token (exec_env_id=? AND shared_token=?"),
+    ] {
+        for newest_first in [false, true] {
+            let range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
+            let expected =
+                format!("SEARCH record USING INDEX {expected} AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))");
+            for columns in [COLUMNS, &short_columns("NULL")] {
+                assert_eq!(plan(&connection, columns, &range), expected);
+            }
+            if matches!(of, Selection::User(_) | Selection::Environment(_)) {
+                for columns in ["rowid, udf_name", "rowid, udf_id"] {
+                    let plan = plan(&connection, columns, &range);
+                    assert_eq!(plan, expected.replace("USING INDEX", "USING COVERING INDEX"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+    for newest_first in [false, true] {
+        let first = "SEARCH first USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))";
+        let other = "; SEARCH entry USING PRIMARY KEY (key=? AND timestamp=? AND id=?)";
+        assert_eq!(explained(&connection, &statements::entries(1, newest_first)), first);
+        let expected = format!("{first}; CORRELATED SCALAR SUBQUERY 1{other}; CORRELATED SCALAR SUBQUERY 2{other}");
+        assert_eq!(explained(&connection, &statements::entries(3, newest_first)), expected);
+    }
+    assert_eq!(
+        explained(&connection, &statements::short_row()),
+        "SEARCH record USING INDEX sqlite_autoindex_record_1 (id=?)"
+    );
+}
+
+#[test]
+fn a_file_of_an_earlier_version_gets_what_it_misses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(tables::VERSION_1).unwrap();
+    let row = "INSERT INTO record (id, timestamp, exec_env_id, object_members, ended) VALUES (?1, 5, 'e', 0, 1)";
+    old.execute(row, ["0190163d-8694-739b-aea5-966c26f8ad91"]).unwrap();
+    old.execute("INSERT INTO secret VALUES (1, ?1)", [[7_u8; 32]]).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let new = open_writer(&path, Synchronous::Full).unwrap();
+        let range = Range::new(Selection::Environment("e".into()), Window::ALL);
+        let rows = read_range(&new, COLUMNS, &range, 10, read_row).unwrap();
+        assert_eq!((rows.len(), rows[0].record.timestamp.as_micros(), &rows[0].details), (1, 5, &None));
+        let secret: [u8; 32] = new.query_row("SELECT bytes FROM secret", [], |row| row.get(0)).unwrap();
+        assert_eq!(secret, [7; 32], "page tokens stay good");
+        assert_eq!(new.query_row("SELECT count(*) FROM entry", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    }
+    for number in 0..=2 {
+        let path = folder.path().join(format!("other-{number}.db"));
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE post (text TEXT)").unwrap();
+        other.pragma_update(None, "user_version", number).unwrap();
+        let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+        assert!(error.contains("something else"), "{error}");
+        let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 1, "it stays as it is");
+    }
+    let later = Connection::open(&path).unwrap();
+    later.pragma_update(None, "user_version", 1_000).unwrap();
+    let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+    assert!(error.contains("later version"), "{error}");
+}
+
+#[test]
+fn a_database_in_memory_is_refused() {
+    for path in [":memory:", ""] {
+        let error = Sqlite::open(path).unwrap_err().to_string();
+        assert!(error.contains("a file is needed"), "{error}");
+    }
+}
