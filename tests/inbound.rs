@@ -11,7 +11,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use tagtrail::{Admit, Echo, Inbound, InboundLayer, ParentId, Sample, TagRules, TraceParent, Trail};
+use tagtrail::{
+    Admit, Disclose, Echo, Inbound, InboundLayer, OutboundError, OutboundLayer, ParentId, Sample, TagRules,
+    TraceParent, Trail,
+};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -322,7 +325,7 @@ async fn the_headers_of_the_answer_are_a_setting() {
         (Echo::NOTHING, &[]),
         (Echo::TRACERESPONSE, &["traceresponse"]),
         (Echo::TRACEPARENT | Echo::SERVER_TIMING, &["server-timing", "traceparent"]),
-        (Echo::TAGS, &["x-fauna-tags"]),
+        (Echo::TAGS | Echo::TAGS, &["x-fauna-tags"]),
         (Echo::NOTHING | Echo::TAGS | Echo::TRACERESPONSE, &["traceresponse", "x-fauna-tags"]),
     ] {
         let (seen, answer) = send(Inbound::new(Admit::Continue).echo(echo), &lines).await;
@@ -400,6 +403,30 @@ async fn errors_pass_unchanged() {
     let error = InboundLayer::new(Admit::Continue).layer(failing).oneshot(Request::new(())).await.unwrap_err();
     assert_eq!(error, "the handler's own error");
     assert!(Trail::current().is_none());
+}
+
+/// A service that cannot be called, and says why.
+struct Busy;
+
+impl Service<Request<()>> for Busy {
+    type Response = Response<Full<Bytes>>;
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Err("busy"))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        unreachable!("it is not ready")
+    }
+}
+
+#[tokio::test]
+async fn the_layers_are_ready_when_the_service_inside_is() {
+    assert_eq!(InboundLayer::new(Admit::Continue).layer(Busy).ready().await.err(), Some("busy"));
+    let mut client = OutboundLayer::new(Disclose::All).layer(Busy);
+    assert!(matches!(client.ready().await.err(), Some(OutboundError::Inner("busy"))));
 }
 
 /// A body of three frames that tells, for each and for its end, which trail is current.
