@@ -70,6 +70,9 @@ mod tests {
         let traces: HashSet<_> = (0..10_000).map(|_| super::trace_id()).collect();
         let parents: HashSet<_> = (0..10_000).map(|_| super::parent_id()).collect();
         assert_eq!((traces.len(), parents.len()), (10_000, 10_000));
+        // Every bit is set in some, and not in others.
+        assert_eq!(traces.iter().fold(0, |bits, id| bits | id.get()), u128::MAX);
+        assert_eq!(traces.iter().fold(u128::MAX, |bits, id| bits & id.get()), 0);
     }
 
     #[test]
@@ -77,6 +80,7 @@ mod tests {
         let [one, other] = super::NO_SECRET;
         let secret = super::secret();
         assert!(secret[0] != one && secret[1] != other && secret[0] != secret[1]);
+        assert!(secret.iter().all(|number| number % 2 == 1), "an even factor would lose bits");
         assert_eq!(std::thread::spawn(super::secret).join().unwrap(), secret);
     }
 

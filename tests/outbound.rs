@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use http::{Extensions, HeaderMap, HeaderValue, Request, Response, Uri};
 use tagtrail::{
-    Disclose, Outbound, OutboundError, OutboundLayer, RequestTags, Sample, TagRules, Tags, Targets, TraceParent,
-    TraceState, Trail,
+    Disclose, Outbound, OutboundError, OutboundLayer, RequestTags, Sample, TagRules, Tags, Targets, TraceContext,
+    TraceParent, TraceState, Trail,
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
@@ -270,6 +270,20 @@ async fn a_caller_can_stay_in_the_trace_of_an_answer() {
         answer.insert("traceresponse", HeaderValue::from_static(SENT));
         assert_eq!(tagtrail::TraceParent::of_answer(&answer).unwrap().to_string(), SENT);
     }
+}
+
+#[test]
+fn a_trace_context_is_written_by_hand() {
+    let context = TraceContext::new(SENT.parse().unwrap(), "foo=1".parse().unwrap());
+    let mut headers = HeaderMap::new();
+    for name in ["traceparent", "tracestate"] {
+        headers.append(name, HeaderValue::from_static("old"));
+        headers.append(name, HeaderValue::from_static("older"));
+    }
+    context.insert_into(&mut headers);
+    assert_eq!(TraceContext::from_headers(&headers), Ok(Some(context)));
+    TraceContext::new(sent(&headers), TraceState::empty()).insert_into(&mut headers);
+    assert!(!headers.contains_key("tracestate"), "an empty one is removed");
 }
 
 #[test]
