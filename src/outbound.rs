@@ -217,3 +217,19 @@ impl From<Result<Tags, InvalidTags>> for RequestTags {
         Self(tags)
     }
 }
+
+#[cfg(all(test, feature = "reqwest"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_asked_for_where_the_choice_depends_on_it_alone() {
+        let longer_than_a_uri = format!("http://users.example/{}", "x".repeat(70_000));
+        for (told, expected) in [
+            (Outbound::new(Disclose::TraceOnly), [Disclose::TraceOnly; 2]),
+            (Outbound::new(|_: &Uri| Disclose::All), [Disclose::All, Disclose::Nothing]),
+        ] {
+            assert_eq!(["http://users.example/7", &longer_than_a_uri].map(|url| told.told_url(url)), expected);
+        }
+    }
+}
