@@ -400,6 +400,13 @@ fn what_a_log_has_in_files_is_imported() {
         says(&output, 0, "log.jsonl, line 2: a gap");
     }
     assert!(!folder.join("log.jsonl.rejected").exists());
+    fs::write(folder.join("log.jsonl.gz"), b"\x1f\x8b\x08\nand more").unwrap();
+    for (path, expected) in [("log", "log: this is a folder"), ("log.jsonl.gz", "log.jsonl.gz: this is compressed")] {
+        let output = run(folder, &["import", path, "--store", "sqlite:audit.db"]);
+        says(&output, 1, expected);
+        says(&output, 1, "`tagtrail-log cat PATH | tagtrail-log import -`");
+    }
+    assert!(!folder.join("log.jsonl.gz.rejected").exists());
     let found_request = run(folder, &[&["requests", "--status", "503"][..], &STORE].concat());
     assert_eq!(String::from_utf8(found_request.stdout).unwrap(), format!("{request}\n"));
     assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 2);
