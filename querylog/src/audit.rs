@@ -22,25 +22,37 @@ use crate::time::Timestamp;
 /// # Ok::<_, serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are those of the audit log's documentation")]
 pub struct AuditRecord {
+    /// Its id. A record that is put twice is there once.
     pub id: RecordId,
+    /// When the request began.
     #[serde(with = "timestamp")]
     pub timestamp: Timestamp,
+    /// The id of the caller's environment.
     pub exec_env_id: Option<String>,
+    /// The id of the user who asked.
     pub user_id: Option<String>,
+    /// The e-mail address of the user who asked.
     pub user_email: Option<String>,
+    /// The id of the operation, for which the API's word is `udf`.
     pub udf_id: Option<String>,
     /// The name of the operation that the service gave, else the route.
     pub udf_name: Option<String>,
+    /// What ran the operation: `realtime`, say.
     pub execution_engine: Option<String>,
-    /// Seconds; `None` where the request never completed.
+    /// How long it took, in seconds; `None` where the request never completed.
     pub execution_time: Option<f64>,
+    /// Whether the answer came from a cache.
     pub cache: Option<bool>,
+    /// What the operation printed.
     pub stdout: Option<String>,
+    /// The errors that the operation printed.
     pub stderr: Option<String>,
+    /// What the operation was given, or gave.
     pub udf_data: Option<String>,
+    /// The token by which the operation was shared.
     pub shared_token: Option<String>,
+    /// The address of the client.
     pub client_ip: Option<String>,
 }
 

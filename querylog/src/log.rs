@@ -286,13 +286,13 @@ impl Drop for Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// In the files, or in the store, where begins and ends count each for itself.
+    /// Records that are in the files, or in the store, where begins and ends count each for itself.
     pub written: u64,
-    /// On their way.
+    /// Records that are queued, and those of the batch that is being written.
     pub queued: u64,
-    /// Not taken: the queue was full, the record was too large, or the log was closed.
+    /// Records that were not taken: the queue was full, the record was too large, or the log was closed.
     pub shed: u64,
-    /// Taken, and given up since the file could not be written.
+    /// Records that were taken, and given up since the file, or the store, could not be written.
     pub failed: u64,
     /// Requests that were answered with 503 since the queue was full.
     pub refused: u64,
@@ -300,11 +300,11 @@ pub struct Counters {
     pub open: u64,
 }
 
-/// A log was closed, and not all of it is in the files.
+/// A log was closed, and not all of it is in the files, or in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the query log did not end in time: {records} records are not written")]
 #[non_exhaustive]
 pub struct Unwritten {
-    /// So many records that were queued.
+    /// How many records were queued, and are not written.
     pub records: u64,
 }

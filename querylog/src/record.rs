@@ -77,7 +77,7 @@ pub struct RequestPart {
     pub version: Option<Version>,
     /// The headers that the layer was told to record, several lines of one joined by `, `.
     pub headers: Vec<(HeaderName, String)>,
-    /// Bytes of the body that were read.
+    /// How many bytes of the body were read.
     pub body_bytes: u64,
 }
 
@@ -87,9 +87,9 @@ pub struct RequestPart {
 pub struct ResponsePart {
     /// The status; `None` where the request ended without an answer.
     pub status: Option<u16>,
-    /// How the request ended.
+    /// How the request ended; `None` where it never did.
     pub outcome: Option<Outcome>,
-    /// Bytes of the body that were handed to the server.
+    /// How many bytes of the body were handed to the server.
     pub body_bytes: u64,
 }
 
@@ -190,13 +190,13 @@ impl Notes {
 
 /// The names of the counters that exported records have members for.
 pub mod counters {
-    /// Read operations.
+    /// How many read operations there were.
     pub const BYTE_READ_OPS: &str = "byte_read_ops";
-    /// Write operations.
+    /// How many write operations there were.
     pub const BYTE_WRITE_OPS: &str = "byte_write_ops";
-    /// Compute operations.
+    /// How many compute operations there were.
     pub const COMPUTE_OPS: &str = "compute_ops";
-    /// Transactions that were tried again.
+    /// How many transactions were tried again.
     pub const TXN_RETRIES: &str = "txn_retries";
     /// How often the limit on reads was hit.
     pub const READ_LIMITS_HIT: &str = "read_limits_hit";
@@ -278,7 +278,7 @@ impl Record {
         }
     }
 
-    /// Ends it.
+    /// Ends it: after so long, and in this way.
     pub fn end(&mut self, duration: Duration, outcome: Outcome) {
         self.duration = Some(duration);
         self.response.outcome = Some(outcome);

@@ -166,7 +166,8 @@ impl Settings {
         Self { keep, ..self }
     }
 
-    /// How many bytes of records wait for the disk at most; 16 MB (2^24) by default. A single record may not have more.
+    /// How many bytes of records wait for the disk at most; 16 MB (2^24) by default, and at least 4 KB (2^12). A single
+    /// record may not have more.
     /// The log needs at most twice this memory, since buffers grow by doubling.
     pub fn queue_bytes(self, bytes: usize) -> Self {
         Self { queue: bytes, ..self }
@@ -191,10 +192,11 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made or written, or is a file; or another process writes its log there; or no thread can
-    /// be started.
+    /// If the folder cannot be made or written, or is a file; or another process writes its log there; or the queue has
+    /// room for no record; or no thread can be started.
     pub fn open(self) -> Result<QueryLog, OpenError> {
         let at = |source| OpenError { folder: self.folder.clone(), source };
+        room_for_a_record(self.queue).map_err(at)?;
         let keeper = Keeper::start(self.gzip, self.keep, self.roll.bytes).map_err(at)?;
         let (folder, found) = Folder::open(&self.folder, keeper).map_err(at)?;
         let (batch, linger) = self.gather.unwrap_or(match self.durability {
@@ -209,6 +211,17 @@ impl Settings {
         };
         QueryLog::start(Box::new(folder), found, start, self.overload, self.form).map_err(at)
     }
+}
+
+/// The smallest queue: room for a few records, as they usually are.
+const LEAST: usize = 4 << 10;
+
+pub(crate) fn room_for_a_record(queue: usize) -> io::Result<()> {
+    if queue < LEAST {
+        let why = "queue_bytes is below 4,096, which has no room for records";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(())
 }
 
 /// Why a log cannot be opened.

@@ -15,7 +15,7 @@ use crate::log::{Encode, QueryLog};
 use crate::queue::Limits;
 use crate::record::Record;
 use crate::requests::keys_of;
-use crate::settings::Overload;
+use crate::settings::{Overload, room_for_a_record};
 use crate::store::{Row, StoreError};
 use crate::writer::{self, Sink, lines_in};
 
@@ -71,7 +71,8 @@ impl StoreSettings {
         Self { overload, ..self }
     }
 
-    /// How many bytes of records wait for the store at most; 64 MB (2^26) by default. A single record may not have more.
+    /// How many bytes of records wait for the store at most; 64 MB (2^26) by default, and at least 4 KB (2^12). A
+    /// single record may not have more.
     pub fn queue_bytes(self, bytes: usize) -> Self {
         Self { queue: bytes, ..self }
     }
@@ -92,12 +93,13 @@ impl StoreSettings {
     ///
     /// # Errors
     ///
-    /// If no thread can be started.
+    /// If the queue has room for no record, or no thread can be started.
     pub fn open(self) -> io::Result<QueryLog> {
         // With a thread of its own: connections that are made here serve others too, while nothing is written.
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let (batch, linger) = self.gather;
+        room_for_a_record(self.queue)?;
         let limits = Limits { queue: self.queue, batch: batch.min(self.queue / 2), linger };
         let sink = Box::new(Stored { log: self.log, runtime, refused: Vec::new(), why: None });
         let (queue, ended) = writer::start_sink(sink, None, limits, self.retry)?;

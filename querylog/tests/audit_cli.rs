@@ -217,6 +217,7 @@ fn what_cannot_be_opened_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("tokens.json"), "{}").unwrap();
+    fs::write(folder.join("good.json"), TOKENS).unwrap();
     fs::write(folder.join("no.db"), "no database at all, as anybody can see").unwrap();
     for (arguments, expected) in [
         (
@@ -230,7 +231,19 @@ fn what_cannot_be_opened_is_said() {
         ),
         (
             ["import", "tokens.json", "--store", "sqlite:no.db", "--rejected=x"],
-            "--store sqlite:no.db: the store fails: file is not",
+            "--store sqlite:no.db: file is not a database",
+        ),
+        (
+            ["import", "tokens.json", "--store", "sqlite:none/a.db", "--rejected=x"],
+            "--store sqlite:none/a.db: the folder of the file is not there: make it first",
+        ),
+        (
+            ["serve", "--store=sqlite:a.db", "--tokens=good.json", "--exports=ftp://h/x", "--listen=127.0.0.1:0"],
+            "--exports ftp://h/x: a folder is needed, or a URL: s3://bucket/folder",
+        ),
+        (
+            ["import", "tokens.json", "--store=sqlite:a.db", "--payloads", "memory:///"],
+            "--payloads: a folder is needed, or a URL: s3://bucket/folder",
         ),
     ] {
         let output = run(folder, &arguments);
@@ -311,7 +324,7 @@ fn what_fails_says_whose_and_why() {
     let folder = folder.path();
     let away = ["query", "--exec-env", "--exec-env-id", "env1", "--store", "postgres://ada:secret@127.0.0.1:9/x"];
     let output = run(folder, &away);
-    says(&output, 1, "--store postgres://...: the store fails");
+    says(&output, 1, "--store postgres://...: error connecting to server: Connection refused");
     says(&output, 1, "refused");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
     says(&run(folder, &["query", "--server", "http://127.0.0.1:9/v1"]), 1, "refused");
@@ -400,6 +413,13 @@ fn what_a_log_has_in_files_is_imported() {
         says(&output, 0, "log.jsonl, line 2: a gap");
     }
     assert!(!folder.join("log.jsonl.rejected").exists());
+    fs::write(folder.join("log.jsonl.gz"), b"\x1f\x8b\x08\nand more").unwrap();
+    for (path, expected) in [("log", "log: this is a folder"), ("log.jsonl.gz", "log.jsonl.gz: this is compressed")] {
+        let output = run(folder, &["import", path, "--store", "sqlite:audit.db"]);
+        says(&output, 1, expected);
+        says(&output, 1, "`tagtrail-log cat PATH | tagtrail-log import -`");
+    }
+    assert!(!folder.join("log.jsonl.gz.rejected").exists());
     let found_request = run(folder, &[&["requests", "--status", "503"][..], &STORE].concat());
     assert_eq!(String::from_utf8(found_request.stdout).unwrap(), format!("{request}\n"));
     assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 2);

@@ -157,3 +157,16 @@ async fn a_store_of_objects_that_is_gone_is_said() {
     assert!(server.log.put(vec![record.clone()]).await.is_err());
     assert_eq!(server.log.get(record.id.as_str()).await.unwrap(), None, "no row without its object");
 }
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn an_object_store_whose_feature_is_not_on_is_said() {
+    use tagtrail_querylog::ExportFiles;
+    use tagtrail_querylog::store::Payloads;
+
+    let (url, expected) = ("s3://key:hunter2@bucket/folder", "needs the feature `s3`");
+    for error in [Payloads::at(url).unwrap_err(), ExportFiles::at(url).unwrap_err()] {
+        let said = error.to_string();
+        assert!(said.contains(expected) && !said.contains("hunter2") && !said.contains("the store fails"), "{said}");
+    }
+}

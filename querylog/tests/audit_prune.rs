@@ -54,5 +54,27 @@ async fn what_cannot_be_pruned_is_said_without_the_password() {
         .output()
         .unwrap();
     let said = String::from_utf8(program.stderr).unwrap();
-    assert!(said.contains("--store postgres://...: the store fails: the tables have no partitions"), "{said}");
+    assert!(said.contains("--store postgres://...: the tables have no partitions"), "{said}");
+}
+
+#[tokio::test]
+async fn a_question_makes_no_tables_which_may_have_partitions_then() {
+    let Some((settings, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    let trace = "3ec5539163441bd4957502a294a01b55";
+    for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace], &["prune", "--before", "365d"]] {
+        let of = if question[0] == "prune" { &[][..] } else { &["--exec-env-id", "env1"] };
+        let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+            .args(question)
+            .args(["--store", &url])
+            .args(of)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(program.stderr).unwrap();
+        assert_eq!(program.status.code(), Some(1), "{said}");
+        assert!(said.contains("--store postgres://...: there is no audit log in this database yet"), "{said}");
+    }
+    settings.partition_by(Partition::Month).connect().await.unwrap();
 }

@@ -421,3 +421,18 @@ fn compressed_files_are_read_torn_ones_too() {
     assert_eq!(foreign, 1);
     assert_eq!(entries.len(), 20, "the other files are read");
 }
+
+#[test]
+fn a_queue_that_has_no_room_for_records_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let error = QueryLog::settings(&log).queue_bytes(0).open().unwrap_err().to_string();
+    assert!(error.contains("queue_bytes is below 4,096"), "{error}");
+    assert!(!log.exists(), "nothing is made");
+    let audit = tagtrail_querylog::AuditLog::open(folder.path().join("audit.db")).unwrap();
+    let error = QueryLog::storing(audit).queue_bytes(4_095).open().unwrap_err().to_string();
+    assert!(error.contains("queue_bytes is below 4,096"), "{error}");
+
+    let log = QueryLog::settings(&log).queue_bytes(4_096).open().unwrap();
+    assert_eq!(log.append(&record("first")).wait(SOON), Some(Ok(())));
+}

@@ -9,7 +9,7 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme};
 use url::Url;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, scheme_of};
 
 /// Where the files of exports are kept.
 ///
@@ -57,9 +57,9 @@ impl ExportFiles {
     ///
     /// If the folder cannot be made.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&path).map_err(StoreError::failed)?;
+        std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
         let folder = path.as_ref().to_owned();
-        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(StoreError::failed)?.with_fsync(true);
+        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(StoreError::unusable)?.with_fsync(true);
         Ok(Self { folder: Some(folder), ..Self::new(objects) })
     }
 
@@ -75,8 +75,8 @@ impl ExportFiles {
         if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
             return Self::folder(path);
         }
-        let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(StoreError::failed)?;
-        Ok(cloud(&scheme, place)?.beneath(path))
+        let (scheme, path) = scheme_of(&url)?;
+        Ok(cloud(&scheme, &url)?.beneath(path))
     }
 
     pub(super) fn path(&self, name: &str) -> object_store::path::Path {
@@ -117,26 +117,24 @@ fn clear(folder: &Path, staged: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn cloud(scheme: &ObjectStoreScheme, place: &str) -> Result<ExportFiles, StoreError> {
+fn cloud(scheme: &ObjectStoreScheme, url: &Url) -> Result<ExportFiles, StoreError> {
     match scheme {
         #[cfg(feature = "s3")]
         ObjectStoreScheme::AmazonS3 => {
-            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(place);
-            Ok(ExportFiles::signed(builder.build().map_err(StoreError::failed)?))
+            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url.as_str());
+            Ok(ExportFiles::signed(builder.build().map_err(StoreError::unusable)?))
         }
         #[cfg(feature = "gcs")]
         ObjectStoreScheme::GoogleCloudStorage => {
-            let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(place);
-            Ok(ExportFiles::signed(builder.build().map_err(StoreError::failed)?))
+            let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+            Ok(ExportFiles::signed(builder.build().map_err(StoreError::unusable)?))
         }
         #[cfg(feature = "azure")]
         ObjectStoreScheme::MicrosoftAzure => {
-            let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(place);
-            Ok(ExportFiles::signed(builder.build().map_err(StoreError::failed)?))
+            let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            Ok(ExportFiles::signed(builder.build().map_err(StoreError::unusable)?))
         }
-        _ => Err(StoreError::failed(format!(
-            "exports cannot be kept at {}: a folder is needed, or s3://, gs:// or az:// with the feature for it",
-            place.split(':').next().unwrap_or_default()
-        ))),
+        // `scheme_of` refuses it before.
+        _ => Err(StoreError::unusable(format!("{}: this object store is not built in", url.scheme()))),
     }
 }

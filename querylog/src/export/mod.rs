@@ -147,7 +147,7 @@ impl Exports {
             matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
         });
         if !is_http {
-            return Err(StoreError::failed(
+            return Err(StoreError::unusable(
                 "the URL of the API is one of HTTP, such as https://logs.example.com/api/v1",
             ));
         }

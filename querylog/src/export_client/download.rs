@@ -79,12 +79,12 @@ impl ExportedFile {
 }
 
 impl Download {
-    /// How many bytes came so far,
+    /// How many bytes came so far.
     pub fn position(&self) -> u64 {
         self.at
     }
 
-    /// and how many the file has; `None` where that is not known yet.
+    /// How many bytes the file has; `None` where that is not known yet.
     pub fn size(&self) -> Option<u64> {
         self.size
     }

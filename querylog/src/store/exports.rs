@@ -78,22 +78,22 @@ pub struct Job {
     pub state: ExportState,
     /// How often it was changed.
     pub version: i64,
-    /// When it was added, in microseconds since 1970.
+    /// When it was added, in microseconds since 1970 (UTC).
     pub created: i64,
-    /// When there is something to do for it, in microseconds since 1970.
+    /// When there is something to do for it, in microseconds since 1970 (UTC).
     pub due: i64,
-    /// All else.
+    /// All else that is known of it.
     pub body: JobBody,
 }
 
-/// What a store need not look into: it keeps this as JSON.
+/// What a store need not look into: it keeps this as JSON. Times are in microseconds since 1970 (UTC).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct JobBody {
-    /// The first microsecond of the range,
+    /// The first moment of the range.
     pub time_start: i64,
-    /// and the one behind it.
+    /// The moment behind the range.
     pub time_end: i64,
     /// When the job was changed last.
     pub updated: i64,
@@ -122,7 +122,7 @@ pub struct DamagedJob {
     pub id: String,
     /// How often it was changed.
     pub version: i64,
-    /// When it was added, in microseconds since 1970.
+    /// When it was added, in microseconds since 1970 (UTC).
     pub created: i64,
     /// What is wrong with it.
     #[source]

@@ -22,6 +22,8 @@ use crate::window::Window;
 
 pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
 pub use self::payloads::Payloads;
+#[cfg(feature = "export")]
+pub(crate) use self::payloads::scheme_of;
 #[cfg(all(test, feature = "postgres"))]
 pub(crate) use self::postgres::tests::schema as postgres_schema;
 #[cfg(feature = "postgres")]
@@ -159,10 +161,12 @@ pub struct Hits {
 
 /// Which of the three long members of a record are kept in its object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of the audit log's documentation")]
 pub struct Members {
+    /// Whether what the operation printed is there.
     pub stdout: bool,
+    /// Whether the errors that it printed are there.
     pub stderr: bool,
+    /// Whether what it was given, or gave, is there.
     pub udf_data: bool,
 }
 
@@ -221,9 +225,9 @@ pub enum Distinct {
 /// A place in the order of records: between two of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// First by time,
+    /// The time, by which records are ordered first, in microseconds since 1970 (UTC).
     pub micros: i64,
-    /// then by id. The empty one is before all others.
+    /// The id, by which those of one time are ordered. The empty one is before all others.
     pub id: String,
 }
 
@@ -240,9 +244,9 @@ impl Place {
 pub struct Range<Of = Selection> {
     /// Which records.
     pub of: Of,
-    /// Those after this place,
+    /// Only those after this place.
     pub after: Place,
-    /// and before this one.
+    /// Only those before this place.
     pub before: Place,
     /// Whether the newest comes first.
     pub newest_first: bool,
@@ -339,6 +343,9 @@ pub enum StoreError {
     /// It fails.
     #[error("the store fails: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It cannot be opened, or used, as it was asked for: by its URL, path or settings.
+    #[error("{0}")]
+    Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl StoreError {
@@ -350,5 +357,10 @@ impl StoreError {
     /// It fails, for this reason.
     pub fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(why.into())
+    }
+
+    /// It cannot be opened, for this reason.
+    pub fn unusable(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unusable(why.into())
     }
 }

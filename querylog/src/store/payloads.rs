@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
 use url::Url;
 use uuid::Uuid;
 
@@ -19,6 +19,23 @@ use crate::audit::AuditRecord;
 
 /// How many objects are written or read at a time, for one call.
 const AT_A_TIME: usize = 8;
+
+/// Which object store a URL names, and the path in it, where there is one, and its feature is on.
+pub(crate) fn scheme_of(url: &Url) -> Result<(ObjectStoreScheme, object_store::path::Path), StoreError> {
+    const PLACES: &str = "a folder is needed, or a URL: s3://bucket/folder, gs://bucket/folder, az://container/folder";
+    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| StoreError::unusable(PLACES))?;
+    let (feature, is_on) = match scheme {
+        ObjectStoreScheme::AmazonS3 => ("s3", cfg!(feature = "s3")),
+        ObjectStoreScheme::GoogleCloudStorage => ("gcs", cfg!(feature = "gcs")),
+        ObjectStoreScheme::MicrosoftAzure => ("azure", cfg!(feature = "azure")),
+        _ => return Err(StoreError::unusable(PLACES)),
+    };
+    if !is_on {
+        let why = format!("this object store needs the feature `{feature}` of tagtrail-querylog, which is not on");
+        return Err(StoreError::unusable(why));
+    }
+    Ok((scheme, path))
+}
 
 /// Where long values are kept: `stdout`, `stderr` and `udf_data` of 102,400 bytes and over.
 ///
@@ -50,8 +67,8 @@ impl Payloads {
     ///
     /// If the folder cannot be made.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&path).map_err(StoreError::failed)?;
-        Ok(Self::new(LocalFileSystem::new_with_prefix(path).map_err(StoreError::failed)?.with_fsync(true)))
+        std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
+        Ok(Self::new(LocalFileSystem::new_with_prefix(path).map_err(StoreError::unusable)?.with_fsync(true)))
     }
 
     /// Where a URL says: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each with the feature
@@ -66,9 +83,10 @@ impl Payloads {
         if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
             return Self::folder(path);
         }
+        scheme_of(&url)?;
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let (objects, path) = object_store::parse_url_opts(&url, variables).map_err(StoreError::failed)?;
+        let (objects, path) = object_store::parse_url_opts(&url, variables).map_err(StoreError::unusable)?;
         Ok(Self::new(PrefixStore::new(objects, path)))
     }
 

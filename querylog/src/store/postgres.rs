@@ -11,6 +11,7 @@
 
 mod begun;
 mod exports;
+mod faults;
 mod partitions;
 mod rows;
 mod settings;
@@ -98,7 +99,7 @@ impl Postgres {
     /// ([`Overloaded`](StoreError::Overloaded)); or if the server fails. To call it again is harmless.
     pub async fn drop_before(&self, before: Timestamp) -> Result<u64, StoreError> {
         let Some(partitions) = &self.partitions else {
-            return Err(StoreError::failed("the tables have no partitions that could be dropped"));
+            return Err(StoreError::unusable("the tables have no partitions that could be dropped"));
         };
         partitions.drop_before(&mut self.connection().await?, before).await
     }
@@ -111,7 +112,7 @@ impl Postgres {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Timeout(_) => StoreError::Overloaded,
             PoolError::Closed => StoreError::Closed,
-            error => StoreError::failed(error),
+            error => StoreError::failed(faults::no_connection(error)),
         })
     }
 

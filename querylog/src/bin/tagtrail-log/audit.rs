@@ -24,6 +24,15 @@ pub(crate) struct Place {
     payloads: Option<String>,
 }
 
+/// What becomes of the tables of a database where there are none.
+#[derive(Clone, Copy)]
+pub(crate) enum Tables {
+    /// They are not made: a question is an error.
+    Existing,
+    /// They are made, with partitions or without.
+    Made(Option<Partition>),
+}
+
 /// Where the records are, for what makes a store that is not there yet.
 #[derive(Args)]
 pub(crate) struct NewPlace {
@@ -46,20 +55,21 @@ impl NewPlace {
             PartitionBy::Month => Partition::Month,
             PartitionBy::Day => Partition::Day,
         });
-        self.place.open(partition).await
+        self.place.open(Tables::Made(partition)).await
     }
 }
 
 impl Place {
     /// The store, where it is PostgreSQL.
-    pub(crate) async fn postgres(&self, partition: Option<Partition>) -> Result<Option<Postgres>, Box<dyn Error>> {
+    pub(crate) async fn postgres(&self, tables: Tables) -> Result<Option<Postgres>, Box<dyn Error>> {
         if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
             return Ok(None);
         }
         let settings = Postgres::settings(&self.store);
-        let settings = match partition {
-            Some(partition) => settings.partition_by(partition),
-            None => settings,
+        let settings = match tables {
+            Tables::Existing => settings.existing(),
+            Tables::Made(Some(partition)) => settings.partition_by(partition),
+            Tables::Made(None) => settings,
         };
         Ok(Some(settings.connect().await.map_err(|error| of_option(POSTGRES, &error))?))
     }
@@ -76,12 +86,12 @@ impl Place {
         self.store.strip_prefix("sqlite:").map(|path| format!("{path}.exports"))
     }
 
-    pub(crate) async fn open(&self, partition: Option<Partition>) -> Result<AuditLog, Box<dyn Error>> {
+    pub(crate) async fn open(&self, tables: Tables) -> Result<AuditLog, Box<dyn Error>> {
         let payloads = || match &self.payloads {
             Some(place) => Payloads::at(place).map(Some).map_err(|error| of_option("--payloads", &error)),
             None => Ok(None),
         };
-        if let Some(store) = self.postgres(partition).await? {
+        if let Some(store) = self.postgres(tables).await? {
             let log = AuditLog::new(store);
             return Ok(match payloads()? {
                 Some(payloads) => log.payloads(payloads),
@@ -89,7 +99,7 @@ impl Place {
             });
         }
         let path = self.sqlite()?;
-        if partition.is_some() {
+        if let Tables::Made(Some(_)) = tables {
             return Err(Misuse::new("--partition-by: SQLite has no partitions").into());
         }
         let failed = |error| of_option(&format!("--store {}", self.store), &error);
@@ -116,7 +126,7 @@ pub(crate) struct Source {
     /// The environment to ask a store about; a server knows it by the token.
     #[arg(long, value_name = "ID", conflicts_with = "server")]
     exec_env_id: Option<String>,
-    /// The URL of the API to ask, such as <http://127.0.0.1:8080/v1>. The token is taken from the environment variable
+    /// The URL of the API to ask, such as `http://127.0.0.1:8080/v1`. The token is taken from the environment variable
     /// `TAGTRAIL_TOKEN`.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
@@ -140,7 +150,7 @@ impl Source {
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
             return Err(format!("--store {store}: there is no such file; serve and import make one").into());
         }
-        let log = Place { store, payloads: self.payloads.clone() }.open(None).await?;
+        let log = Place { store, payloads: self.payloads.clone() }.open(Tables::Existing).await?;
         Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
     }
 }

@@ -18,6 +18,8 @@ use crate::out;
 /// So many records, or so many bytes of them, are put at a time.
 const RECORDS: usize = 2_000;
 const BYTES: usize = 32 << 20;
+/// What a gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 #[derive(Args)]
 pub(crate) struct Import {
@@ -108,6 +110,10 @@ impl Kept {
 }
 
 async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64), Box<dyn Error>> {
+    const BY_CAT: &str = "`tagtrail-log cat PATH | tagtrail-log import -` reads it";
+    if path.is_dir() {
+        return Err(format!("this is a folder, and lines are needed: {BY_CAT}").into());
+    }
     let (mut reader, size): (Box<dyn BufRead>, _) = if is_stdin(path) {
         (Box::new(io::stdin().lock()), None)
     } else {
@@ -115,6 +121,9 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         let size = file.metadata()?.len();
         (Box::new(BufReader::with_capacity(1 << 20, file)), Some(size))
     };
+    if reader.fill_buf()?.starts_with(&GZIP) {
+        return Err(format!("this is compressed, and lines are needed: {BY_CAT}").into());
+    }
     let progress = progress(size);
     let (mut records, mut rejected, mut number) = (0, 0, 0_u64);
     let mut batch = Batch::default();

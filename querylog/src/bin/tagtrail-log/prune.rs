@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::Timestamp;
 
-use crate::audit::{POSTGRES, Place, block_on};
+use crate::audit::{POSTGRES, Place, Tables, block_on};
 use crate::options::moment;
 use crate::out::{self, Misuse, of_option};
 
@@ -25,12 +25,12 @@ pub(crate) struct Prune {
 impl Prune {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async {
-            let Some(store) = self.place.postgres(None).await? else {
+            let Some(store) = self.place.postgres(Tables::Existing).await? else {
                 return Err(Misuse::new("--store: only PostgreSQL has partitions to prune").into());
             };
             let dropped = store.drop_before(self.before).await.map_err(|error| of_option(POSTGRES, &error))?;
             out::tell(&format!("partitions dropped: {dropped}"));
-            let swept = self.place.open(None).await?.sweep(AGE).await?;
+            let swept = self.place.open(Tables::Existing).await?.sweep(AGE).await?;
             out::tell(&format!("objects deleted that no record has: {swept}"));
             Ok(())
         })

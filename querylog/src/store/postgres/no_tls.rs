@@ -1,5 +1,7 @@
 //! Connections without encryption, in place of `tls.rs` without the feature `postgres-tls`.
 
+use std::error::Error;
+
 use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config, NoTls};
@@ -8,9 +10,14 @@ use crate::store::StoreError;
 
 pub(super) fn manager(config: Config, _root: Option<&str>) -> Result<Manager, StoreError> {
     if config.get_ssl_mode() == SslMode::Require {
-        return Err(StoreError::failed("connections can only be encrypted with the feature `postgres-tls`"));
+        return Err(StoreError::unusable("connections can only be encrypted with the feature `postgres-tls`"));
     }
     Ok(Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast }))
+}
+
+/// Nothing is encrypted, so there are no certificates.
+pub(super) fn not_accepted(_: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    None
 }
 
 #[cfg(test)]

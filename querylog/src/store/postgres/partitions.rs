@@ -39,7 +39,7 @@ impl Partition {
     pub(super) fn of_number(number: i64) -> Result<Option<Self>, StoreError> {
         let mut all = [None, Some(Self::Month), Some(Self::Day)].into_iter();
         let unknown = "the tables are partitioned in a way that this version of the crate does not know";
-        all.find(|partition| Self::number(*partition) == number).ok_or_else(|| StoreError::failed(unknown))
+        all.find(|partition| Self::number(*partition) == number).ok_or_else(|| StoreError::unusable(unknown))
     }
 
     /// The days that have partitions.

@@ -10,7 +10,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use super::partitions::Partitions;
-use super::{PATIENCE, Partition, Postgres, tables, tls};
+use super::{PATIENCE, Partition, Postgres, faults, tables, tls};
 use crate::store::StoreError;
 
 /// How a store in PostgreSQL is connected. See [`Postgres::settings`].
@@ -44,11 +44,12 @@ pub struct PostgresSettings {
     url: String,
     connections: usize,
     partition: Option<Partition>,
+    existing: bool,
 }
 
 impl PostgresSettings {
     pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), connections: 16, partition: None }
+        Self { url: url.to_owned(), connections: 16, partition: None, existing: false }
     }
 
     /// How many connections there are at most; 16 by default. Calls beyond that wait for up to two seconds.
@@ -67,13 +68,18 @@ impl PostgresSettings {
         Self { partition: Some(partition), ..self }
     }
 
+    /// Makes no tables where there are none: then it is an error to connect. For those who only ask.
+    pub fn existing(self) -> Self {
+        Self { existing: true, ..self }
+    }
+
     /// Connects, and makes the tables, or brings those of an earlier version up to date. Several may do so at the same
     /// time.
     ///
     /// # Errors
     ///
     /// If the URL is none of PostgreSQL, the server cannot be reached as safely as it asks for, its tables are of a later
-    /// version of this crate, or are not partitioned as they are to be.
+    /// version of this crate, or are not partitioned as they are to be; or if there are none, and none are to be made.
     pub async fn connect(self) -> Result<Postgres, StoreError> {
         let wait = Some(PATIENCE);
         let pool = Pool::builder(manager(&self.url)?)
@@ -83,7 +89,10 @@ impl PostgresSettings {
             .build()
             .map_err(StoreError::failed)?;
         let mut store = Postgres { pool, partitions: None, begun: Arc::default() };
-        let partition = tables::prepare(&mut store.connection().await?, self.partition).await?;
+        let mut connection =
+            store.pool.get().await.map_err(|error| StoreError::unusable(faults::no_connection(error)))?;
+        let partition = tables::prepare(&mut connection, self.partition, self.existing).await?;
+        drop(connection);
         store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
         Ok(store)
     }
@@ -92,10 +101,11 @@ impl PostgresSettings {
 /// The URL may have a password in it.
 impl fmt::Debug for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, partition, .. } = self;
+        let Self { connections, partition, existing, .. } = self;
         f.debug_struct("PostgresSettings")
             .field("connections", connections)
             .field("partition", partition)
+            .field("existing", existing)
             .finish_non_exhaustive()
     }
 }
@@ -103,9 +113,9 @@ impl fmt::Debug for PostgresSettings {
 fn manager(url: &str) -> Result<Manager, StoreError> {
     let (url, root) = without_root(url)?;
     // What it says may have the password in it.
-    let config: Config = url.parse().map_err(|_| StoreError::failed("no URL of PostgreSQL"))?;
+    let config: Config = url.parse().map_err(|_| StoreError::unusable("no URL of PostgreSQL"))?;
     if root.is_some() && config.get_ssl_mode() != SslMode::Require {
-        return Err(StoreError::failed("sslrootcert is of use with sslmode=verify-full only: ask for that too"));
+        return Err(StoreError::unusable("sslrootcert is of use with sslmode=verify-full only: ask for that too"));
     }
     tls::manager(config, root.as_deref())
 }
@@ -127,7 +137,7 @@ fn without_root(url: &str) -> Result<(String, Option<String>), StoreError> {
             _ => rest.push(pair),
         }
     }
-    let root = root.transpose().map_err(|_| StoreError::failed("sslrootcert: the name of the file is no UTF-8"))?;
+    let root = root.transpose().map_err(|_| StoreError::unusable("sslrootcert: the name of the file is no UTF-8"))?;
     Ok((format!("{}{}", &url[..query], rest.join("&")), root.map(Into::into)))
 }
 

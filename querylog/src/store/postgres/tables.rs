@@ -1,6 +1,7 @@
 //! The tables: what makes them, and brings older ones up to date.
 
 use deadpool_postgres::Object;
+use tokio_postgres::error::SqlState;
 
 use super::Partition;
 use super::exports::VERSION_3;
@@ -84,27 +85,32 @@ fn step(text: &str, partitioned: &str, partition: Option<Partition>) -> String {
 }
 
 /// Makes the tables, or brings them up to date, and says how they are partitioned. Of tables that are up to date it only
-/// reads.
+/// reads. Where it is to be there already, it makes none.
 pub(super) async fn prepare(
     connection: &mut Object,
     wanted: Option<Partition>,
+    existing: bool,
 ) -> Result<Option<Partition>, StoreError> {
+    const LATER: &str = "the tables are of a later version of tagtrail-querylog: update this program";
     let about = connection.query_one("SELECT version, partition FROM about", &[]).await;
     let about = about.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let (version, partition) = match about {
         Ok(about) if VERSIONS.iter().all(|(version, ..)| *version <= about.0) => about,
+        Err(error) if existing && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            return Err(StoreError::unusable("there is no audit log in this database yet"));
+        }
         _ => migrate(connection, wanted).await.map_err(StoreError::Failed)?,
     };
     if VERSIONS.iter().all(|(latest, ..)| version > *latest) {
-        return Err(StoreError::failed("the tables are of a later version of this crate"));
+        return Err(StoreError::unusable(LATER));
     }
     let there = Partition::of_number(partition)?;
     match (wanted, there) {
         (Some(wanted), Some(there)) if wanted != there => {
-            Err(StoreError::failed(format!("the tables are partitioned by {there}, and stay so: ask for no other")))
+            Err(StoreError::unusable(format!("the tables are partitioned by {there}, and stay so: ask for no other")))
         }
         (Some(_), None) => {
-            Err(StoreError::failed("the tables were made without partitions, and stay so: do not ask for them"))
+            Err(StoreError::unusable("the tables were made without partitions, and stay so: do not ask for them"))
         }
         _ => Ok(there),
     }

@@ -189,7 +189,7 @@ async fn tables_of_an_earlier_version_get_what_they_miss_whoever_opens_them_at_t
 
     admin.batch_execute("UPDATE about SET version = 1000").await.unwrap();
     let error = connect(&url, None).await.unwrap_err().to_string();
-    assert!(error.contains("later version"), "{error}");
+    assert!(error.contains("later version") && error.contains("update this program"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Connections that are encrypted, by rustls. The server is checked where the URL requires encryption.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
@@ -8,7 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
@@ -20,12 +21,12 @@ pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, Sto
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match (config.get_ssl_mode(), root) {
         (SslMode::Require, Some(root)) => verifier_of(root, &provider)?,
-        (SslMode::Require, None) => Arc::new(Verifier::new(Arc::clone(&provider)).map_err(StoreError::failed)?),
+        (SslMode::Require, None) => Arc::new(Verifier::new(Arc::clone(&provider)).map_err(StoreError::unusable)?),
         _ => Arc::new(Anybody(Arc::clone(&provider))),
     };
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(StoreError::failed)?
+        .map_err(StoreError::unusable)?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
@@ -35,7 +36,7 @@ pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, Sto
 
 /// Trusts those whom the certificates in a file have signed.
 fn verifier_of(root: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
-    let failed = |what: &str| StoreError::failed(format!("sslrootcert: {what}"));
+    let failed = |what: &str| StoreError::unusable(format!("sslrootcert: {what}"));
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(root).map_err(|_| failed("the file cannot be read"))? {
         let certificate = certificate.map_err(|_| failed("the file is no PEM"))?;
@@ -43,6 +44,20 @@ fn verifier_of(root: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiS
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     verifier.build().map_err(|_| failed("there is no certificate in the file"))
+}
+
+/// Why a certificate is not accepted, if that is what is wrong.
+pub(super) fn not_accepted(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    use CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error.downcast_ref()? else { return None };
+    Some(match bad {
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is not for the name of the host in the URL",
+        Bad::Expired | Bad::ExpiredContext { .. } => "it has expired",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "it is not valid yet",
+        Bad::Revoked => "it is revoked",
+        Bad::UnknownIssuer => "nobody who is trusted has signed it; sslrootcert=FILE names those who are",
+        _ => "those who are trusted do not vouch for it; sslrootcert=FILE names others",
+    })
 }
 
 /// Takes any certificate, from whoever has its key: for `prefer`, where no encryption at all would do.
@@ -111,17 +126,15 @@ mod tests {
         for mode in ["require", "verify-ca", "verify-full"] {
             assert!(encrypted(&format!("{name}?sslmode={mode}&sslrootcert={root}")).await.unwrap(), "{mode}");
             for (untrusted, why) in [
-                (format!("{name}?sslmode={mode}"), "invalid peer certificate"),
-                (format!("{address}?sslmode={mode}&sslrootcert={root}"), "not valid for name"),
+                (format!("{name}?sslmode={mode}"), "sslrootcert=FILE"),
+                (
+                    format!("{address}?sslmode={mode}&sslrootcert={root}"),
+                    "it is not for the name of the host in the URL",
+                ),
                 (format!("{name}?sslmode={mode}&sslrootcert={root}.none"), "the file cannot be read"),
                 (format!("{name}?sslmode={mode}&sslrootcert=/dev/null"), "there is no certificate in the file"),
             ] {
-                let mut error: &dyn std::error::Error = &encrypted(&untrusted).await.unwrap_err();
-                let mut said = error.to_string();
-                while let Some(source) = error.source() {
-                    error = source;
-                    said = format!("{said}: {error}");
-                }
+                let said = encrypted(&untrusted).await.unwrap_err().to_string();
                 assert!(said.contains(why), "{untrusted}: {said}");
             }
         }

@@ -18,8 +18,12 @@ const WRITER_CACHE: i64 = -64 * 1_024;
 const READER_CACHE: i64 = -8 * 1_024;
 
 pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Connection, StoreError> {
-    let mut connection = Connection::open(path).map_err(StoreError::failed)?;
-    prepare(&mut connection, synchronous).map_err(StoreError::failed)??;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(StoreError::unusable("the folder of the file is not there: make it first"));
+    }
+    let mut connection = Connection::open(path).map_err(StoreError::unusable)?;
+    prepare(&mut connection, synchronous).map_err(StoreError::unusable)??;
     Ok(connection)
 }
 
@@ -27,7 +31,7 @@ fn prepare(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::R
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(16);
     if tables::is_of_something_else(connection)? {
-        return Ok(Err(StoreError::failed("the file is a database of something else than an audit log")));
+        return Ok(Err(StoreError::unusable("the file is a database of something else than an audit log")));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let level = match synchronous {

@@ -49,7 +49,7 @@ impl SqliteSettings {
     /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate.
     pub fn open(self) -> Result<Sqlite, StoreError> {
         if self.path.as_os_str().is_empty() || self.path.as_os_str() == ":memory:" {
-            return Err(StoreError::failed("a file is needed: a database in memory is one for each connection"));
+            return Err(StoreError::unusable("a file is needed: a database in memory is one for each connection"));
         }
         let writer = open_writer(&self.path, self.synchronous)?;
         let file = OpenedFile::now(&self.path);

@@ -57,10 +57,11 @@ const VERSION_2: &str = "
 
 /// Makes the tables, or brings them up to date.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), StoreError>> {
+    const LATER: &str = "the file was written by a later version of tagtrail-querylog: update this program";
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {
-        return Ok(Err(StoreError::failed("the file was written by a later version of this crate")));
+        return Ok(Err(StoreError::unusable(LATER)));
     }
     for (number, step) in VERSIONS.iter().filter(|(number, _)| *number > version) {
         transaction.execute_batch(step)?;

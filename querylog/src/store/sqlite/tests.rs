@@ -102,7 +102,7 @@ fn a_file_of_an_earlier_version_gets_what_it_misses() {
     let later = Connection::open(&path).unwrap();
     later.pragma_update(None, "user_version", 1_000).unwrap();
     let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
-    assert!(error.contains("later version"), "{error}");
+    assert!(error.contains("later version") && error.contains("update this program"), "{error}");
 }
 
 #[test]
