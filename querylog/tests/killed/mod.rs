@@ -2,9 +2,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) fn told_until_killed(variables: &[(&str, &OsStr)], within_millis: u64
         .args(["--exact", "child", "--nocapture"])
         .envs(variables.iter().copied())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).split(b'\n');
@@ -39,11 +39,19 @@ pub(crate) fn told_until_killed(variables: &[(&str, &OsStr)], within_millis: u64
     });
     let random = u64::from_be_bytes(ParentId::random().to_bytes());
     if random.is_multiple_of(4) {
-        first.recv_timeout(Duration::from_secs(60)).unwrap();
+        let told = first.recv_timeout(Duration::from_secs(60));
+        assert_ne!(told, Err(RecvTimeoutError::Disconnected), "it ended by itself: {}", text_of(child.stderr.take()));
+        told.unwrap();
     }
     thread::sleep(Duration::from_micros((random >> 2) % (within_millis * 1_000)));
     // SIGKILL.
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap()
+}
+
+fn text_of(stderr: Option<ChildStderr>) -> String {
+    let mut text = Vec::new();
+    stderr.unwrap().read_to_end(&mut text).unwrap();
+    String::from_utf8_lossy(&text).into_owned()
 }
