@@ -29,7 +29,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
 use tokio_postgres::IsolationLevel::RepeatableRead;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::ToSql;
 
 use self::begun::Begun;
@@ -217,10 +217,7 @@ impl Store for Postgres {
             partitions.make_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
         }
         let put = match self.put_rows(&mut connection, &rows, true).await {
-            // Somebody has deleted records, and left their entries.
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                self.put_rows(&mut connection, &rows, false).await
-            }
+            Err(error) if is_passing(&error) => self.put_rows(&mut connection, &rows, false).await,
             put => put,
         };
         put.map_err(|error| if is_refusal(&error) { StoreError::refused(error) } else { StoreError::failed(error) })?;
@@ -307,6 +304,17 @@ impl Store for Postgres {
 
     fn exports(&self) -> Option<&dyn ExportStore> {
         Some(self)
+    }
+}
+
+/// Whether it is not so the next time: somebody has deleted records, and left their entries; or has made the partition
+/// of a row that was on its way to the partition `DEFAULT`, for which no constraint is named.
+fn is_passing(error: &tokio_postgres::Error) -> bool {
+    let constraint = error.as_db_error().and_then(DbError::constraint);
+    match error.code() {
+        Some(&SqlState::UNIQUE_VIOLATION) => true,
+        Some(&SqlState::CHECK_VIOLATION) => constraint.is_none(),
+        _ => false,
     }
 }
 

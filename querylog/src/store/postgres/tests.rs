@@ -251,6 +251,34 @@ async fn tables_stay_partitioned_as_they_were_made() {
     }
 }
 
+#[tokio::test]
+async fn a_row_whose_partition_is_made_while_it_is_put_is_not_refused() {
+    let Some((mut admin, url)) = schema().await else { return };
+    let store = connect(&url, Some(Partition::Month)).await.unwrap();
+    // Made by hand: of such a time, putting makes none.
+    let time = "1990-05-10".parse::<Timestamp>().unwrap().as_micros();
+    let transaction = admin.transaction().await.unwrap();
+    for table in ["record", "entry"] {
+        let text = format!(
+            "LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE;
+            CREATE TABLE {table}_by_hand (LIKE {table} INCLUDING ALL);
+            ALTER TABLE {table} ATTACH PARTITION {table}_by_hand FOR VALUES FROM ({}) TO ({})",
+            time - DAY,
+            time + DAY
+        );
+        transaction.batch_execute(&text).await.unwrap();
+    }
+    let put = tokio::spawn({
+        let store = store.clone();
+        async move { store.put(vec![row(time)]).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!put.is_finished(), "it waits for the table");
+    transaction.commit().await.unwrap();
+    put.await.unwrap().unwrap();
+    assert_eq!(all(&store).await, [time]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_made_while_others_write_and_strange_times_make_none() {
     for partition in [Partition::Month, Partition::Day] {
