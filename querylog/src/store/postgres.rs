@@ -11,6 +11,7 @@
 
 mod begun;
 mod exports;
+mod faults;
 mod partitions;
 mod rows;
 mod settings;
@@ -29,10 +30,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
 use tokio_postgres::IsolationLevel::RepeatableRead;
-use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::ToSql;
 
 use self::begun::Begun;
+use self::faults::{failed, is_passing, not_put, words};
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
 use super::{
@@ -111,7 +112,8 @@ impl Postgres {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Timeout(_) => StoreError::Overloaded,
             PoolError::Closed => StoreError::Closed,
-            error => StoreError::failed(error),
+            PoolError::Backend(error) => failed(error),
+            error => StoreError::failed(words(&error)),
         })
     }
 
@@ -121,8 +123,8 @@ impl Postgres {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let connection = self.connection().await?;
-        let statement = connection.prepare_cached(text).await.map_err(StoreError::failed)?;
-        connection.query(&statement, parameters).await.map_err(StoreError::failed)
+        let statement = connection.prepare_cached(text).await.map_err(failed)?;
+        connection.query(&statement, parameters).await.map_err(failed)
     }
 
     async fn range(&self, columns: &str, range: &Range, limit: usize) -> Result<Vec<tokio_postgres::Row>, StoreError> {
@@ -220,7 +222,7 @@ impl Store for Postgres {
             Err(error) if is_passing(&error) => self.put_rows(&mut connection, &rows, false).await,
             put => put,
         };
-        put.map_err(|error| if is_refusal(&error) { StoreError::refused(error) } else { StoreError::failed(error) })?;
+        put.map_err(not_put)?;
         self.begun.put(&rows);
         Ok(())
     }
@@ -277,7 +279,7 @@ impl Store for Postgres {
             Ok((found, last.into_iter().rev().nth(1)))
         }
         .await
-        .map_err(|error: tokio_postgres::Error| StoreError::failed(error))
+        .map_err(failed)
         .and_then(|(found, last)| {
             let places = found.iter().map(read_place).collect::<Result<Vec<_>, _>>()?;
             Ok((places, last.as_ref().map(read_place).transpose()?))
@@ -305,23 +307,6 @@ impl Store for Postgres {
     fn exports(&self) -> Option<&dyn ExportStore> {
         Some(self)
     }
-}
-
-/// Whether it is not so the next time: somebody has deleted records, and left their entries; or has made the partition
-/// of a row that was on its way to the partition `DEFAULT`, for which no constraint is named.
-fn is_passing(error: &tokio_postgres::Error) -> bool {
-    let constraint = error.as_db_error().and_then(DbError::constraint);
-    match error.code() {
-        Some(&SqlState::UNIQUE_VIOLATION) => true,
-        Some(&SqlState::CHECK_VIOLATION) => constraint.is_none(),
-        _ => false,
-    }
-}
-
-/// Whether it is for what a row has, so that it stays: its data, a constraint, its size, or what a trigger says.
-fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    let class = error.code().and_then(|code| code.code().get(..2));
-    class.is_some_and(|class| ["22", "23", "54", "P0"].contains(&class))
 }
 
 /// Puts the entries of rows at their times, but for those that are there since the rows have begun.

@@ -4,6 +4,7 @@ use deadpool_postgres::Object;
 
 use super::Partition;
 use super::exports::VERSION_3;
+use super::faults::words;
 use crate::store::StoreError;
 
 /// What the tables are: one row, with the number of their version, and how they are partitioned.
@@ -93,7 +94,7 @@ pub(super) async fn prepare(
     let about = about.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let (version, partition) = match about {
         Ok(about) if VERSIONS.iter().all(|(version, ..)| *version <= about.0) => about,
-        _ => migrate(connection, wanted).await.map_err(StoreError::Failed)?,
+        _ => migrate(connection, wanted).await.map_err(|error| StoreError::failed(words(&*error)))?,
     };
     if VERSIONS.iter().all(|(latest, ..)| version > *latest) {
         return Err(StoreError::failed("the tables are of a later version of this crate"));
