@@ -188,12 +188,8 @@ mod tests {
     use crate::store::sqlite::Synchronous;
     use crate::store::sqlite::connections::open_writer;
 
-    #[tokio::test]
-    async fn a_change_that_is_not_committed_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.db");
-        let store = Sqlite::open(&path).unwrap();
-        let job = Job {
+    fn job() -> Job {
+        Job {
             id: "1".into(),
             owner: "owner".into(),
             token: None,
@@ -203,7 +199,28 @@ mod tests {
             created: 1,
             due: 1,
             body: JobBody::default(),
-        };
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn no_job_is_taken_into_a_file_that_nobody_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, away] = ["audit.db", "away.db"].map(|name| folder.path().join(name));
+        let store = Sqlite::open(&path).unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        let error = store.add_job(job(), 0, 10).await.unwrap_err().to_string();
+        assert!(error.contains("bring it back"), "{error}");
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(store.add_job(job(), 0, 10).await.unwrap(), Some(job()));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_not_committed_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let store = Sqlite::open(&path).unwrap();
+        let job = job();
         store.add_job(job.clone(), 0, 10).await.unwrap();
         // What fails at the end of the transaction, as a disk that is full does.
         let admin = Connection::open(&path).unwrap();
