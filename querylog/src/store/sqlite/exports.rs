@@ -143,8 +143,9 @@ fn changes(connection: &Connection, text: &str, parameters: &[&dyn ToSql]) -> ru
 fn add(connection: &mut Connection, job: &Job, body: &str, since: i64, most: usize) -> rusqlite::Result<Option<Job>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     prepared(&transaction, statements::FREE_TOKEN)?.execute(params![job.owner, job.token, since])?;
-    let waiting: i64 =
-        prepared(&transaction, &statements::count_waiting())?.query_row([&job.owner], |row| row.get(0))?;
+    let (later, is_later) = job.later();
+    let waiting: i64 = prepared(&transaction, &statements::count_waiting())?
+        .query_row(params![job.owner, later, is_later], |row| row.get(0))?;
     if waiting < many(most) {
         let (scope, state) = (job.scope.to_string(), job.state.as_str());
         let Job { id, owner, token, version, created, due, .. } = job;
