@@ -283,7 +283,8 @@ impl ExportSettings {
     }
 
     /// How many exports of a key may wait or be extracted at a time, before no more are taken; 100 by default, at least
-    /// one. Keys that may export the same count as one.
+    /// one. As many again may wait for the end of their range, where that is more than a minute from now. Keys that may
+    /// export the same count as one.
     pub fn waiting(self, exports: usize) -> Self {
         Self { waiting: exports.max(1), ..self }
     }

@@ -146,7 +146,7 @@ async fn short_step(core: &Core, mut job: Job) -> Result<(), StoreError> {
     let now = core.now().await?;
     let kept = job.body.kept_until.map(Timestamp::from_micros).filter(|kept| now < *kept);
     if let (ExportState::CreatingNewUrl, Some(kept)) = (job.state, kept) {
-        link(core, &mut job, kept).await?;
+        link(core, &mut job, between(now, kept)).await?;
         job.state = ExportState::Complete;
         return change(core, job, now, kept).await.map(drop);
     }
@@ -159,18 +159,21 @@ async fn short_step(core: &Core, mut job: Job) -> Result<(), StoreError> {
     core.store()?.delete_job(&job.id, job.version).await.map(drop)
 }
 
-/// Gives the file of a job, which is kept so long, a URL: by the clock of this machine, by which URLs are checked.
-async fn link(core: &Core, job: &mut Job, kept: Timestamp) -> Result<(), StoreError> {
+/// Gives the file of a job, which is kept for so long, a URL: by the clock of this machine, by which URLs are checked.
+async fn link(core: &Core, job: &mut Job, kept: Duration) -> Result<(), StoreError> {
     let now = (core.clock)();
-    let until = now.plus(core.settings.url_lifetime).min(kept);
+    let until = now.plus(core.settings.url_lifetime.min(kept));
     let name = job.body.file.clone().ok_or_else(|| StoreError::failed("an export is complete and has no file"))?;
-    let left = Duration::from_micros(until.as_micros().abs_diff(now.as_micros()));
-    let url = match core.settings.files.signed_url(&name, left).await? {
+    let url = match core.settings.files.signed_url(&name, between(now, until)).await? {
         Some(url) => url.into(),
         None => core.links.write(&name, until),
     };
     job.body.url = Some((url, until.as_micros()));
     Ok(())
+}
+
+fn between(one: Timestamp, other: Timestamp) -> Duration {
+    Duration::from_micros(one.as_micros().abs_diff(other.as_micros()))
 }
 
 /// Takes a job, if it may be extracted now, and says how long that may take.
@@ -208,7 +211,7 @@ async fn end(core: &Core, mut job: Job, state: ExportState) -> Result<(), StoreE
     job.body.kept_until = Some(kept.as_micros());
     if state == ExportState::Complete {
         job.body.file = Some(file_name(&job));
-        link(core, &mut job, kept).await?;
+        link(core, &mut job, core.settings.keep).await?;
     } else {
         tracing::warn!(export = job.id, %state, attempts = job.body.attempts, "export: it ended without a file");
     }

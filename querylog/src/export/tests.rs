@@ -153,6 +153,32 @@ async fn whose_turn_it_is_says_the_clock_of_the_store_that_several_share() {
     }
 }
 
+/// However far from the clock of the store the one of a machine is, it is that one by which its URLs are good.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_url_is_good_by_the_clock_of_the_machine_that_checks_it() {
+    fn days_ahead() -> Timestamp {
+        Timestamp::from_micros(Timestamp::now().as_micros() + 48 * HOUR)
+    }
+    let Some((_admin, url)) = crate::store::postgres_schema().await else { return };
+    let log = AuditLog::new(crate::store::Postgres::connect(&url).await.unwrap());
+    let fixture = start(tempfile::tempdir().unwrap(), log.clone(), days_ahead).await;
+    let id = fixture.exports.add(&fixture.account, asked(None)).await.unwrap().request_id;
+    let export = fixture.end_of(&id).await;
+    let left = export.presigned_url_expiration_time.unwrap().as_micros() - days_ahead().as_micros();
+    assert!((HOUR - 60_000_000..=HOUR).contains(&left), "{export:?}");
+    assert_eq!(fixture.exports.get(&fixture.account, &id).await.unwrap().unwrap(), export);
+    // As long as the file is kept, and no longer: that goes by the other clock.
+    let store = log.exports().unwrap();
+    let mut job = store.job(&id).await.unwrap().unwrap();
+    (job.state, job.due) = (ExportState::CreatingNewUrl, Timestamp::now().as_micros());
+    job.body.kept_until = Some(job.due + HOUR / 2);
+    assert!(store.replace_job(job).await.unwrap());
+    let export = fixture.end_of(&id).await;
+    let left = export.presigned_url_expiration_time.unwrap().as_micros() - days_ahead().as_micros();
+    assert!((HOUR / 2 - 60_000_000..=HOUR / 2).contains(&left), "{export:?}");
+}
+
 #[tokio::test]
 async fn what_was_tried_too_often_or_for_too_long_ends() {
     let now = Timestamp::now().as_micros();

@@ -23,7 +23,9 @@ pub trait ExportStore: Send + Sync {
 
     /// Adds a job, and returns it; but where one of the same owner with the same token was created after `since`, there
     /// is none to add, and that one is returned. One that was created before loses its token. `None` where `most` jobs of
-    /// the owner wait already, or are worked on; jobs that are added at the same moment may be more by their number.
+    /// the owner wait already, or are worked on; jobs that are added at the same moment may be more by their number. Jobs
+    /// that are due much later than now, which is when this one is created, are counted for themselves, so that what
+    /// waits for long locks out nothing that could be done.
     async fn add_job(&self, job: Job, since: i64, most: usize) -> Result<Option<Job>, StoreError>;
 
     /// The job of an id.
@@ -154,8 +156,18 @@ pub struct ExportedRow {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) const PAGE_BYTES: usize = 8 << 20;
 
+/// From how many microseconds on a job is due much later.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const LATER: i64 = 60 * 1_000_000;
+
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Job {
+    /// The time behind which jobs are due much later than when this one is created, and whether this one is.
+    pub(super) fn later(&self) -> (i64, bool) {
+        let later = self.created.saturating_add(LATER);
+        (later, self.due > later)
+    }
+
     pub(super) fn body_text(&self) -> Result<String, StoreError> {
         serde_json::to_string(&self.body).map_err(StoreError::failed)
     }

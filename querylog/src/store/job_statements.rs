@@ -23,10 +23,11 @@ pub(super) const PUT_OFF: &str =
 /// Deletes a job of an id and version. Returns a row where there is such a job.
 pub(super) const DELETE: &str = "DELETE FROM export_job WHERE id = $1 AND version = $2 RETURNING 1";
 
-/// How many jobs of an owner are to be made still.
+/// How many jobs of an owner are to be made still: of those that are due by a time, or of the others.
 pub(super) fn count_waiting() -> String {
     let waiting = words(&[ExportState::Pending, ExportState::Requested]);
-    format!("SELECT count(*) FROM export_job WHERE owner = $1 AND state IN ({waiting})")
+    let ahead = format!("state = '{}' AND due > $2", ExportState::Pending);
+    format!("SELECT count(*) FROM export_job WHERE owner = $1 AND state IN ({waiting}) AND ({ahead}) = $3")
 }
 
 /// Adds a job, column by column, but for one whose token is taken.

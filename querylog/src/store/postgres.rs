@@ -30,10 +30,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
 use tokio_postgres::IsolationLevel::RepeatableRead;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use self::begun::Begun;
+use self::faults::{failed, is_passing, not_put};
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
 use super::{
@@ -122,8 +122,8 @@ impl Postgres {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let connection = self.connection().await?;
-        let statement = connection.prepare_cached(text).await.map_err(StoreError::failed)?;
-        connection.query(&statement, parameters).await.map_err(StoreError::failed)
+        let statement = connection.prepare_cached(text).await.map_err(failed)?;
+        connection.query(&statement, parameters).await.map_err(failed)
     }
 
     async fn range(&self, columns: &str, range: &Range, limit: usize) -> Result<Vec<tokio_postgres::Row>, StoreError> {
@@ -218,13 +218,10 @@ impl Store for Postgres {
             partitions.make_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
         }
         let put = match self.put_rows(&mut connection, &rows, true).await {
-            // Somebody has deleted records, and left their entries.
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                self.put_rows(&mut connection, &rows, false).await
-            }
+            Err(error) if is_passing(&error) => self.put_rows(&mut connection, &rows, false).await,
             put => put,
         };
-        put.map_err(|error| if is_refusal(&error) { StoreError::refused(error) } else { StoreError::failed(error) })?;
+        put.map_err(not_put)?;
         self.begun.put(&rows);
         Ok(())
     }
@@ -281,7 +278,7 @@ impl Store for Postgres {
             Ok((found, last.into_iter().rev().nth(1)))
         }
         .await
-        .map_err(|error: tokio_postgres::Error| StoreError::failed(error))
+        .map_err(failed)
         .and_then(|(found, last)| {
             let places = found.iter().map(read_place).collect::<Result<Vec<_>, _>>()?;
             Ok((places, last.as_ref().map(read_place).transpose()?))
@@ -309,12 +306,6 @@ impl Store for Postgres {
     fn exports(&self) -> Option<&dyn ExportStore> {
         Some(self)
     }
-}
-
-/// Whether it is for what a row has, so that it stays: its data, a constraint, its size, or what a trigger says.
-fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    let class = error.code().and_then(|code| code.code().get(..2));
-    class.is_some_and(|class| ["22", "23", "54", "P0"].contains(&class))
 }
 
 /// Puts the entries of rows at their times, but for those that are there since the rows have begun.

@@ -107,7 +107,7 @@ impl Sqlite {
         let (done, changed) = oneshot::channel();
         let task = Task::Change(Box::new(move |connection| {
             // Nobody waits for it where the caller is gone.
-            let _ = done.send(change(connection));
+            let _ = done.send(connection.and_then(change));
         }));
         self.send(task).await?;
         changed.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)

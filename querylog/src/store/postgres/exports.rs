@@ -70,7 +70,8 @@ impl ExportStore for Postgres {
         self.query(statements::FREE_TOKEN, &[&owner, &token, &since]).await?;
         let (scope, state, body) = (scope.as_bytes(), state.as_bytes(), body.as_bytes());
         let Job { version, created, due, .. } = &job;
-        let waiting = self.query(&statements::count_waiting(), &[&owner]).await?;
+        let (later, is_later) = job.later();
+        let waiting = self.query(&statements::count_waiting(), &[&owner, &later, &is_later]).await?;
         let waiting: i64 = waiting.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
         if waiting < many(most) {
             let columns: [&(dyn ToSql + Sync); 9] = [&id, &owner, &token, &scope, &state, version, created, due, &body];

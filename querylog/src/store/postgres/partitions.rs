@@ -13,6 +13,7 @@ use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, ToSpan};
 use tokio_postgres::error::SqlState;
 
+use super::faults::failed;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
@@ -140,7 +141,7 @@ impl Partitions {
         }
         let _making = self.making.lock().await;
         for span in self.missing(&spans) {
-            self.make(connection, span).await.map_err(StoreError::failed)?;
+            self.make(connection, span).await.map_err(failed)?;
             self.known().insert(span);
         }
         Ok(())
@@ -195,15 +196,15 @@ impl Partitions {
     pub(super) async fn drop_before(&self, connection: &mut Object, before: Timestamp) -> Result<u64, StoreError> {
         let names = "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid \
                      WHERE inhparent = 'record'::REGCLASS ORDER BY relname";
-        let names = connection.query(names, &[]).await.map_err(StoreError::failed)?;
+        let names = connection.query(names, &[]).await.map_err(failed)?;
         let mut dropped = 0;
         for name in &names {
-            let name: &str = name.try_get(0).map_err(StoreError::failed)?;
+            let name: &str = name.try_get(0).map_err(failed)?;
             let Some(span) = name.strip_prefix("record").and_then(|suffix| self.by.of_suffix(suffix)) else { continue };
             if micros_of(span.next) <= before.as_micros() {
                 self.drop(connection, span).await.map_err(|error| match error.code() {
                     Some(&SqlState::LOCK_NOT_AVAILABLE) => StoreError::Overloaded,
-                    _ => StoreError::failed(error),
+                    _ => failed(error),
                 })?;
                 dropped += 1;
             }
@@ -213,7 +214,7 @@ impl Partitions {
             let delete = format!(
                 "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE timestamp < $1 LIMIT {DELETED})"
             );
-            while connection.execute(&delete, &[&before.as_micros()]).await.map_err(StoreError::failed)? > 0 {}
+            while connection.execute(&delete, &[&before.as_micros()]).await.map_err(failed)? > 0 {}
         }
         Ok(dropped)
     }

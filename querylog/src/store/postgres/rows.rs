@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::{FromSql, ToSql};
 
+use super::faults::failed;
 use crate::audit::AuditRecord;
 use crate::store::{Members, Place, Row, StoreError};
 use crate::time::Timestamp;
@@ -98,5 +99,5 @@ pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Place, StoreError>
 }
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {
-    row.try_get(place).map_err(StoreError::failed)
+    row.try_get(place).map_err(failed)
 }

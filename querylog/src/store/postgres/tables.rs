@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::Partition;
 use super::exports::VERSION_3;
+use super::faults::words;
 use crate::store::StoreError;
 
 /// What the tables are: one row, with the number of their version, and how they are partitioned.
@@ -99,7 +100,7 @@ pub(super) async fn prepare(
         Err(error) if existing && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             return Err(StoreError::unusable("there is no audit log in this database yet"));
         }
-        _ => migrate(connection, wanted).await.map_err(StoreError::Failed)?,
+        _ => migrate(connection, wanted).await.map_err(|error| StoreError::failed(words(&*error)))?,
     };
     if VERSIONS.iter().all(|(latest, ..)| version > *latest) {
         return Err(StoreError::unusable(LATER));

@@ -251,6 +251,69 @@ async fn tables_stay_partitioned_as_they_were_made() {
     }
 }
 
+/// All that an error says, to whom asks for everything.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(error.source(), |error| (*error).source());
+    sources.fold(format!("{error} {error:?}"), |text, error| format!("{text} {error} {error:?}"))
+}
+
+#[tokio::test]
+async fn a_fault_says_why_and_nothing_of_the_row() {
+    let Some((admin, url)) = schema().await else { return };
+    let store = connect(&url, None).await.unwrap();
+    admin.batch_execute("ALTER TABLE record ADD CONSTRAINT no_secrets CHECK (udf_name IS NULL)").await.unwrap();
+    let mut secret = row(now());
+    secret.record.udf_name = Some("hunter2".into());
+    let refused = store.put(vec![secret]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+    admin.batch_execute("DROP TABLE entry").await.unwrap();
+    let failed = store.put(vec![row(now())]).await.unwrap_err();
+    assert!(matches!(failed, StoreError::Failed(_)), "{failed}");
+    admin.batch_execute("DROP TABLE record").await.unwrap();
+    let not_read = store.get("x").await.unwrap_err();
+    let unreachable = connect("postgres://postgres@127.0.0.1:1/postgres", None).await.unwrap_err();
+    for (error, why) in [
+        (refused, "no_secrets"),
+        (failed, "\"entry\" does not exist"),
+        (not_read, "\"record\" does not exist"),
+        (unreachable, "refused"),
+    ] {
+        assert!(error.to_string().contains(why), "{error}");
+        let words = words(&error);
+        for value in ["hunter2", "68756e74657232", "DETAIL", "HINT", "\n"] {
+            assert!(!words.contains(value), "{words}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_whose_partition_is_made_while_it_is_put_is_not_refused() {
+    let Some((mut admin, url)) = schema().await else { return };
+    let store = connect(&url, Some(Partition::Month)).await.unwrap();
+    // Made by hand: of such a time, putting makes none.
+    let time = "1990-05-10".parse::<Timestamp>().unwrap().as_micros();
+    let transaction = admin.transaction().await.unwrap();
+    for table in ["record", "entry"] {
+        let text = format!(
+            "LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE;
+            CREATE TABLE {table}_by_hand (LIKE {table} INCLUDING ALL);
+            ALTER TABLE {table} ATTACH PARTITION {table}_by_hand FOR VALUES FROM ({}) TO ({})",
+            time - DAY,
+            time + DAY
+        );
+        transaction.batch_execute(&text).await.unwrap();
+    }
+    let put = tokio::spawn({
+        let store = store.clone();
+        async move { store.put(vec![row(time)]).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!put.is_finished(), "it waits for the table");
+    transaction.commit().await.unwrap();
+    put.await.unwrap().unwrap();
+    assert_eq!(all(&store).await, [time]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_made_while_others_write_and_strange_times_make_none() {
     for partition in [Partition::Month, Partition::Day] {

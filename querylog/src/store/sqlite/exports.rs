@@ -57,20 +57,19 @@ impl ExportStore for Sqlite {
         let body = job.body_text()?;
         self.change(move |connection| {
             let parameters = params![job.id, job.version, job.state.as_str(), job.due, body];
-            prepared(connection, statements::REPLACE)?.exists(parameters)
+            changes(connection, statements::REPLACE, parameters)
         })
         .await
     }
 
     async fn delete_job(&self, id: &str, version: i64) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        self.change(move |connection| prepared(connection, statements::DELETE)?.exists(params![id, version])).await
+        self.change(move |connection| changes(connection, statements::DELETE, params![id, version])).await
     }
 
     async fn put_off_job(&self, id: &str, version: i64, due: i64) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        self.change(move |connection| prepared(connection, statements::PUT_OFF)?.exists(params![id, version, due]))
-            .await
+        self.change(move |connection| changes(connection, statements::PUT_OFF, params![id, version, due])).await
     }
 
     async fn jobs(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
@@ -130,11 +129,23 @@ fn prepared<'a>(connection: &'a Connection, text: &str) -> rusqlite::Result<Cach
     connection.prepare_cached(&text.replace('$', "?"))
 }
 
+/// Whether it changes a row. It is committed when the statement has ended, behind the row that says so.
+fn changes(connection: &Connection, text: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<bool> {
+    let mut statement = prepared(connection, text)?;
+    let mut rows = statement.query(parameters)?;
+    let is_there = rows.next()?.is_some();
+    if is_there {
+        rows.next()?;
+    }
+    Ok(is_there)
+}
+
 fn add(connection: &mut Connection, job: &Job, body: &str, since: i64, most: usize) -> rusqlite::Result<Option<Job>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     prepared(&transaction, statements::FREE_TOKEN)?.execute(params![job.owner, job.token, since])?;
-    let waiting: i64 =
-        prepared(&transaction, &statements::count_waiting())?.query_row([&job.owner], |row| row.get(0))?;
+    let (later, is_later) = job.later();
+    let waiting: i64 = prepared(&transaction, &statements::count_waiting())?
+        .query_row(params![job.owner, later, is_later], |row| row.get(0))?;
     if waiting < many(most) {
         let (scope, state) = (job.scope.to_string(), job.state.as_str());
         let Job { id, owner, token, version, created, due, .. } = job;
@@ -174,8 +185,64 @@ fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::JobBody;
     use crate::store::sqlite::Synchronous;
     use crate::store::sqlite::connections::open_writer;
+
+    fn job() -> Job {
+        Job {
+            id: "1".into(),
+            owner: "owner".into(),
+            token: None,
+            scope: "us-std".parse().unwrap(),
+            state: ExportState::Pending,
+            version: 0,
+            created: 1,
+            due: 1,
+            body: JobBody::default(),
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn no_job_is_taken_into_a_file_that_nobody_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, away] = ["audit.db", "away.db"].map(|name| folder.path().join(name));
+        let store = Sqlite::open(&path).unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        let error = store.add_job(job(), 0, 10).await.unwrap_err().to_string();
+        assert!(error.contains("bring it back"), "{error}");
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(store.add_job(job(), 0, 10).await.unwrap(), Some(job()));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_not_committed_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let store = Sqlite::open(&path).unwrap();
+        let job = job();
+        store.add_job(job.clone(), 0, 10).await.unwrap();
+        // What fails at the end of the transaction, as a disk that is full does.
+        let admin = Connection::open(&path).unwrap();
+        let text = "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+            CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+            CREATE TRIGGER updates AFTER UPDATE ON export_job BEGIN INSERT INTO child VALUES (1); END;
+            CREATE TRIGGER deletes AFTER DELETE ON export_job BEGIN INSERT INTO child VALUES (1); END";
+        admin.execute_batch(text).unwrap();
+        assert!(store.replace_job(Job { due: 2, ..job.clone() }).await.is_err());
+        assert!(store.put_off_job("1", 0, 2).await.is_err());
+        assert!(store.delete_job("1", 0).await.is_err());
+        assert_eq!(store.job("1").await.unwrap(), Some(job.clone()));
+        // And where it does not fail, whether there was such a job.
+        admin.execute_batch("DROP TRIGGER updates; DROP TRIGGER deletes").unwrap();
+        for (version, is_there) in [(7, false), (0, true)] {
+            assert_eq!(store.put_off_job("1", version, 2).await.unwrap(), is_there);
+        }
+        assert!(store.replace_job(Job { version: 1, ..job }).await.unwrap());
+        assert!(store.delete_job("1", 2).await.unwrap());
+        assert!(!store.delete_job("1", 2).await.unwrap());
+    }
 
     #[test]
     fn records_of_an_export_are_read_by_their_index_and_without_sorting() {

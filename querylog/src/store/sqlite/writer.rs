@@ -18,9 +18,11 @@ const WAITING: usize = 4_096;
 /// What the thread that writes is to do.
 pub(super) enum Task {
     Put(Put),
-    /// Anything else, on its connection.
-    Change(Box<dyn FnOnce(&mut Connection) + Send>),
+    /// Anything else, on its connection, where there is one to write by.
+    Change(Change),
 }
+
+type Change = Box<dyn FnOnce(rusqlite::Result<&mut Connection>) + Send>;
 
 /// Rows to put, and whom to tell.
 pub(super) struct Put {
@@ -72,7 +74,7 @@ impl Writer {
             };
             self.put(puts, rows);
             if let Some(change) = change {
-                change(&mut self.connection);
+                change(self.connection());
             }
         }
     }
@@ -100,13 +102,18 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
-        if !self.file.is_where_it_was() {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
-            let why = "the file was deleted or moved while it was written: bring it back, or open the log again";
-            return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
+    /// The connection, unless what it writes is where nobody finds it.
+    fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
+        if self.file.is_where_it_was() {
+            return Ok(&mut self.connection);
         }
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+        let why = "the file was deleted or moved while it was written: bring it back, or open the log again";
+        Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
+    }
+
+    fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
+        let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let (mut new, mut end) =
                 (transaction.prepare_cached(&statements::new_text())?, transaction.prepare_cached(END)?);
