@@ -161,11 +161,14 @@ async fn the_extractor_without_the_layer_names_it() {
     let app = Router::new()
         .route("/must", get(|_: Trail| async {}))
         .route("/may", get(|trail: Option<Trail>| async move { trail.is_none().to_string() }));
+    let layered = serve(app.clone().layer(InboundLayer::new(Admit::Restart))).await;
     let address = serve(app).await;
     let answer = reqwest::get(format!("http://{address}/must")).await.unwrap();
     assert_eq!(answer.status(), 500);
     assert!(answer.text().await.unwrap().contains("tagtrail::InboundLayer"));
     assert_eq!(reqwest::get(format!("http://{address}/may")).await.unwrap().text().await.unwrap(), "true");
+    assert_eq!(reqwest::get(format!("http://{layered}/must")).await.unwrap().status(), 200);
+    assert_eq!(reqwest::get(format!("http://{layered}/may")).await.unwrap().text().await.unwrap(), "false");
 }
 
 #[tokio::test]

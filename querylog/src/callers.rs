@@ -314,6 +314,19 @@ mod tests {
         assert_eq!(format!("{tokens:?}"), "Tokens { count: 3, .. }");
     }
 
+    #[tokio::test]
+    async fn who_may_ask_may_not_export_unless_it_is_said() {
+        struct Everybody;
+        #[async_trait]
+        impl Callers for Everybody {
+            async fn caller(&self, _: &str) -> Result<Option<Principal>, Box<dyn std::error::Error + Send + Sync>> {
+                Ok(Some(Principal::Service { exec_env_id: "e".into(), exec_env_name: None }))
+            }
+        }
+        assert_eq!(Everybody.caller("a").await.unwrap().unwrap().exec_env_id(), "e");
+        assert_eq!(Everybody.account("a").await.unwrap(), None);
+    }
+
     #[test]
     fn a_file_that_is_wrong_is_refused_without_naming_a_token() {
         for (text, expected) in [
