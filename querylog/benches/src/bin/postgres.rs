@@ -20,7 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const BATCH: usize = 1_000;
 const WRITES: usize = 99 * BATCH;
 /// The first of January 2025.
-const START: u64 = 1_735_689_600_000_000;
+const START: i64 = 1_735_689_600_000_000;
 
 const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
                        execution_time, cache, shared_token, client_ip, object, object_members, ended, details, stdout, \
@@ -32,7 +32,7 @@ const ARRAYS: &str = "$1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::B
 /// A request that has begun.
 fn begun(number: usize, trail: &Trail) -> Record {
     let mut record = Record::new(trail, &format!("/projects/{}/rollup", number % 5_000));
-    record.begin = Timestamp::from_micros(START + number as u64 * 60_000_000);
+    record.begin = Timestamp::from_micros(START + number as i64 * 60_000_000);
     record.request.route = Some(format!("/projects/{{id}}/{}", number % 50));
     record.client_ip = Some([192, 0, 2, 7].into());
     let notes = &mut record.notes;
