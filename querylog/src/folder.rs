@@ -237,17 +237,18 @@ fn last_moment(path: &Path) -> Option<Timestamp> {
     read_record(&line).map(|record| record.begin).or_else(|_| Gap::read(&line).map(|gap| gap.to)).ok()
 }
 
+/// How a file of records is made: one that is new, to be read by its owner and group alone. Records are about people, and
+/// not for everybody on the machine.
 #[cfg(unix)]
-fn append_new() -> OpenOptions {
+pub(crate) fn append_new() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();
-    // Records are about people: not for everybody on the machine.
     options.append(true).create_new(true).mode(0o640);
     options
 }
 
 #[cfg(not(unix))]
-fn append_new() -> OpenOptions {
+pub(crate) fn append_new() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.append(true).create_new(true);
     options

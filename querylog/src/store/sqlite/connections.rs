@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::{Synchronous, tables};
+use crate::folder::append_new;
 use crate::store::StoreError;
 
 /// How long a connection waits for another process that writes to the same file.
@@ -22,6 +23,8 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Conne
     if folder.is_some_and(|folder| !folder.is_dir()) {
         return Err(StoreError::unusable("the folder of the file is not there: make it first"));
     }
+    // Where it is there, or cannot be made, SQLite says what is wrong with it. Its other files take the mode of this one.
+    drop(append_new().open(path));
     let mut connection = Connection::open(path).map_err(StoreError::unusable)?;
     prepare(&mut connection, synchronous).map_err(StoreError::unusable)??;
     Ok(connection)

@@ -52,6 +52,19 @@ fn every_range_is_read_by_its_index_and_without_sorting() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn files_are_for_their_owner_and_group_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let _connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap()).collect();
+    assert!(files.len() > 1, "{files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o037, 0, "{file:?}");
+    }
+}
+
 #[test]
 fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
