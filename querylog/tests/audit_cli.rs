@@ -372,6 +372,33 @@ fn lines_kept_aside_overwrite_nothing() {
 }
 
 #[test]
+fn files_that_cannot_be_imported_make_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    fs::write(folder.join("one.jsonl"), lines(&records(1))).unwrap();
+    for (path, expected) in [
+        ("none.jsonl", "none.jsonl: No such file"),
+        (".", ".: this is a folder"),
+        ("audit.db", "audit.db: this is a database of SQLite"),
+    ] {
+        says(&run(folder, &["import", "one.jsonl", path, "--store", "sqlite:new.db"]), 1, expected);
+        assert!(!folder.join("new.db").exists() && !folder.join("new.db.payloads").exists(), "{path}");
+    }
+}
+
+#[test]
+fn a_database_is_no_file_of_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    for verb in ["tail", "cat", "stats"] {
+        let expected = "cannot read audit.db: this is a database of SQLite: `query`, `requests` and `trace` ask it";
+        says(&run(folder, &[verb, "audit.db"]), 1, expected);
+    }
+}
+
+#[test]
 fn a_limit_that_nobody_chose_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -12,6 +12,9 @@ use crate::out::{Misuse, of_option};
 /// What errors call a store in PostgreSQL, whose URL may have a password.
 pub(crate) const POSTGRES: &str = "--store postgres://...";
 
+/// What a file of `SQLite` begins with.
+pub(crate) const SQLITE: &[u8] = b"SQLite format 3\0";
+
 /// Where the records are.
 #[derive(Args)]
 pub(crate) struct Place {
