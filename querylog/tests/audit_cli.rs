@@ -388,6 +388,28 @@ fn files_that_cannot_be_imported_make_no_store() {
 }
 
 #[test]
+fn records_that_no_environment_has_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let request = |env: Option<&str>| {
+        let mut request = Record::new(&Trail::start(true), "/posts/7");
+        request.notes.caller.exec_env_id = env.map(str::to_owned);
+        request.to_string()
+    };
+    let mut audited = records(1);
+    audited[0].exec_env_id = None;
+    let without = [request(None), String::from_utf8(lines(&audited)).unwrap(), request(None)].join("\n");
+    fs::write(folder.join("without.jsonl"), without).unwrap();
+    fs::write(folder.join("with.jsonl"), request(Some("env1"))).unwrap();
+    let output = run(folder, &["import", "with.jsonl", "without.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 0, "4 records are in the store\n");
+    says(&output, 0, "3 of them have no environment: no question about one finds them");
+    let output = run(folder, &["import", "with.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 0, "1 records are in the store");
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("environment"));
+}
+
+#[test]
 fn a_database_is_no_file_of_a_log() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -53,7 +53,7 @@ impl Import {
                 look_at(file).map_err(|error| in_file(file, &*error))?;
             }
             let log = self.place.open().await?;
-            let (mut records, mut rejected) = (0, 0);
+            let (mut records, mut rejected, mut alone) = (0, 0, 0);
             let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
             for file in &self.files {
                 let mut beside = Kept::at(beside(file));
@@ -61,8 +61,12 @@ impl Import {
                 let counts = import(&log, file, kept).await.map_err(|error| in_file(file, &*error))?;
                 records += counts.0;
                 rejected += counts.1;
+                alone += counts.2;
             }
             out::tell(&format!("{records} records are in the store"));
+            if alone > 0 {
+                out::tell(&format!("{alone} of them have no environment: no question about one finds them"));
+            }
             if rejected > 0 {
                 return Err(format!("{rejected} lines are no records, and are kept aside").into());
             }
@@ -143,7 +147,7 @@ impl Kept {
     }
 }
 
-async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64), Box<dyn Error>> {
+async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64, u64), Box<dyn Error>> {
     let (mut reader, size): (Box<dyn BufRead>, _) = if is_stdin(path) {
         (Box::new(io::stdin().lock()), None)
     } else {
@@ -153,7 +157,7 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
     };
     has_lines(reader.fill_buf()?)?;
     let progress = progress(size);
-    let (mut records, mut rejected, mut number) = (0, 0, 0_u64);
+    let (mut records, mut rejected, mut alone, mut number) = (0, 0, 0, 0_u64);
     let mut batch = Batch::default();
     let mut line = Vec::new();
     loop {
@@ -177,12 +181,13 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         }
         if batch.len() >= RECORDS || batch.bytes >= BYTES || (read == 0 && batch.len() > 0) {
             records += batch.len() as u64;
+            alone += batch.alone() as u64;
             std::mem::take(&mut batch).put(log).await?;
         }
         if read == 0 {
             kept.flush()?;
             progress.finish_and_clear();
-            return Ok((records, rejected));
+            return Ok((records, rejected, alone));
         }
     }
 }
@@ -208,6 +213,12 @@ impl Batch {
 
     fn len(&self) -> usize {
         self.records.len() + self.requests.len()
+    }
+
+    /// How many have no environment.
+    fn alone(&self) -> usize {
+        self.records.iter().filter(|record| record.exec_env_id.is_none()).count()
+            + self.requests.iter().filter(|request| request.notes.caller.exec_env_id.is_none()).count()
     }
 
     async fn put(self, log: &AuditLog) -> Result<(), StoreError> {
