@@ -301,6 +301,7 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
     let server = ["query", "--server", "http://127.0.0.1:9/v1"];
     says(&run(folder, &[&server[..], &["--exec-env-id", "env2"]].concat()), 2, "cannot be used with");
     says(&run(folder, &[&server[..], &["--user-email", "x"]].concat()), 2, "cannot be used with");
+    says(&run(folder, &["requests", "--store", "sqlite:audit.db", "--exec-env-id", ""]), 2, "a value is required");
     for token in [None, Some("")] {
         let mut asked = program(folder, &server);
         asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
