@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 
 /// A line that is longer is none of ours.
 const LONGEST_LINE: u64 = 256 << 20;
+/// What a gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads a log: a folder of files, compressed or not, or one file. Records come in the order they were written, which
 /// is the order in which the requests ended.
@@ -233,11 +235,13 @@ impl Lines {
             }
             opened => (file.path.clone(), file.gzip, opened),
         };
-        let plain = match opened {
+        let mut plain = match opened {
             Ok(opened) => BufReader::with_capacity(128 << 10, opened),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        // What is read by itself can have any name.
+        let gzip = gzip || plain.fill_buf().is_ok_and(|begin| begin.starts_with(&GZIP));
         let reader: Box<dyn BufRead + Send> = if gzip {
             Box::new(BufReader::with_capacity(128 << 10, MultiGzDecoder::new(plain)))
         } else {

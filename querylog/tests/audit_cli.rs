@@ -301,6 +301,7 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
     let server = ["query", "--server", "http://127.0.0.1:9/v1"];
     says(&run(folder, &[&server[..], &["--exec-env-id", "env2"]].concat()), 2, "cannot be used with");
     says(&run(folder, &[&server[..], &["--user-email", "x"]].concat()), 2, "cannot be used with");
+    says(&run(folder, &["requests", "--store", "sqlite:audit.db", "--exec-env-id", ""]), 2, "a value is required");
     for token in [None, Some("")] {
         let mut asked = program(folder, &server);
         asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
@@ -369,6 +370,55 @@ fn lines_kept_aside_overwrite_nothing() {
     says(&run(folder, &import), 1, "bad.jsonl.rejected: it is there already");
     assert_eq!(fs::read(folder.join("bad.jsonl.rejected")).unwrap(), b"no json\n");
     assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 1, "the store is whole");
+}
+
+#[test]
+fn files_that_cannot_be_imported_make_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    fs::write(folder.join("one.jsonl"), lines(&records(1))).unwrap();
+    for (path, expected) in [
+        ("none.jsonl", "none.jsonl: No such file"),
+        (".", ".: this is a folder"),
+        ("audit.db", "audit.db: this is a database of SQLite"),
+    ] {
+        says(&run(folder, &["import", "one.jsonl", path, "--store", "sqlite:new.db"]), 1, expected);
+        assert!(!folder.join("new.db").exists() && !folder.join("new.db.payloads").exists(), "{path}");
+    }
+}
+
+#[test]
+fn records_that_no_environment_has_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let request = |env: Option<&str>| {
+        let mut request = Record::new(&Trail::start(true), "/posts/7");
+        request.notes.caller.exec_env_id = env.map(str::to_owned);
+        request.to_string()
+    };
+    let mut audited = records(1);
+    audited[0].exec_env_id = None;
+    let without = [request(None), String::from_utf8(lines(&audited)).unwrap(), request(None)].join("\n");
+    fs::write(folder.join("without.jsonl"), without).unwrap();
+    fs::write(folder.join("with.jsonl"), request(Some("env1"))).unwrap();
+    let output = run(folder, &["import", "with.jsonl", "without.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 0, "4 records are in the store\n");
+    says(&output, 0, "3 of them have no environment: no question about one finds them");
+    let output = run(folder, &["import", "with.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 0, "1 records are in the store");
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("environment"));
+}
+
+#[test]
+fn a_database_is_no_file_of_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    for verb in ["tail", "cat", "stats"] {
+        let expected = "cannot read audit.db: this is a database of SQLite: `query`, `requests` and `trace` ask it";
+        says(&run(folder, &[verb, "audit.db"]), 1, expected);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -219,6 +219,17 @@ fn filters_that_nothing_can_pass_are_refused() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && errors.contains(expected), "{arguments:?}: {errors}");
     }
+}
+
+#[test]
+fn a_compressed_file_is_read_whatever_its_name() {
+    let (logged, _) = log();
+    let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&fs::read(&newest).unwrap()).unwrap();
+    let renamed = logged.path().join("saved");
+    fs::write(&renamed, encoder.finish().unwrap()).unwrap();
+    assert_eq!(run(&["cat", renamed.to_str().unwrap()]), run(&["cat", newest.to_str().unwrap()]));
 }
 
 #[test]

@@ -28,10 +28,16 @@ struct Served {
 
 impl Served {
     fn start(folder: &Path, listen: &str) -> Self {
+        Self::telling(folder, listen, Stdio::inherit())
+    }
+
+    /// What the server has to say goes there.
+    fn telling(folder: &Path, listen: &str, errors: Stdio) -> Self {
         fs::write(folder.join("tokens.json"), TOKENS).unwrap();
         let mut child = program(folder)
             .args(["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", listen])
             .stdout(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -168,6 +174,18 @@ fn an_export_that_is_interrupted_says_how_to_go_on() {
     let said: String = errors.lines().map(Result::unwrap).collect();
     assert!(said.contains("to go on with it, add --idempotency-token "), "{said}");
     assert_eq!(client.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_range_without_records_is_no_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let errors = fs::File::create(folder.join("errors")).unwrap();
+    let served = Served::telling(folder, "127.0.0.1:0", errors.into());
+    let arguments = [&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat();
+    ended(&export(folder, &served.url, &arguments).output().unwrap(), 3, "DoesNotExist");
+    let said = fs::read_to_string(folder.join("errors")).unwrap();
+    assert!(!said.contains("WARN") && said.contains("state=DoesNotExist"), "{said}");
 }
 
 #[test]

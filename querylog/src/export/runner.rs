@@ -212,6 +212,8 @@ async fn end(core: &Core, mut job: Job, state: ExportState) -> Result<(), StoreE
     if state == ExportState::Complete {
         job.body.file = Some(file_name(&job));
         link(core, &mut job, core.settings.keep).await?;
+    } else if state == ExportState::DoesNotExist {
+        tracing::info!(export = job.id, %state, "export: there are no records in its range");
     } else {
         tracing::warn!(export = job.id, %state, attempts = job.body.attempts, "export: it ended without a file");
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
 use tagtrail_querylog::{AuditClient, AuditLog, ClientError};
@@ -11,6 +12,9 @@ use crate::out::{Misuse, of_option};
 
 /// What errors call a store in PostgreSQL, whose URL may have a password.
 pub(crate) const POSTGRES: &str = "--store postgres://...";
+
+/// What a file of `SQLite` begins with.
+pub(crate) const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where the records are.
 #[derive(Args)]
@@ -124,7 +128,7 @@ pub(crate) struct Source {
     #[arg(long, value_name = "PLACE", conflicts_with = "server")]
     payloads: Option<String>,
     /// The environment to ask a store about; a server knows it by the token.
-    #[arg(long, value_name = "ID", conflicts_with = "server")]
+    #[arg(long, value_name = "ID", conflicts_with = "server", value_parser = NonEmptyStringValueParser::new())]
     exec_env_id: Option<String>,
     /// The URL of the API to ask, such as `http://127.0.0.1:8080/v1`. The token is taken from the environment variable
     /// `TAGTRAIL_TOKEN`.

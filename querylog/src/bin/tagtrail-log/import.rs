@@ -12,7 +12,7 @@ use serde_json::error::Category;
 use tagtrail_querylog::store::StoreError;
 use tagtrail_querylog::{AuditLog, AuditRecord, Record};
 
-use crate::audit::{NewPlace, block_on};
+use crate::audit::{NewPlace, SQLITE, block_on};
 use crate::out;
 
 /// So many records, or so many bytes of them, are put at a time.
@@ -20,6 +20,7 @@ const RECORDS: usize = 2_000;
 const BYTES: usize = 32 << 20;
 /// What a gzip file begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+const BY_CAT: &str = "`tagtrail-log cat PATH | tagtrail-log import -` reads it";
 
 #[derive(Args)]
 pub(crate) struct Import {
@@ -47,23 +48,60 @@ impl Import {
                 let kept = out::path(kept);
                 return Err(format!("{kept}: it is there already, and is not overwritten: see --rejected").into());
             }
+            // Before a store is made for files of which one is not there.
+            for file in self.files.iter().filter(|file| !is_stdin(file)) {
+                look_at(file).map_err(|error| in_file(file, &*error))?;
+            }
             let log = self.place.open().await?;
-            let (mut records, mut rejected) = (0, 0);
+            let (mut records, mut rejected, mut alone) = (0, 0, 0);
             let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
             for file in &self.files {
                 let mut beside = Kept::at(beside(file));
                 let kept = kept.as_mut().unwrap_or(&mut beside);
-                let counts = import(&log, file, kept).await.map_err(|error| format!("{}: {error}", out::path(file)))?;
+                let counts = import(&log, file, kept).await.map_err(|error| in_file(file, &*error))?;
                 records += counts.0;
                 rejected += counts.1;
+                alone += counts.2;
             }
             out::tell(&format!("{records} records are in the store"));
+            if alone > 0 {
+                out::tell(&format!("{alone} of them have no environment: no question about one finds them"));
+            }
             if rejected > 0 {
                 return Err(format!("{rejected} lines are no records, and are kept aside").into());
             }
             Ok(())
         })
     }
+}
+
+fn in_file(file: &Path, error: &dyn Error) -> String {
+    format!("{}: {error}", out::path(file))
+}
+
+/// Whether a file can be read, and has lines as far as its begin shows. Of a pipe, nothing is taken.
+fn look_at(path: &Path) -> Result<(), Box<dyn Error>> {
+    let kind = path.metadata()?;
+    if kind.is_dir() {
+        return Err(format!("this is a folder, and lines are needed: {BY_CAT}").into());
+    }
+    if kind.is_file() {
+        has_lines(BufReader::with_capacity(64, File::open(path)?).fill_buf()?)?;
+    }
+    Ok(())
+}
+
+/// Whether a file that begins so has lines.
+fn has_lines(begin: &[u8]) -> Result<(), String> {
+    if begin.starts_with(&GZIP) {
+        return Err(format!("this is compressed, and lines are needed: {BY_CAT}"));
+    }
+    if begin.starts_with(SQLITE) {
+        return Err(
+            "this is a database of SQLite, and lines are needed, such as those that `tagtrail-log query` shows".into(),
+        );
+    }
+    Ok(())
 }
 
 fn beside(file: &Path) -> PathBuf {
@@ -109,11 +147,7 @@ impl Kept {
     }
 }
 
-async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64), Box<dyn Error>> {
-    const BY_CAT: &str = "`tagtrail-log cat PATH | tagtrail-log import -` reads it";
-    if path.is_dir() {
-        return Err(format!("this is a folder, and lines are needed: {BY_CAT}").into());
-    }
+async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64, u64), Box<dyn Error>> {
     let (mut reader, size): (Box<dyn BufRead>, _) = if is_stdin(path) {
         (Box::new(io::stdin().lock()), None)
     } else {
@@ -121,11 +155,9 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         let size = file.metadata()?.len();
         (Box::new(BufReader::with_capacity(1 << 20, file)), Some(size))
     };
-    if reader.fill_buf()?.starts_with(&GZIP) {
-        return Err(format!("this is compressed, and lines are needed: {BY_CAT}").into());
-    }
+    has_lines(reader.fill_buf()?)?;
     let progress = progress(size);
-    let (mut records, mut rejected, mut number) = (0, 0, 0_u64);
+    let (mut records, mut rejected, mut alone, mut number) = (0, 0, 0, 0_u64);
     let mut batch = Batch::default();
     let mut line = Vec::new();
     loop {
@@ -149,12 +181,13 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         }
         if batch.len() >= RECORDS || batch.bytes >= BYTES || (read == 0 && batch.len() > 0) {
             records += batch.len() as u64;
+            alone += batch.alone() as u64;
             std::mem::take(&mut batch).put(log).await?;
         }
         if read == 0 {
             kept.flush()?;
             progress.finish_and_clear();
-            return Ok((records, rejected));
+            return Ok((records, rejected, alone));
         }
     }
 }
@@ -180,6 +213,12 @@ impl Batch {
 
     fn len(&self) -> usize {
         self.records.len() + self.requests.len()
+    }
+
+    /// How many have no environment.
+    fn alone(&self) -> usize {
+        self.records.iter().filter(|record| record.exec_env_id.is_none()).count()
+            + self.requests.iter().filter(|request| request.notes.caller.exec_env_id.is_none()).count()
     }
 
     async fn put(self, log: &AuditLog) -> Result<(), StoreError> {

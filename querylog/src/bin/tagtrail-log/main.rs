@@ -16,8 +16,10 @@ mod table;
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use tagtrail_querylog::{Entries, Entry, read};
 use tracing::Level;
 
+use crate::audit::SQLITE;
 use crate::export::Export;
 use crate::filter::Filter;
 use crate::import::Import;
@@ -204,10 +207,22 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// Of a pipe, nothing is taken.
+fn is_sqlite(path: &Path) -> bool {
+    path.is_file()
+        && File::open(path).is_ok_and(|file| {
+            BufReader::with_capacity(64, file).fill_buf().is_ok_and(|begin| begin.starts_with(SQLITE))
+        })
+}
+
 impl Log {
     fn read(&self) -> Result<Entries, Box<dyn Error>> {
         let range = self.filter.range()?;
-        let entries = read(&self.path).map_err(|error| format!("cannot read {}: {error}", out::path(&self.path)))?;
+        let unread = |why: &dyn Display| format!("cannot read {}: {why}", out::path(&self.path));
+        let entries = read(&self.path).map_err(|error| unread(&error))?;
+        if is_sqlite(&self.path) {
+            return Err(unread(&"this is a database of SQLite: `query`, `requests` and `trace` ask it").into());
+        }
         if entries.file_count() == 0 {
             let path = out::path(&self.path);
             out::tell(&format!("{path} has no file of a log: these are named querylog-TIME.jsonl"));

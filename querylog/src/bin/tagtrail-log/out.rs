@@ -113,12 +113,14 @@ pub(crate) fn of_option(option: &str, error: &(dyn Error + 'static)) -> Box<dyn 
 /// An error with those that it came from, as far as it does not have their words.
 fn whole(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
+    let mut last = text.clone();
     let mut next = error.source();
     while let Some(source) = next {
         let why = source.to_string();
-        if !text.contains(&why) {
+        if !text.contains(&why) && !why.ends_with(&last) {
             text = format!("{text}: {why}");
         }
+        last = why;
         next = source.source();
     }
     text
@@ -155,11 +157,31 @@ mod tests {
         assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), texts);
     }
 
+    /// An error, and the one that it came from.
+    #[derive(Debug)]
+    struct Outer(&'static str, io::Error);
+
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.1)
+        }
+    }
+
     #[test]
     fn an_error_says_where_it_came_from_once() {
         let inner = io::Error::new(ErrorKind::ConnectionRefused, "refused");
         let outer = io::Error::other(io::Error::other(inner));
         assert_eq!(whole(&outer), "refused");
+        let inner = io::Error::other("error code 26: no database");
+        assert_eq!(whole(&Outer("no database", inner)), "no database");
+        let inner = io::Error::new(ErrorKind::ConnectionRefused, "refused");
+        assert_eq!(whole(&Outer("not reached", inner)), "not reached: refused");
         assert_eq!(of_option("--store", &Misuse::new("no")).to_string(), "--store: no");
     }
 }
