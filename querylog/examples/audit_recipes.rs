@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use futures_util::TryStreamExt;
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, ClientError, DistinctType, Timestamp, Tokens};
+use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, AuditRecord, ClientError, DistinctType, Timestamp, Tokens};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 

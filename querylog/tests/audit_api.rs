@@ -8,8 +8,7 @@ use audit::{Server, TOKENS, VALUES, escaped, json, records, sorted};
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json as value};
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditRecord, Timestamp, Tokens};
+use tagtrail_querylog::{AuditApi, AuditRecord, Timestamp, Tokens};
 
 /// What an oracle asks of a record.
 type Test = Box<dyn Fn(&AuditRecord) -> bool>;

@@ -17,7 +17,7 @@ use std::fmt;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::audit::AuditRecord;
+use crate::record::audit::AuditRecord;
 use crate::window::Window;
 
 pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};

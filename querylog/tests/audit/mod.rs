@@ -8,9 +8,8 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tagtrail_querylog::audit_api::AuditApi;
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresSettings, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Tokens};
+use tagtrail_querylog::{AuditApi, AuditLog, AuditRecord, Timestamp, Tokens};
 use tower::ServiceExt;
 use uuid::Uuid;
 
