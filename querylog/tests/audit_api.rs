@@ -214,6 +214,21 @@ async fn every_answer_is_json_whatever_is_asked() {
 }
 
 #[tokio::test]
+async fn the_api_is_under_the_paths_that_are_given() {
+    let server = Server::start().await;
+    let api = AuditApi::new(server.log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
+    let api = api.under(["/audit", ""]);
+    assert!(format!("{api:?}").contains("/audit"), "{api:?}");
+    let moved = Server { router: api.server(), ..server };
+    for (path, status) in
+        [("/audit/log/self", 200), ("/log/self", 200), ("/log/other", 404), ("/v1/log/self", 404), ("/audit", 404)]
+    {
+        let request = Request::get(path).header("authorization", "Bearer ada").body(Body::empty()).unwrap();
+        assert_eq!(moved.send(request).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn who_asks_is_known_or_refused() {
     let server = Server::start().await;
     for scheme in ["Bearer", "bearer", "Fused-Service-Token", "FUSED-ENV-BEARER", "fused-rtenv-bearer"] {

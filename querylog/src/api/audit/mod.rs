@@ -113,6 +113,10 @@ impl AuditApi {
 
     /// A router to be merged with the one of a service, or nested in it. All under the paths of the API is answered by
     /// it, nothing else.
+    ///
+    /// # Panics
+    ///
+    /// Where a path that was given to [`under`](Self::under) is none, or was given twice, as axum's routers do.
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.shared);
         api::router(&self.bases, &["", "/", "/{*rest}"], move |base, request: Request| {
@@ -122,6 +126,10 @@ impl AuditApi {
     }
 
     /// A router for a server that has nothing else: what is under no path of the API is answered with a 404 in JSON too.
+    ///
+    /// # Panics
+    ///
+    /// As [`router`](Self::router) does.
     pub fn server(&self) -> Router {
         self.router().fallback(|| async { Problem::NoPath })
     }

@@ -89,6 +89,10 @@ impl ExportApi {
     }
 
     /// A router to be merged with the one of a service. All under `/logs` of its paths is answered by it, nothing else.
+    ///
+    /// # Panics
+    ///
+    /// Where a path that was given to [`under`](Self::under) is none, or was given twice, as axum's routers do.
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.shared);
         api::router(&self.bases, &["/logs", "/logs/", "/logs/{*rest}"], move |base, request: Request| {
@@ -101,6 +105,10 @@ impl ExportApi {
     }
 
     /// A router for a server that has nothing else: what is under no path of the API is answered with a 404 in JSON too.
+    ///
+    /// # Panics
+    ///
+    /// As [`router`](Self::router) does.
     pub fn server(&self) -> Router {
         self.router().fallback(|| async { Problem::Missing(NO_PATH) })
     }
