@@ -276,7 +276,15 @@ async fn who_asks_is_known_or_refused() {
     ] {
         assert_eq!(server.get("service1", path).await.status, 200, "{path}");
     }
-    assert_eq!(server.get("service1", "/execution-env/self").await.json, value!({"id": "env1", "name": "env1"}));
+    for (token, id, name) in [
+        ("service1", "env1", "env1"),
+        ("service2", "env2", "Production"),
+        ("eve", "env2", "Eve's"),
+        ("ada", "env1", "env1"),
+    ] {
+        let answer = server.get(token, "/execution-env/self").await;
+        assert_eq!(answer.json, value!({"id": id, "name": name}), "{token}");
+    }
     assert_eq!(server.get("eve", "/user/self").await.json["handle"], "eve");
 }
 
