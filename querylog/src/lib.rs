@@ -40,7 +40,7 @@
 //! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
 //! | decide what a crash can take | [`Durability`] |
 //! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
-//! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
+//! | decide what becomes of files | [`Roll`], [`Keep`], [`FileSettings::gzip`], [`Form`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
@@ -71,6 +71,8 @@ mod layer;
 // How it gets to the disk, and is read back.
 mod log;
 // What is asked for, and answered.
+#[cfg(any(feature = "client", feature = "store"))]
+mod distinct;
 #[cfg(any(feature = "client", feature = "store"))]
 mod export_scope;
 #[cfg(any(feature = "client", feature = "store"))]
@@ -135,15 +137,15 @@ pub use crate::audit_log::stored::StoreSettings;
 #[cfg(feature = "store")]
 pub use crate::audit_log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "client")]
-pub use crate::client::audit::{
-    AuditClient, AuditPage, ClientError, DistinctType, EnvironmentInfo, LogRequest, UserInfo,
-};
+pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
 #[cfg(feature = "client")]
 pub use crate::client::export::{
     Download, Downloaded, ExportClient, ExportError, ExportPage, ExportRequest, Exported, ExportedFile,
 };
 #[cfg(feature = "client")]
 pub use crate::client::requests::{RequestsPage, RequestsQuery};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::distinct::Distinct;
 #[cfg(feature = "export")]
 pub use crate::export::{ExportFiles, ExportSettings, Exports};
 #[cfg(any(feature = "client", feature = "store"))]
@@ -160,11 +162,11 @@ pub use crate::log::ack::{Ack, NotWritten};
 pub use crate::log::files::Roll;
 pub use crate::log::keeper::Keep;
 pub use crate::log::read::{Entries, Entry, ForeignLine, read};
-pub use crate::log::settings::{Durability, Form, OpenError, Overload, Settings};
+pub use crate::log::settings::{Durability, FileSettings, Form, OpenError, Overload};
 pub use crate::log::{Counters, QueryLog, Unwritten};
 pub use crate::record::audit::{AuditRecord, InvalidRecordId, RecordId};
 pub use crate::record::gap::Gap;
-pub use crate::record::text::shown;
+pub use crate::record::text::printable;
 pub use crate::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };

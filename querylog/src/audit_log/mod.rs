@@ -11,13 +11,14 @@ use tagtrail::TraceId;
 
 use crate::audit_log::details::Details;
 use crate::audit_log::requests::{Requests, keys_of};
+use crate::distinct::Distinct;
 use crate::record::Record;
 use crate::record::audit::AuditRecord;
 #[cfg(feature = "export")]
 use crate::store::ExportStore;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
-use crate::store::{Distinct, Hits, Payloads, Place, Range, Row, Selection, Store, StoreError};
+use crate::store::{Hits, Payloads, Place, Range, Row, Selection, Store, StoreError};
 use crate::trace_tree::Trace;
 use crate::window::Window;
 

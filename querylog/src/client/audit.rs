@@ -14,6 +14,7 @@ use serde_json::Value;
 use tagtrail::{Disclose, OutboundMiddleware};
 use url::Url;
 
+use crate::distinct::Distinct;
 use crate::record::audit::AuditRecord;
 use crate::time::Timestamp;
 
@@ -23,7 +24,7 @@ use crate::time::Timestamp;
 ///
 /// ```no_run
 /// use futures_util::TryStreamExt;
-/// use tagtrail_querylog::{AuditClient, DistinctType};
+/// use tagtrail_querylog::{AuditClient, Distinct};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = AuditClient::new("http://127.0.0.1:8080/v1", "token")?;
@@ -36,7 +37,7 @@ use crate::time::Timestamp;
 ///     println!("{} {:?}", record.timestamp, record.execution_time);
 /// }
 /// // What was used last.
-/// let names = client.log().distinct(DistinctType::Names).max_records_to_scan(5_000).send().await?;
+/// let names = client.log().distinct(Distinct::Names).max_records_to_scan(5_000).send().await?;
 ///
 /// // The requests that failed on a route, and all that belongs to the trace of the first, across services.
 /// let failed = client.requests().route("/pay/{id}").status("5xx".parse()?).newest_first().send().await?;
@@ -85,8 +86,8 @@ impl AuditClient {
     }
 
     /// A question about records: the caller's own ones, until it says otherwise.
-    pub fn log(&self) -> LogRequest {
-        LogRequest {
+    pub fn log(&self) -> LogQuery {
+        LogQuery {
             client: self.clone(),
             filters: Vec::new(),
             exec_env: false,
@@ -169,15 +170,6 @@ async fn detail(answer: Response) -> String {
     }
 }
 
-/// Of what the latest record is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DistinctType {
-    /// Of each operation's name.
-    Names,
-    /// Of each operation's id.
-    Ids,
-}
-
 /// A question about records: made by [`AuditClient::log`], and asked by [`send`](Self::send), [`pages`](Self::pages) or
 /// [`records`](Self::records).
 ///
@@ -185,11 +177,11 @@ pub enum DistinctType {
 /// the times and the limit.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct LogRequest {
+pub struct LogQuery {
     client: AuditClient,
     filters: Vec<(&'static str, String)>,
     exec_env: bool,
-    distinct: Option<DistinctType>,
+    distinct: Option<Distinct>,
     start: Option<Timestamp>,
     end: Option<Timestamp>,
     limit: Option<u32>,
@@ -198,7 +190,7 @@ pub struct LogRequest {
     max_records_to_scan: Option<u32>,
 }
 
-impl LogRequest {
+impl LogQuery {
     fn filter(mut self, path: &'static str, value: impl Into<String>) -> Self {
         self.filters.push((path, value.into()));
         self
@@ -230,7 +222,7 @@ impl LogRequest {
     }
 
     /// The latest record of each value, not all of them.
-    pub fn distinct(self, of: DistinctType) -> Self {
+    pub fn distinct(self, of: Distinct) -> Self {
         Self { distinct: Some(of), ..self }
     }
 
@@ -274,10 +266,10 @@ impl LogRequest {
             return Err(ClientError::Filters);
         }
         let (path, value) = match (self.distinct, self.filters.first()) {
-            (Some(DistinctType::Names), _) if self.exec_env => ("/log/distinct-udf-names/exec-env/self", None),
-            (Some(DistinctType::Names), _) => ("/log/distinct-udf-names/self", None),
-            (Some(DistinctType::Ids), _) if self.exec_env => ("/log/distinct-udf-id/exec-env/self", None),
-            (Some(DistinctType::Ids), _) => ("/log/distinct-udf-id/self", None),
+            (Some(Distinct::Names), _) if self.exec_env => ("/log/distinct-udf-names/exec-env/self", None),
+            (Some(Distinct::Names), _) => ("/log/distinct-udf-names/self", None),
+            (Some(Distinct::Ids), _) if self.exec_env => ("/log/distinct-udf-id/exec-env/self", None),
+            (Some(Distinct::Ids), _) => ("/log/distinct-udf-id/self", None),
             (None, Some((path, value))) => (*path, Some(value.as_str())),
             (None, None) if self.exec_env => ("/log/exec-env/self", None),
             (None, None) => ("/log/self", None),

@@ -24,7 +24,7 @@ use crate::log::ack::{Ack, Done, NotWritten};
 use crate::log::disk::Disk;
 use crate::log::folder::Found;
 use crate::log::queue::Queue;
-use crate::log::settings::{Form, OpenError, Overload, Settings};
+use crate::log::settings::{FileSettings, Form, OpenError, Overload};
 use crate::log::writer::Start;
 use crate::record::{Record, exported, line};
 
@@ -102,14 +102,14 @@ impl QueryLog {
     ///
     /// # Errors
     ///
-    /// As [`Settings::open`].
+    /// As [`FileSettings::open`].
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::settings(folder).open()
     }
 
     /// The settings of a log in a folder, to be changed and opened.
-    pub fn settings(folder: impl AsRef<Path>) -> Settings {
-        Settings::new(folder.as_ref())
+    pub fn settings(folder: impl AsRef<Path>) -> FileSettings {
+        FileSettings::new(folder.as_ref())
     }
 
     pub(crate) fn start(

@@ -1,4 +1,4 @@
-//! How a log is written: [`Settings`].
+//! How a log is written: [`FileSettings`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,7 +107,7 @@ pub enum Form {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Settings {
+pub struct FileSettings {
     folder: PathBuf,
     durability: Durability,
     overload: Overload,
@@ -120,7 +120,7 @@ pub struct Settings {
     retry: Duration,
 }
 
-impl Settings {
+impl FileSettings {
     pub(crate) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),

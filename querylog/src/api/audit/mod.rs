@@ -22,7 +22,8 @@ use crate::api::callers::{Callers, Principal, token};
 use crate::api::page_token::Signer;
 use crate::api::{self, Unanswered, ok};
 use crate::audit_log::AuditLog;
-use crate::store::{Distinct, Place, Range, Selection, StoreError};
+use crate::distinct::Distinct;
+use crate::store::{Place, Range, Selection, StoreError};
 use crate::window::Window;
 
 const DEFAULT_LIMIT: usize = 100;
