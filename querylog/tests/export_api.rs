@@ -175,7 +175,14 @@ async fn every_answer_is_json_those_to_mistakes_too() {
     ] {
         let answer = server.answer(server.request(method, path).bearer_auth("us").body(body.to_owned())).await;
         assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (status, Some(code)), "{method} {path}");
-        assert!(answer.status != 405 || answer.headers.contains_key("allow"));
+        if answer.status == 405 {
+            let allowed = if path == "/logs" || path == "/logs/_list" { "POST" } else { "GET, HEAD" };
+            assert_eq!(answer.headers["allow"], allowed, "{method} {path}");
+        }
+    }
+    for (path, status) in [(format!("/logs/{id}?type=query"), 200), ("/logs?type=query".to_owned(), 405)] {
+        let answer = server.request("HEAD", &path).bearer_auth("us").send().await.unwrap();
+        assert_eq!(answer.status(), status, "HEAD {path}");
     }
     for authorization in ["", "us", "Bearer", "Bearer ", "Basic us", "Bearer nobody", "Bearer ada", "Bearer service"] {
         for (method, path) in [("POST", "/logs"), ("GET", &*format!("/logs/{id}")), ("POST", "/logs/_list")] {
