@@ -258,6 +258,12 @@ fn what_cannot_be_opened_is_said() {
         assert!(!output.status.success() && said.contains("no such file"), "{said}");
         assert!(!folder.join("wrong.db").exists() && !folder.join("wrong.db.payloads").exists());
     }
+    // Nor in a file that is there, and empty.
+    fs::write(folder.join("empty"), "").unwrap();
+    let output = run(folder, &["requests", "--store", "sqlite:empty", "--exec-env-id", "env1"]);
+    says(&output, 1, "--store sqlite:empty: there is no audit log in this file yet");
+    assert_eq!(fs::read(folder.join("empty")).unwrap(), b"");
+    assert!(!folder.join("empty.payloads").exists());
 }
 
 fn says(output: &Output, code: i32, expected: &str) {

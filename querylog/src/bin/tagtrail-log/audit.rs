@@ -106,11 +106,15 @@ impl Place {
         if let Tables::Made(Some(_)) = tables {
             return Err(Misuse::new("--partition-by: SQLite has no partitions").into());
         }
+        let settings = match tables {
+            Tables::Existing => Sqlite::settings(path).existing(),
+            Tables::Made(_) => Sqlite::settings(path),
+        };
         let failed = |error| of_option(&format!("--store {}", self.store), &error);
-        Ok(match payloads()? {
-            Some(payloads) => AuditLog::new(Sqlite::open(path).map_err(failed)?).payloads(payloads),
-            None => AuditLog::open(path).map_err(failed)?,
-        })
+        let there = payloads()?;
+        let store = settings.open().map_err(failed)?;
+        let beside = || Payloads::folder(format!("{path}.payloads")).map_err(failed);
+        Ok(AuditLog::new(store).payloads(there.map_or_else(beside, Ok)?))
     }
 }
 
