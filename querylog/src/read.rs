@@ -238,7 +238,7 @@ impl Lines {
         let mut plain = match opened {
             Ok(opened) => BufReader::with_capacity(128 << 10, opened),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))),
         };
         // What is read by itself can have any name.
         let gzip = gzip || plain.fill_buf().is_ok_and(|begin| begin.starts_with(&GZIP));

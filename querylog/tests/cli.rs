@@ -242,6 +242,20 @@ fn a_folder_without_a_log_is_told_of() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let (logged, _) = log();
+    let circle = logged.path().join("querylog-20991231T000000.000000Z.jsonl");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    for verb in ["cat", "tail", "stats"] {
+        let output = program(&[verb, logged.path().to_str().unwrap()]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("cannot read {}: ", circle.display());
+        assert!(output.status.code() == Some(1) && errors.contains(&expected), "{verb}: {errors}");
+    }
+}
+
 #[test]
 fn the_help_has_filters_and_options_apart() {
     for (verb, options) in [("tail", &["--lines", "--follow", "--format"][..]), ("stats", &["--by", "--top"])] {
