@@ -313,6 +313,9 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
         asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
         says(&asked.output().unwrap(), 2, "TAGTRAIL_TOKEN is not set: set it to");
     }
+    says(&run(folder, &["query", "--server", "127.0.0.1:9"]), 2, "--server: the base of an audit log is a URL");
+    let output = program(folder, &server).env("TAGTRAIL_TOKEN", "two\nlines").output().unwrap();
+    says(&output, 2, "TAGTRAIL_TOKEN: the token has characters that a header cannot have");
     says(&run(folder, &["prune", "--store", "sqlite:audit.db", "--before", "365d"]), 2, "only PostgreSQL");
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let serve = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json"];

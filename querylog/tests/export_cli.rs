@@ -141,6 +141,8 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         .output()
         .unwrap();
     ended(&without, 2, "the environment variable ACCOUNT_KEY is not set: set it to your account key");
+    let no_url = export(folder, "127.0.0.1:9", &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat());
+    ended(&{ no_url }.output().unwrap(), 2, "--url: the base of exports is a URL");
     let nobody = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env("ACCOUNT_KEY", "nobody")
         .output()

@@ -150,9 +150,12 @@ impl Source {
     pub(crate) async fn open(&self) -> Result<Opened, Box<dyn Error>> {
         if let Some(server) = &self.server {
             let token = secret(TOKEN, "token, one that the server knows")?;
-            return Ok(Opened::Server(
-                AuditClient::new(server, &token).map_err(|error| of_option("--server", &error))?,
-            ));
+            let client = AuditClient::new(server, &token).map_err(|error| match error {
+                ClientError::Base => Misuse::new(format!("--server: {error}")).into(),
+                ClientError::Token => Misuse::new(format!("{TOKEN}: {error}")).into(),
+                error => of_option("--server", &error),
+            });
+            return Ok(Opened::Server(client?));
         }
         let store = self.store.clone().ok_or("--store or --server is needed")?;
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {

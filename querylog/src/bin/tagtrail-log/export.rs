@@ -89,7 +89,11 @@ impl Export {
         in_order(Some(self.since), Some(self.until.unwrap_or_else(Timestamp::now)))?;
         self.check_out()?;
         let key = secret(KEY, "account key")?;
-        let client = ExportClient::new(&self.url, &key).map_err(|error| of_option("--url", &error))?;
+        let client = ExportClient::new(&self.url, &key).map_err(|error| match error {
+            ExportError::Base => Misuse::new(format!("--url: {error}")).into(),
+            ExportError::Key => Misuse::new(format!("{KEY}: {error}")).into(),
+            error => of_option("--url", &error),
+        })?;
         let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
         block_on(async {
             tokio::select! {
