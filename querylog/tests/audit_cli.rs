@@ -448,6 +448,22 @@ fn a_limit_that_nobody_chose_is_told_of() {
 }
 
 #[test]
+fn to_find_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    let query = ["query", "--exec-env"];
+    for verb in [&query[..], &["query", "--exec-env", "--distinct", "--distinct-type", "ids"], &["requests"]] {
+        let of =
+            |environment| run(folder, &[verb, &["--store", "sqlite:audit.db", "--exec-env-id", environment]].concat());
+        let output = of("env9");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "tagtrail-log: no records are found\n", "{verb:?}");
+        assert!(output.status.success() && output.stdout.is_empty(), "{verb:?}");
+    }
+    assert!(run(folder, &[&query[..], &STORE].concat()).stderr.is_empty());
+}
+
+#[test]
 fn what_a_log_has_in_files_is_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
