@@ -153,7 +153,10 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         "http://127.0.0.1:9",
         &["--region-group", "us-std", "--since", "1d", "--out", "x", "--patience", "0.5"],
     );
-    ended(&{ nowhere }.output().unwrap(), 1, "cannot be reached");
+    let output = { nowhere }.output().unwrap();
+    ended(&output, 1, "cannot be reached");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("it is asked again until --patience ends").count(), 1, "{said}");
     // A range that ends later.
     let later = ["--region-group", "us-std", "--since", "1d", "--until", "2199-01-01", "--out", "x"];
     ended(&export(folder, &served.url, &later).output().unwrap(), 1, "90 days");
