@@ -213,6 +213,52 @@ fn lines_that_are_no_records_are_kept_aside_with_their_numbers() {
 }
 
 #[test]
+fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    let store = rusqlite::Connection::open(folder.join("audit.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON record WHEN NEW.udf_name = 'hunter2'
+        BEGIN SELECT RAISE(ABORT, 'not taken'); END";
+    store.execute_batch(trigger).unwrap();
+    let mut all = records(2_100);
+    for record in &mut all {
+        record.exec_env_id = Some("env1".into());
+        record.udf_name = Some("report".into());
+    }
+    let mut request = Record::new(&Trail::start(true), "/posts/7");
+    request.notes.operation.name = Some("hunter2".into());
+    for number in [0, 700, 701, 2_099] {
+        all[number].udf_name = Some("hunter2".into());
+    }
+    let mut file = lines(&all[..1_000]);
+    file.extend(format!("{request}\nno json\n").into_bytes());
+    file.extend(lines(&all[1_000..]));
+    fs::write(folder.join("all.jsonl"), file).unwrap();
+
+    let output = run(folder, &["import", "all.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 1, "2096 records are in the store\n");
+    says(&output, 1, "1 lines are no records, and 5 records are refused by the store: they are kept aside");
+    for number in [1, 701, 702, 1_001, 2_102] {
+        says(&output, 1, &format!("all.jsonl, line {number}: the store refuses a row: not taken"));
+    }
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("hunter2") && !said.contains("environment"), "{said}");
+    let found = found(&run(folder, &[&["query", "--exec-env", "--udf-name", "report", "--all"][..], &STORE].concat()));
+    assert_eq!(
+        sorted(found),
+        sorted(all.iter().filter(|r| r.udf_name.as_deref() == Some("report")).cloned().collect())
+    );
+
+    // What was kept aside is imported when the store takes it.
+    store.execute_batch("DROP TRIGGER no").unwrap();
+    let kept = fs::read_to_string(folder.join("all.jsonl.rejected")).unwrap();
+    assert_eq!(kept.lines().count(), 6);
+    fs::write(folder.join("again.jsonl"), kept.replace("no json\n", "")).unwrap();
+    says(&run(folder, &["import", "again.jsonl", "--store", "sqlite:audit.db"]), 0, "5 records are in the store");
+}
+
+#[test]
 fn what_cannot_be_opened_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
