@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Synchronous, tables};
 use crate::folder::append_new;
@@ -31,9 +31,20 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool)
         // Where it is there, or cannot be made, SQLite says what is wrong with it. Its other files take the mode of this one.
         drop(append_new().open(path));
     }
-    let mut connection = Connection::open_with_flags(path, flags).map_err(StoreError::unusable)?;
-    prepare(&mut connection, synchronous, existing).map_err(StoreError::unusable)??;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+    prepare(&mut connection, synchronous, existing).map_err(unusable)??;
     Ok(connection)
+}
+
+/// What SQLite says, or more where that does not say what to do.
+fn unusable(error: rusqlite::Error) -> StoreError {
+    const NOT_OPENED: &str = "the file cannot be opened: see that it is no folder, and that you may read and write it";
+    const NOT_WRITTEN: &str = "you may not write to the file or its folder, which SQLite needs to read it too";
+    match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) => StoreError::unusable(NOT_OPENED),
+        Some(ErrorCode::ReadOnly) => StoreError::unusable(NOT_WRITTEN),
+        _ => StoreError::unusable(error),
+    }
 }
 
 fn prepare(
@@ -69,4 +80,21 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         Ok(connection)
     };
     open().map_err(|error: rusqlite::Error| StoreError::failed(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_opened_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        for existing in [false, true] {
+            let error = open_writer(folder.path(), Synchronous::Full, existing).unwrap_err().to_string();
+            assert!(error.contains("see that it is no folder"), "{error}");
+        }
+        let read_only = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        let error = unusable(rusqlite::Error::SqliteFailure(read_only, None)).to_string();
+        assert!(error.contains("may not write to the file or its folder"), "{error}");
+    }
 }
