@@ -88,8 +88,9 @@ impl Serve {
             }
             let paths = self.base.iter().map(|base| format!("{url}{base}")).collect::<Vec<_>>().join(" and ");
             out::tell(&format!("the audit log is at {paths}, and says how it is asked under /openapi.json there"));
-            if exports.is_some() {
-                out::tell(&format!("exports are at {url}{EXPORTS}"));
+            match exports {
+                Some(_) => out::tell(&format!("exports are at {url}{EXPORTS}")),
+                None => out::tell("there are no exports: --exports says where their files are to be"),
             }
             // Where nobody reads it, it is served all the same.
             let _ = writeln!(io::stdout(), "listening on {url}");
