@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use futures_util::TryStreamExt;
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, ClientError, DistinctType, Timestamp, Tokens};
+use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, AuditRecord, ClientError, Distinct, Timestamp, Tokens};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -23,7 +22,7 @@ fn week(now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
 async fn recently_used(client: &AuditClient, now: Timestamp) -> Result<Vec<AuditRecord>, ClientError> {
     let mut latest = HashMap::new();
     for (start, end) in week(now) {
-        let question = client.log().distinct(DistinctType::Names).start(start).end(end).max_records_to_scan(5_000);
+        let question = client.log().distinct(Distinct::Names).start(start).end(end).max_records_to_scan(5_000);
         for record in question.send().await?.items {
             latest.entry(record.udf_name.clone()).or_insert(record);
         }

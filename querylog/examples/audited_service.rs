@@ -11,8 +11,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use serde_json::Value;
 use tagtrail::Admit;
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditClient, AuditLog, QueryLog, QueryLogLayer, RecordHandle, Tokens};
+use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, QueryLog, QueryLogLayer, RecordHandle, Tokens};
 use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "secret", "kind": "user", "user_id": "u1", "user_email": "ada@example.com",

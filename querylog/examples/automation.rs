@@ -14,9 +14,9 @@ use flate2::read::GzDecoder;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde_json::Value;
 use tagtrail::{Admit, Disclose, OutboundMiddleware, Tags, Trail};
-use tagtrail_querylog::export_api::ExportApi;
 use tagtrail_querylog::{
-    AuditLog, ExportClient, ExportFiles, Exported, Exports, QueryLog, QueryLogLayer, RecordHandle, Timestamp, Tokens,
+    AuditLog, ExportApi, ExportClient, ExportFiles, Exported, Exports, QueryLog, QueryLogLayer, RecordHandle,
+    Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
 

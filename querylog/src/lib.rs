@@ -40,12 +40,12 @@
 //! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
 //! | decide what a crash can take | [`Durability`] |
 //! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
-//! | decide what becomes of files | [`Roll`], [`Keep`], [`Settings::gzip`], [`Form`] |
+//! | decide what becomes of files | [`Roll`], [`Keep`], [`FileSettings::gzip`], [`Form`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
-//! | answer questions about them by REST, and ask them | `audit_api` (`audit-api`), `AuditClient` (`client`) |
-//! | export a range of them, and download it | `Exports`, `export_api` (`export`), `ExportClient` (`client`) |
+//! | answer questions about them by REST, and ask them | `AuditApi` (`audit-api`), `AuditClient` (`client`) |
+//! | export a range of them, and download it | `Exports`, `ExportApi` (`export`), `ExportClient` (`client`) |
 //!
 //! # Features
 //!
@@ -63,79 +63,36 @@
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// What is recorded.
+// What is recorded, and how it is written down.
 mod record;
-mod text;
 mod time;
-mod window;
-// How it is written down.
-mod audit;
-mod exported;
-mod gap;
-mod line;
-// How it gets to the disk.
-mod ack;
-mod disk;
-mod files;
-mod folder;
-mod keeper;
+// Where it comes from.
+mod layer;
+// How it gets to the disk, and is read back.
 mod log;
-mod queue;
-mod settings;
-mod writer;
-// How it is read back.
-mod read;
-// How it is kept, and asked for.
-#[cfg(feature = "audit-api")]
-pub mod audit_api;
-#[cfg(feature = "client")]
-mod audit_client;
-#[cfg(feature = "store")]
-mod audit_log;
-#[cfg(any(feature = "audit-api", feature = "export"))]
-mod callers;
-#[cfg(feature = "store")]
-mod details;
-#[cfg(feature = "export")]
-mod export;
-#[cfg(feature = "export")]
-pub mod export_api;
-#[cfg(feature = "client")]
-mod export_client;
+// What is asked for, and answered.
+#[cfg(any(feature = "client", feature = "store"))]
+mod distinct;
 #[cfg(any(feature = "client", feature = "store"))]
 mod export_scope;
 #[cfg(any(feature = "client", feature = "store"))]
 mod export_state;
-#[cfg(any(feature = "audit-api", feature = "export"))]
-mod page_token;
-#[cfg(feature = "store")]
-mod requests;
-#[cfg(feature = "client")]
-mod requests_client;
-#[cfg(any(feature = "audit-api", feature = "export"))]
-mod rest;
 #[cfg(any(feature = "client", feature = "store"))]
 mod status;
-#[cfg(feature = "store")]
-pub mod store;
-#[cfg(feature = "store")]
-mod stored;
 #[cfg(any(feature = "client", feature = "store"))]
 mod trace_tree;
-// Where it comes from.
-#[cfg(feature = "axum")]
-mod axum;
-#[cfg(not(feature = "axum"))]
-#[path = "no_axum.rs"]
-mod axum;
-mod body;
+mod window;
+// How it is kept, and asked for: in a process, by REST.
+#[cfg(any(feature = "audit-api", feature = "export"))]
+mod api;
+#[cfg(feature = "store")]
+mod audit_log;
+#[cfg(feature = "client")]
 mod client;
-mod layer;
-mod open;
-mod service;
-
-#[cfg(test)]
-mod faults;
+#[cfg(feature = "export")]
+mod export;
+#[cfg(feature = "store")]
+pub mod store;
 
 /// The code of the README, compiled.
 #[cfg(doctest)]
@@ -167,50 +124,54 @@ pub mod security {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 
-pub use crate::ack::{Ack, NotWritten};
-pub use crate::audit::{AuditRecord, InvalidRecordId, RecordId};
-#[cfg(feature = "client")]
-pub use crate::audit_client::{
-    AuditClient, AuditPage, ClientError, DistinctType, EnvironmentInfo, LogRequest, UserInfo,
-};
+#[cfg(feature = "audit-api")]
+pub use crate::api::audit::AuditApi;
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::api::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
+#[cfg(feature = "export")]
+pub use crate::api::export::ExportApi;
+#[cfg(feature = "store")]
+pub use crate::audit_log::requests::Requests;
+#[cfg(feature = "store")]
+pub use crate::audit_log::stored::StoreSettings;
 #[cfg(feature = "store")]
 pub use crate::audit_log::{AuditLog, Found, FoundRequests};
-#[cfg(feature = "axum")]
-pub use crate::axum::MissingRecord;
-pub use crate::body::{CountedBody, LoggedBody};
-#[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
-#[cfg(feature = "export")]
-pub use crate::export::{ExportFiles, ExportSettings, Exports};
 #[cfg(feature = "client")]
-pub use crate::export_client::{
+pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
+#[cfg(feature = "client")]
+pub use crate::client::export::{
     Download, Downloaded, ExportClient, ExportError, ExportPage, ExportRequest, Exported, ExportedFile,
 };
+#[cfg(feature = "client")]
+pub use crate::client::requests::{RequestsPage, RequestsQuery};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::distinct::Distinct;
+#[cfg(feature = "export")]
+pub use crate::export::{ExportFiles, ExportSettings, Exports};
 #[cfg(any(feature = "client", feature = "store"))]
 pub use crate::export_scope::{ExportScope, InvalidExportScope};
 #[cfg(any(feature = "client", feature = "store"))]
 pub use crate::export_state::{Export, ExportState, InvalidExportState};
-pub use crate::files::Roll;
-pub use crate::gap::Gap;
-pub use crate::keeper::Keep;
 pub use crate::layer::QueryLogLayer;
+#[cfg(feature = "axum")]
+pub use crate::layer::axum::MissingRecord;
+pub use crate::layer::body::{CountedBody, LoggedBody};
+pub use crate::layer::open::RecordHandle;
+pub use crate::layer::service::{QueryLogFuture, QueryLogService};
+pub use crate::log::ack::{Ack, NotWritten};
+pub use crate::log::files::Roll;
+pub use crate::log::keeper::Keep;
+pub use crate::log::read::{Entries, Entry, ForeignLine, read};
+pub use crate::log::settings::{Durability, FileSettings, Form, OpenError, Overload};
 pub use crate::log::{Counters, QueryLog, Unwritten};
-pub use crate::open::RecordHandle;
-pub use crate::read::{Entries, Entry, ForeignLine, read};
+pub use crate::record::audit::{AuditRecord, InvalidRecordId, RecordId};
+pub use crate::record::gap::Gap;
+pub use crate::record::text::printable;
 pub use crate::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };
-#[cfg(feature = "store")]
-pub use crate::requests::Requests;
-#[cfg(feature = "client")]
-pub use crate::requests_client::{RequestsPage, RequestsQuery};
-pub use crate::service::{QueryLogFuture, QueryLogService};
-pub use crate::settings::{Durability, Form, OpenError, Overload, Settings};
 #[cfg(any(feature = "client", feature = "store"))]
 pub use crate::status::{InvalidStatus, Status};
-#[cfg(feature = "store")]
-pub use crate::stored::StoreSettings;
-pub use crate::text::shown;
 pub use crate::time::{InvalidTimestamp, Timestamp};
 #[cfg(any(feature = "client", feature = "store"))]
 pub use crate::trace_tree::{Trace, TraceRequest};

@@ -8,8 +8,7 @@ use audit::{Server, TOKENS, VALUES, escaped, json, records, sorted};
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json as value};
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::{AuditRecord, Timestamp, Tokens};
+use tagtrail_querylog::{AuditApi, AuditRecord, Timestamp, Tokens};
 
 /// What an oracle asks of a record.
 type Test = Box<dyn Fn(&AuditRecord) -> bool>;
@@ -215,6 +214,21 @@ async fn every_answer_is_json_whatever_is_asked() {
 }
 
 #[tokio::test]
+async fn the_api_is_under_the_paths_that_are_given() {
+    let server = Server::start().await;
+    let api = AuditApi::new(server.log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
+    let api = api.under(["/audit", ""]);
+    assert!(format!("{api:?}").contains("/audit"), "{api:?}");
+    let moved = Server { router: api.server(), ..server };
+    for (path, status) in
+        [("/audit/log/self", 200), ("/log/self", 200), ("/log/other", 404), ("/v1/log/self", 404), ("/audit", 404)]
+    {
+        let request = Request::get(path).header("authorization", "Bearer ada").body(Body::empty()).unwrap();
+        assert_eq!(moved.send(request).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn who_asks_is_known_or_refused() {
     let server = Server::start().await;
     for scheme in ["Bearer", "bearer", "Fused-Service-Token", "FUSED-ENV-BEARER", "fused-rtenv-bearer"] {
@@ -262,7 +276,15 @@ async fn who_asks_is_known_or_refused() {
     ] {
         assert_eq!(server.get("service1", path).await.status, 200, "{path}");
     }
-    assert_eq!(server.get("service1", "/execution-env/self").await.json, value!({"id": "env1", "name": "env1"}));
+    for (token, id, name) in [
+        ("service1", "env1", "env1"),
+        ("service2", "env2", "Production"),
+        ("eve", "env2", "Eve's"),
+        ("ada", "env1", "env1"),
+    ] {
+        let answer = server.get(token, "/execution-env/self").await;
+        assert_eq!(answer.json, value!({"id": id, "name": name}), "{token}");
+    }
     assert_eq!(server.get("eve", "/user/self").await.json["handle"], "eve");
 }
 

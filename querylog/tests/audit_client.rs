@@ -5,7 +5,7 @@ mod audit;
 use audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, DistinctType, LogRequest, Record, Status, Timestamp};
+use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, Distinct, LogQuery, Record, Status, Timestamp};
 use tokio::net::TcpListener;
 
 async fn serve(server: &Server) -> String {
@@ -16,7 +16,7 @@ async fn serve(server: &Server) -> String {
     base
 }
 
-async fn all(request: LogRequest) -> Vec<AuditRecord> {
+async fn all(request: LogQuery) -> Vec<AuditRecord> {
     request.records().try_collect().await.unwrap()
 }
 
@@ -48,7 +48,7 @@ async fn every_mode_is_asked_for_as_documented() {
         assert_eq!(all(client.log().udf_id(value)).await, of(|record| &record.udf_id), "{value:?}");
         assert_eq!(all(client.log().shared_token(value)).await, of(|record| &record.shared_token), "{value:?}");
     }
-    for (of, kind) in [(DistinctType::Names, "names"), (DistinctType::Ids, "id")] {
+    for (of, kind) in [(Distinct::Names, "names"), (Distinct::Ids, "id")] {
         for (exec_env, scope) in [(false, "self"), (true, "exec-env/self")] {
             let request = client.log().udf_name("distinct goes first").distinct(of).max_records_to_scan(77);
             let request = if exec_env { request.exec_env() } else { request };
@@ -66,7 +66,7 @@ async fn what_is_refused_says_why() {
     let server = Server::start().await;
     let base = serve(&server).await;
     let client = AuditClient::new(&base, "ada").unwrap();
-    let two = client.log().udf_name("x").id("y").distinct(DistinctType::Ids).send().await.unwrap_err();
+    let two = client.log().udf_name("x").id("y").distinct(Distinct::Ids).send().await.unwrap_err();
     assert_eq!(two.to_string(), "only one of id, udf_id, udf_name and shared_token can be asked for");
     let trail = Trail::start(true).with_tags("project=blog".parse::<Tags>().unwrap());
     let mut requests: Vec<_> = (0..5).map(|_| Record::new(&trail, "/posts/7")).collect();

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use audit::{Server, TOKENS};
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::store::{Distinct, Hits, Key, Range, Row, Store, StoreError};
-use tagtrail_querylog::{AuditLog, Callers, Principal, Tokens};
+use tagtrail_querylog::store::{Hits, Key, Range, Row, Store, StoreError};
+use tagtrail_querylog::{AuditApi, AuditLog, Callers, Distinct, Principal, Tokens};
 
 #[derive(Debug)]
 enum Broken {

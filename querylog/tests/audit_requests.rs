@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use audit::{Server, escaped, pick};
 use serde_json::Value;
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::store::{Distinct, Hits, Key, Payloads, Range, Row, Selection, Sqlite, Store, StoreError};
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, ResponsePart, Status, Timestamp, Window};
+use tagtrail_querylog::store::{Hits, Key, Payloads, Range, Row, Selection, Sqlite, Store, StoreError};
+use tagtrail_querylog::{
+    AuditLog, AuditRecord, Distinct, Outcome, Record, Requests, ResponsePart, Status, Timestamp, Window,
+};
 use uuid::Uuid;
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];

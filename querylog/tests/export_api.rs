@@ -4,11 +4,14 @@ mod export;
 
 use std::time::Duration;
 
-use export::{SECOND, START, Server, at, numbers, range, record};
+use axum::body::Body;
+use export::{SECOND, START, Server, TOKENS, at, numbers, range, record};
+use http::Request;
 use serde_json::{Value, json};
-use tagtrail_querylog::Timestamp;
+use tagtrail_querylog::{ExportApi, Timestamp, Tokens};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower::ServiceExt;
 
 const DAY: i64 = 86_400;
 
@@ -16,6 +19,20 @@ fn with(body: &Value, member: &str, value: impl Into<Value>) -> Value {
     let mut body = body.clone();
     body[member] = value.into();
     body
+}
+
+#[tokio::test]
+async fn the_api_is_under_the_paths_that_are_given() {
+    let server = Server::start().await;
+    let api = ExportApi::new(server.exports.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
+    let api = api.under(["/exports", ""]);
+    assert!(format!("{api:?}").contains("/exports"), "{api:?}");
+    let body = range("us-std", 0, 10).to_string();
+    for (path, status) in [("/exports/logs", 200), ("/logs", 200), ("/api/v1/logs", 404), ("/exports", 404)] {
+        let request = Request::post(format!("{path}?type=query")).header("authorization", "Bearer us");
+        let answer = api.server().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use object_store::{
 };
 use serde_json::{Value, json};
 use tagtrail_querylog::{ExportFiles, Record, Timestamp};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 fn between(start: Timestamp, end: Timestamp) -> Value {
@@ -290,7 +291,8 @@ async fn a_worker_that_vanishes_is_replaced_and_its_file_does_not_count() {
         (asked, server)
     });
     let (id, vanished) = asked.await.unwrap();
-    vanishing.shutdown_background();
+    // All of it is gone before another takes its connections.
+    spawn_blocking(move || vanishing.shutdown_timeout(Duration::from_secs(10))).await.unwrap();
     slow.0.takes.store(0, SeqCst);
     let other =
         Server::of(tempfile::tempdir().unwrap(), log, ExportFiles::new(slow.clone()), |settings| settings).await;

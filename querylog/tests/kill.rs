@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tagtrail_querylog::{Durability, Entry, QueryLog, Roll, Settings};
+use tagtrail_querylog::{Durability, Entry, FileSettings, QueryLog, Roll};
 
 use common::{entries_in, files_in, record};
 use killed::{tell, told_until_killed};
@@ -23,7 +23,7 @@ const TRIES: u32 = 200;
 /// After so many, in a new folder.
 const TRIES_IN_A_FOLDER: u32 = 10;
 
-fn settings(folder: &Path, durability: &str) -> Settings {
+fn settings(folder: &Path, durability: &str) -> FileSettings {
     let durability = match durability {
         "buffered" => Durability::Buffered,
         "flushed" => Durability::Flushed,

@@ -22,7 +22,7 @@ use http_body::Body;
 use http_body_util::Full;
 use rustix::time::{ClockId, clock_gettime};
 use tagtrail::{Admit, InboundLayer, Tags, Trail};
-use tagtrail_querylog::{Durability, Outcome, QueryLog, QueryLogLayer, Record, Settings};
+use tagtrail_querylog::{Durability, FileSettings, Outcome, QueryLog, QueryLogLayer, Record};
 use tower::{Layer, Service, service_fn};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 
@@ -285,7 +285,7 @@ fn throughput(root: &Path, record: &Record) -> Result<()> {
     Ok(())
 }
 
-fn ours(what: &str, settings: Settings, record: &Record, records: u64, threads: u64) -> Result<()> {
+fn ours(what: &str, settings: FileSettings, record: &Record, records: u64, threads: u64) -> Result<()> {
     let log = settings.open()?;
     let begin = Instant::now();
     thread::scope(|scope| {

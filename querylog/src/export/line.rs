@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::export_scope::ExportScope;
-use crate::exported::{Exported, headers, limits_hit, whole_millis};
-use crate::line::{StatsMember, write_line};
 use crate::record::counters;
+use crate::record::exported::{Exported, headers, limits_hit, whole_millis};
+use crate::record::line::{StatsMember, write_line};
 use crate::store::ExportedRow;
 use crate::time::Timestamp;
 
@@ -122,7 +122,7 @@ mod tests {
     use tagtrail::{Tags, Trail};
 
     use super::*;
-    use crate::details::Details;
+    use crate::audit_log::details::Details;
     use crate::record::{Outcome, Record};
     use crate::store::Place;
 
@@ -166,7 +166,7 @@ mod tests {
             let row = row(&record, serde_json::to_string(&Details::of(&record)).unwrap());
             let (mut line, mut expected) = (Vec::new(), Vec::new());
             assert!(write_details(&row, &scope, "v1", &mut line).unwrap());
-            crate::exported::write_record(&record, "v1", &mut expected).unwrap();
+            crate::record::exported::write_record(&record, "v1", &mut expected).unwrap();
             assert_eq!(String::from_utf8(line).unwrap(), String::from_utf8(expected).unwrap());
         }
     }

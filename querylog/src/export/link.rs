@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::page_token::signing;
+use crate::api::page_token::signing;
 use crate::time::Timestamp;
 
 /// Makes such URLs, and checks them.

@@ -24,8 +24,8 @@ use uuid::Uuid;
 pub use self::files::ExportFiles;
 use self::link::Links;
 pub(crate) use self::link::{FILES, Refused};
+use crate::api::callers::Account;
 use crate::audit_log::AuditLog;
-use crate::callers::Account;
 use crate::export_scope::ExportScope;
 use crate::export_state::{Export, ExportState};
 use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
@@ -40,8 +40,7 @@ const TOKEN: Duration = Duration::from_secs(24 * 3_600);
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let (path, files) = (folder.path().join("audit.db"), folder.path().join("exports"));
-/// use tagtrail_querylog::export_api::ExportApi;
-/// use tagtrail_querylog::{AuditLog, ExportFiles, Exports, Tokens};
+/// use tagtrail_querylog::{AuditLog, ExportApi, ExportFiles, Exports, Tokens};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path, files: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {

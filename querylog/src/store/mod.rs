@@ -17,7 +17,8 @@ use std::fmt;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::audit::AuditRecord;
+use crate::distinct::Distinct;
+use crate::record::audit::AuditRecord;
 use crate::window::Window;
 
 pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
@@ -211,15 +212,6 @@ pub enum Selection {
         /// The token.
         value: String,
     },
-}
-
-/// Of what the latest record is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Distinct {
-    /// Of each `udf_name`.
-    Names,
-    /// Of each `udf_id`.
-    Ids,
 }
 
 /// A place in the order of records: between two of them.

@@ -37,9 +37,9 @@ use self::faults::{failed, is_passing, not_put};
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
 use super::{
-    COLUMNS, Distinct, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, many, short_columns,
-    without_begins,
+    COLUMNS, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, many, short_columns, without_begins,
 };
+use crate::distinct::Distinct;
 use crate::time::Timestamp;
 
 pub use self::partitions::Partition;

@@ -30,7 +30,8 @@ use self::connections::open_reader;
 use self::reader::{find, first_of_each, read_range};
 use self::rows::read_row;
 use self::writer::{Put, Task};
-use super::{COLUMNS, Distinct, ExportStore, Hits, Key, Range, Row, Store, StoreError, short_columns};
+use super::{COLUMNS, ExportStore, Hits, Key, Range, Row, Store, StoreError, short_columns};
+use crate::distinct::Distinct;
 
 pub use self::settings::{SqliteSettings, Synchronous};
 

@@ -8,9 +8,8 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tagtrail_querylog::audit_api::AuditApi;
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresSettings, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Tokens};
+use tagtrail_querylog::{AuditApi, AuditLog, AuditRecord, Timestamp, Tokens};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -18,9 +17,9 @@ pub const TOKENS: &str = r#"{"tokens": [
     {"token": "ada", "kind": "user", "user_id": "u1", "user_email": "ada@example.com", "name": "Ada", "exec_env_id": "env1"},
     {"token": "ada-again", "kind": "user", "user_id": "u1", "user_email": "ada@example.com", "name": "Ada", "exec_env_id": "env1"},
     {"token": "bob", "kind": "user", "user_id": "u2", "user_email": "bob@example.com", "exec_env_id": "env1"},
-    {"token": "eve", "kind": "user", "user_id": "u3", "user_email": "eve@example.com", "handle": "eve", "exec_env_id": "env2"},
+    {"token": "eve", "kind": "user", "user_id": "u3", "user_email": "eve@example.com", "handle": "eve", "exec_env_id": "env2", "exec_env_name": "Eve's"},
     {"token": "service1", "kind": "service", "exec_env_id": "env1"},
-    {"token": "service2", "kind": "service", "exec_env_id": "env2"},
+    {"token": "service2", "kind": "service", "exec_env_id": "env2", "exec_env_name": "Production"},
     {"token": "account", "kind": "account", "region_groups": ["us"]}
 ]}"#;
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tagtrail::Trail;
-use tagtrail_querylog::{Entry, Gap, Outcome, QueryLog, Record, Settings, read};
+use tagtrail_querylog::{Entry, FileSettings, Gap, Outcome, QueryLog, Record, read};
 use tempfile::TempDir;
 use tokio::time::Sleep;
 
@@ -28,7 +28,7 @@ impl Logged {
         Self::with(|settings| settings)
     }
 
-    pub(crate) fn with(change: impl FnOnce(Settings) -> Settings) -> Self {
+    pub(crate) fn with(change: impl FnOnce(FileSettings) -> FileSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { log: change(QueryLog::settings(folder.path())).open().unwrap(), folder }
     }

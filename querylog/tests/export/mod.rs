@@ -9,10 +9,10 @@ use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::export_api::ExportApi;
 use tagtrail_querylog::store::{Postgres, Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, ResponsePart, Timestamp, Tokens,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, ResponsePart, Timestamp,
+    Tokens,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;

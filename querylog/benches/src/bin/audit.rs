@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::store::{Distinct, Place, Range, Selection, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, Record, Requests, Status, Timestamp, Tokens, Window};
+use tagtrail_querylog::store::{Place, Range, Selection, Sqlite, Synchronous};
+use tagtrail_querylog::{
+    AuditApi, AuditLog, AuditRecord, Distinct, Outcome, Record, Requests, Status, Timestamp, Tokens, Window,
+};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 

@@ -12,10 +12,9 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::export_api::ExportApi;
 use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportClient, ExportFiles, Exported, Exports, Outcome, Record, Timestamp, Tokens, counters,
+    AuditLog, ExportApi, ExportClient, ExportFiles, Exported, Exports, Outcome, Record, Timestamp, Tokens, counters,
 };
 use tokio::net::TcpListener;
 
@@ -118,9 +117,8 @@ async fn export(client: &ExportClient, count: usize) -> Result<tagtrail_querylog
 
 /// Records of after the range, for five seconds, as a service writes them: in batches of 500. Says when it ends.
 async fn writes(log: &AuditLog, count: usize, going_on: &AtomicBool) -> Result<f64, Box<dyn Error>> {
-    let batches: Vec<Vec<Record>> = (0..40)
-        .map(|batch| (0..500).map(|number| record(count + batch * 500 + number)).collect())
-        .collect();
+    let batches: Vec<Vec<Record>> =
+        (0..40).map(|batch| (0..500).map(|number| record(count + batch * 500 + number)).collect()).collect();
     let (begin, mut written) = (Instant::now(), 0);
     while begin.elapsed() < Duration::from_secs(5) {
         for batch in &batches {

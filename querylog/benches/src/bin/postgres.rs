@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tagtrail::{Tags, Trail};
-use tagtrail_querylog::store::{Distinct, Partition, Place, Postgres, PostgresSettings, Range, Selection};
-use tagtrail_querylog::{AuditLog, Outcome, Record, Requests, Status, Timestamp, Window};
+use tagtrail_querylog::store::{Partition, Place, Postgres, PostgresSettings, Range, Selection};
+use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, Requests, Status, Timestamp, Window};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tagtrail_querylog::{Entry, ForeignLine, shown};
+use tagtrail_querylog::{Entry, ForeignLine, printable};
 
 use crate::table;
 
@@ -88,7 +88,7 @@ impl Out {
 /// JSON with what a terminal would obey escaped. Such characters are in its strings alone.
 fn escaped(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut line, char| {
-        if shown(char.encode_utf8(&mut [0; 4])).len() == char.len_utf8() {
+        if printable(char.encode_utf8(&mut [0; 4])).len() == char.len_utf8() {
             line.push(char);
         } else {
             // All of them are below U+10000. Nothing fails that writes to a string.
@@ -109,7 +109,7 @@ pub(crate) fn counting() -> ProgressBar {
 
 /// A path, for people.
 pub(crate) fn path(path: &Path) -> String {
-    shown(&path.to_string_lossy()).into_owned()
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 /// Arguments that cannot be meant so.
@@ -153,7 +153,7 @@ fn whole(error: &(dyn Error + 'static)) -> String {
 
 /// A line on the standard error, with nothing in it that a terminal obeys. Where nobody reads that any more, nobody is told.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "tagtrail-log: {}", shown(text));
+    let _ = writeln!(io::stderr(), "tagtrail-log: {}", printable(text));
 }
 
 /// Says that there are no records, where there are not `any`: to show nothing could mean that something is wrong.
@@ -185,7 +185,7 @@ mod tests {
     fn json_has_nothing_that_a_terminal_obeys() {
         let texts = ["plain é 漢 😀 \"\\", "\u{9b}31m", "\u{202e}", "\u{7f}\u{2028}\u{feff}"];
         let json = escaped(&serde_json::to_string(&texts).unwrap());
-        assert_eq!(shown(&json), json);
+        assert_eq!(printable(&json), json);
         assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), texts);
     }
 

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
-use tagtrail_querylog::store::{Distinct, Place, Range, Selection};
-use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, DistinctType, LogRequest, Timestamp, shown};
+use tagtrail_querylog::store::{Place, Range, Selection};
+use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, Distinct, LogQuery, Timestamp, printable};
 
 use crate::audit::{Opened, Source, block_on, refused};
 use crate::options::{Shown, Times, moment, window};
@@ -88,10 +88,10 @@ impl Query {
     fn of_server(&self, client: &AuditClient) -> Records {
         let mut request = client.log().limit(self.shown.page());
         for (value, filter) in [
-            (&self.id, LogRequest::id as fn(_, String) -> _),
-            (&self.udf_id, LogRequest::udf_id),
-            (&self.udf_name, LogRequest::udf_name),
-            (&self.shared_token, LogRequest::shared_token),
+            (&self.id, LogQuery::id as fn(_, String) -> _),
+            (&self.udf_id, LogQuery::udf_id),
+            (&self.udf_name, LogQuery::udf_name),
+            (&self.shared_token, LogQuery::shared_token),
         ] {
             if let Some(value) = value {
                 request = filter(request, value.clone());
@@ -101,7 +101,7 @@ impl Query {
             request = request.exec_env();
         }
         if let Some(kind) = self.distinct_type.filter(|_| self.distinct) {
-            let of = if kind == Kind::Names { DistinctType::Names } else { DistinctType::Ids };
+            let of = if kind == Kind::Names { Distinct::Names } else { Distinct::Ids };
             request = request.distinct(of).max_records_to_scan(self.max_records_to_scan);
         }
         if let Some(start) = self.times.since() {
@@ -182,8 +182,8 @@ impl Query {
 /// When, how long, who, what, and the first line of what went wrong.
 fn line(record: &AuditRecord) -> String {
     let time = record.execution_time.map_or_else(|| "never ended".to_owned(), |seconds| format!("{seconds:.3} s"));
-    let or_dash = |text: &Option<String>| shown(text.as_deref().unwrap_or("-")).into_owned();
+    let or_dash = |text: &Option<String>| printable(text.as_deref().unwrap_or("-")).into_owned();
     let error = record.stderr.as_deref().unwrap_or_default().trim().lines().next().unwrap_or_default();
     let (who, what) = (or_dash(&record.user_email), or_dash(&record.udf_name));
-    format!("{}  {time:>12}  {who:<24}  {what:<32}  {}", record.timestamp, shown(error)).trim_end().to_owned()
+    format!("{}  {time:>12}  {who:<24}  {what:<32}  {}", record.timestamp, printable(error)).trim_end().to_owned()
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
-use tagtrail_querylog::audit_api::AuditApi;
-use tagtrail_querylog::export_api::ExportApi;
-use tagtrail_querylog::{AuditLog, ExportFiles, Exports, Tokens};
+use tagtrail_querylog::{AuditApi, AuditLog, ExportApi, ExportFiles, Exports, Tokens};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;

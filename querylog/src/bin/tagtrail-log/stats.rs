@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use hdrhistogram::Histogram;
 use serde_json::json;
-use tagtrail_querylog::{Entry, Outcome, Record, shown};
+use tagtrail_querylog::{Entry, Outcome, Record, printable};
 
 /// More different values than this are summed up as one, so that memory has a bound.
 const MOST_GROUPS: usize = 10_000;
@@ -183,13 +183,13 @@ impl Stats {
         let line = |out: &mut dyn Write, name: &str, group: &Group| {
             write!(out, "{:>9} {:>7}", group.count, group.failed)?;
             group.latencies().iter().try_for_each(|time| write!(out, " {time:>10.3}"))?;
-            writeln!(out, "  {}", shown(name))
+            writeln!(out, "  {}", printable(name))
         };
         head(out, "")?;
         line(out, "all", &self.all)?;
         for (title, groups) in self.sorted(top).filter(|(_, groups)| !groups.is_empty()) {
             writeln!(out)?;
-            head(out, &format!("by {}", shown(&title)))?;
+            head(out, &format!("by {}", printable(&title)))?;
             for (name, group) in groups {
                 line(out, name, group)?;
             }

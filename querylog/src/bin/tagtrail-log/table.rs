@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use tagtrail_querylog::{Gap, Outcome, Record, shown};
+use tagtrail_querylog::{Gap, Outcome, Record, printable};
 
 /// Time, status, duration, method and path, tags, trace, and how it ended where it is not complete.
 pub(crate) fn record(out: &mut impl Write, record: &Record, colour: bool) -> io::Result<()> {
@@ -12,7 +12,7 @@ pub(crate) fn record(out: &mut impl Write, record: &Record, colour: bool) -> io:
     let dimmed = if colour { Style::new().dimmed() } else { Style::new() };
     let time = record.duration.map_or("never".into(), |time| format!("{:.3} ms", time.as_secs_f64() * 1_000.0));
     write!(out, "{dimmed}{}{dimmed:#} {style}{status}{style:#} {time:>14} ", record.begin)?;
-    write!(out, "{:7} {}", record.request.method, shown(&record.request.path))?;
+    write!(out, "{:7} {}", record.request.method, printable(&record.request.path))?;
     if !record.tags.is_empty() {
         write!(out, " [{}]", record.tags)?;
     }
@@ -29,7 +29,7 @@ pub(crate) fn record(out: &mut impl Write, record: &Record, colour: bool) -> io:
 pub(crate) fn gap(out: &mut impl Write, gap: &Gap, colour: bool) -> io::Result<()> {
     let style = if colour { AnsiColor::Magenta.on_default() } else { Style::new() };
     let count = gap.count.map_or("perhaps some".into(), |count| count.to_string());
-    writeln!(out, "{style}-- {count} records missing, {} to {}: {}{style:#}", gap.from, gap.to, shown(&gap.why))
+    writeln!(out, "{style}-- {count} records missing, {} to {}: {}{style:#}", gap.from, gap.to, printable(&gap.why))
 }
 
 fn style_of(record: &Record) -> Style {

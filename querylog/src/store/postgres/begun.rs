@@ -45,7 +45,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::audit::AuditRecord;
+    use crate::record::audit::AuditRecord;
     use crate::time::Timestamp;
 
     #[test]

@@ -3,7 +3,7 @@
 use tokio_postgres::types::{FromSql, ToSql};
 
 use super::faults::failed;
-use crate::audit::AuditRecord;
+use crate::record::audit::AuditRecord;
 use crate::store::{Members, Place, Row, StoreError};
 use crate::time::Timestamp;
 

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::*;
-use crate::audit::AuditRecord;
+use crate::record::audit::AuditRecord;
 use crate::store::Selection;
 use crate::window::Window;
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
 use super::rows::read_row;
 use super::statements;
-use crate::store::{COLUMNS, Distinct, Hits, Key, Place, Range, Row, many};
+use crate::distinct::Distinct;
+use crate::store::{COLUMNS, Hits, Key, Place, Range, Row, many};
 
 pub(super) fn read_range<T>(
     connection: &Connection,

@@ -2,7 +2,7 @@
 
 use rusqlite::{ToSql, params};
 
-use crate::audit::AuditRecord;
+use crate::record::audit::AuditRecord;
 use crate::store::{Key, Members, Row};
 use crate::time::Timestamp;
 

@@ -1,0 +1,5 @@
+//! The clients of the REST APIs, on reqwest.
+
+pub(crate) mod audit;
+pub(crate) mod export;
+pub(crate) mod requests;

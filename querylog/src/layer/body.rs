@@ -1,0 +1,203 @@
+//! The bodies of a request and of its answer, as the layer sees them pass.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::layer::open::RecordHandle;
+use crate::layer::service::Logged;
+use crate::log::ack::Ack;
+use crate::record::Outcome;
+
+pin_project! {
+    /// The body of a request: its bytes are counted as they are read.
+    pub struct CountedBody<B> {
+        #[pin]
+        inner: B,
+        record: Option<RecordHandle>,
+    }
+}
+
+impl<B> CountedBody<B> {
+    pub(crate) fn counted(inner: B, record: RecordHandle) -> Self {
+        Self { inner, record: Some(record) }
+    }
+
+    pub(crate) fn uncounted(inner: B) -> Self {
+        Self { inner, record: None }
+    }
+
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+
+    /// The body inside. What is read of it is not counted.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
+}
+
+impl<B: Body> Body for CountedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(cx));
+        if let (Some(record), Some(Ok(frame))) = (this.record, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            record.count_body(data.remaining());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for CountedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CountedBody").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The body of an answer: the record of the request ends with it.
+    pub struct LoggedBody<B> where B: Body {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> where B: Body {
+        Handled {
+            #[pin]
+            inner: B,
+            logged: Option<Logged>,
+            // The last frame, until the record is safe.
+            held: Option<Held<B>>,
+        },
+        Own {
+            text: Bytes,
+        },
+    }
+}
+
+type Polled<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
+struct Held<B: Body> {
+    last: Polled<B>,
+    ack: Ack,
+}
+
+impl<B: Body> LoggedBody<B> {
+    pub(crate) fn handled(inner: B, logged: Option<Logged>) -> Self {
+        Self { kind: Kind::Handled { inner, logged, held: None } }
+    }
+
+    pub(crate) fn own(text: Bytes) -> Self {
+        Self { kind: Kind::Own { text } }
+    }
+}
+
+impl<B> Body for LoggedBody<B>
+where
+    B: Body<Data: From<Bytes>>,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.project().kind.project() {
+            KindProjection::Handled { inner, logged, held } => {
+                if held.is_none() {
+                    let Some(logging) = logged else { return inner.poll_frame(cx) };
+                    let (polled, ack) = ready!(poll_logged(inner, logging, cx));
+                    match ack {
+                        Some(ack) if logging.acknowledged => *held = Some(Held { last: polled, ack }),
+                        _ => return Poll::Ready(polled),
+                    }
+                }
+                if let Some(holding) = held {
+                    // The answer ends whether the record is written or not.
+                    let _ = ready!(Pin::new(&mut holding.ack).poll(cx));
+                }
+                *logged = None;
+                Poll::Ready(held.take().and_then(|held| held.last))
+            }
+            KindProjection::Own { text } if text.is_empty() => Poll::Ready(None),
+            KindProjection::Own { text } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text).into())))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Handled { inner, held, .. } => held.is_none() && inner.is_end_stream(),
+            Kind::Own { text } => text.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Handled { inner, held, .. } => match held.as_ref().and_then(Held::size) {
+                None => inner.size_hint(),
+                // Nothing comes after it.
+                Some(size) => SizeHint::with_exact(size),
+            },
+            Kind::Own { text } => SizeHint::with_exact(text.len() as u64),
+        }
+    }
+}
+
+/// Polls the body, counts, and ends the record where the body has ended.
+fn poll_logged<B: Body>(
+    mut inner: Pin<&mut B>,
+    logged: &mut Logged,
+    cx: &mut Context<'_>,
+) -> Poll<(Polled<B>, Option<Ack>)> {
+    let open = &mut logged.open;
+    let polled = ready!(open.guard(|| inner.as_mut().poll_frame(cx)));
+    let end = match &polled {
+        None => Some(Outcome::Complete),
+        Some(Err(_)) => Some(Outcome::Aborted),
+        Some(Ok(frame)) => {
+            let is_whole = open.sent(frame.data_ref().map_or(0, Buf::remaining));
+            // Servers ask no further then.
+            (inner.is_end_stream() || is_whole).then_some(Outcome::Complete)
+        }
+    };
+    Poll::Ready((polled, end.and_then(|outcome| open.end(outcome))))
+}
+
+impl<B: Body> Held<B> {
+    fn size(&self) -> Option<u64> {
+        let frame = self.last.as_ref()?.as_ref().ok()?;
+        Some(frame.data_ref().map_or(0, |data| data.remaining() as u64))
+    }
+}
+
+/// The inner body's default, without a record: some layers, such as tower-http's time-out, answer with it.
+impl<B: Body + Default> Default for LoggedBody<B> {
+    fn default() -> Self {
+        Self::handled(B::default(), None)
+    }
+}
+
+impl<B: Body> fmt::Debug for LoggedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoggedBody").finish_non_exhaustive()
+    }
+}
