@@ -213,6 +213,52 @@ fn lines_that_are_no_records_are_kept_aside_with_their_numbers() {
 }
 
 #[test]
+fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    let store = rusqlite::Connection::open(folder.join("audit.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON record WHEN NEW.udf_name = 'hunter2'
+        BEGIN SELECT RAISE(ABORT, 'not taken'); END";
+    store.execute_batch(trigger).unwrap();
+    let mut all = records(2_100);
+    for record in &mut all {
+        record.exec_env_id = Some("env1".into());
+        record.udf_name = Some("report".into());
+    }
+    let mut request = Record::new(&Trail::start(true), "/posts/7");
+    request.notes.operation.name = Some("hunter2".into());
+    for number in [0, 700, 701, 2_099] {
+        all[number].udf_name = Some("hunter2".into());
+    }
+    let mut file = lines(&all[..1_000]);
+    file.extend(format!("{request}\nno json\n").into_bytes());
+    file.extend(lines(&all[1_000..]));
+    fs::write(folder.join("all.jsonl"), file).unwrap();
+
+    let output = run(folder, &["import", "all.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 1, "2096 records are in the store\n");
+    says(&output, 1, "1 lines are no records, and 5 records are refused by the store: they are kept aside");
+    for number in [1, 701, 702, 1_001, 2_102] {
+        says(&output, 1, &format!("all.jsonl, line {number}: the store refuses a row: not taken"));
+    }
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("hunter2") && !said.contains("environment"), "{said}");
+    let found = found(&run(folder, &[&["query", "--exec-env", "--udf-name", "report", "--all"][..], &STORE].concat()));
+    assert_eq!(
+        sorted(found),
+        sorted(all.iter().filter(|r| r.udf_name.as_deref() == Some("report")).cloned().collect())
+    );
+
+    // What was kept aside is imported when the store takes it.
+    store.execute_batch("DROP TRIGGER no").unwrap();
+    let kept = fs::read_to_string(folder.join("all.jsonl.rejected")).unwrap();
+    assert_eq!(kept.lines().count(), 6);
+    fs::write(folder.join("again.jsonl"), kept.replace("no json\n", "")).unwrap();
+    says(&run(folder, &["import", "again.jsonl", "--store", "sqlite:audit.db"]), 0, "5 records are in the store");
+}
+
+#[test]
 fn what_cannot_be_opened_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -258,6 +304,12 @@ fn what_cannot_be_opened_is_said() {
         assert!(!output.status.success() && said.contains("no such file"), "{said}");
         assert!(!folder.join("wrong.db").exists() && !folder.join("wrong.db.payloads").exists());
     }
+    // Nor in a file that is there, and empty.
+    fs::write(folder.join("empty"), "").unwrap();
+    let output = run(folder, &["requests", "--store", "sqlite:empty", "--exec-env-id", "env1"]);
+    says(&output, 1, "--store sqlite:empty: there is no audit log in this file yet");
+    assert_eq!(fs::read(folder.join("empty")).unwrap(), b"");
+    assert!(!folder.join("empty.payloads").exists());
 }
 
 fn says(output: &Output, code: i32, expected: &str) {
@@ -307,6 +359,9 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
         asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
         says(&asked.output().unwrap(), 2, "TAGTRAIL_TOKEN is not set: set it to");
     }
+    says(&run(folder, &["query", "--server", "127.0.0.1:9"]), 2, "--server: the base of an audit log is a URL");
+    let output = program(folder, &server).env("TAGTRAIL_TOKEN", "two\nlines").output().unwrap();
+    says(&output, 2, "TAGTRAIL_TOKEN: the token has characters that a header cannot have");
     says(&run(folder, &["prune", "--store", "sqlite:audit.db", "--before", "365d"]), 2, "only PostgreSQL");
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let serve = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json"];
@@ -436,6 +491,22 @@ fn a_limit_that_nobody_chose_is_told_of() {
     for chosen in [&["--limit", "100"][..], &["--all"]] {
         assert!(ask(chosen).stderr.is_empty(), "{chosen:?}");
     }
+}
+
+#[test]
+fn to_find_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    store_of_one(folder);
+    let query = ["query", "--exec-env"];
+    for verb in [&query[..], &["query", "--exec-env", "--distinct", "--distinct-type", "ids"], &["requests"]] {
+        let of =
+            |environment| run(folder, &[verb, &["--store", "sqlite:audit.db", "--exec-env-id", environment]].concat());
+        let output = of("env9");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "tagtrail-log: no records are found\n", "{verb:?}");
+        assert!(output.status.success() && output.stdout.is_empty(), "{verb:?}");
+    }
+    assert!(run(folder, &[&query[..], &STORE].concat()).stderr.is_empty());
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! `tagtrail-log prune`, on the server that `TAGTRAIL_TEST_POSTGRES` names.
+//! `tagtrail-log` and PostgreSQL, on the server that `TAGTRAIL_TEST_POSTGRES` names.
 
 mod audit;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use tagtrail_querylog::store::{Partition, Range, Selection};
 use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
@@ -77,4 +78,28 @@ async fn a_question_makes_no_tables_which_may_have_partitions_then() {
         assert!(said.contains("--store postgres://...: there is no audit log in this database yet"), "{said}");
     }
     settings.partition_by(Partition::Month).connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_exports_says_so() {
+    let Some((_, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.json");
+    std::fs::write(&tokens, audit::TOKENS).unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &url, "--tokens"])
+        .arg(&tokens)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What it says comes before the line on the standard output.
+    let mut listening = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut listening).unwrap();
+    server.kill().unwrap();
+    let said = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
+    assert!(listening.starts_with("listening on") && said.contains("there are no exports: --exports says"), "{said}");
 }

@@ -73,12 +73,10 @@ fn cat_and_tail_show_what_the_filters_let_through() {
     assert_eq!(run(&["cat", path, "--tag", "project=shop"]), shop);
     assert_eq!(run(&["cat", path, "--tag", "project=shop", "--tag", "env", "--path", "/fa"]), fails);
     assert_eq!(run(&["cat", path, "--route", "/fails"]), fails);
-    assert_eq!(run(&["cat", path, "--tag", "nothing"]), "");
     assert_eq!(run(&["cat", path, "--trace", &records[7].trace_id.to_string()]), lines([records[7].clone()]));
     let (since, until) = (records[20].begin.to_string(), records[40].begin.to_string());
     assert_eq!(run(&["cat", path, "--since", &since, "--until", &until]), lines(records[20..40].to_vec()));
     assert_eq!(run(&["cat", path, "--since", "1h"]), lines(records.clone()));
-    assert_eq!(run(&["cat", path, "--until", "1h"]), "");
     let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
     assert_eq!(run(&["cat", newest.to_str().unwrap()]), fs::read_to_string(newest).unwrap(), "one file");
 }
@@ -239,6 +237,61 @@ fn a_folder_without_a_log_is_told_of() {
         let output = program(&[verb, folder.path().to_str().unwrap()]).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && errors.contains("has no file of a log"), "{verb}: {errors}");
+    }
+}
+
+#[test]
+fn to_find_nothing_is_told() {
+    let (logged, _) = log();
+    let path = logged.path().to_str().unwrap();
+    for arguments in [["cat", "--status", "418"], ["tail", "--tag", "nothing"], ["cat", "--until", "1h"]] {
+        let output = program(&arguments).arg(path).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors, "tagtrail-log: no records are found\n", "{arguments:?}");
+        assert!(output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(run(&["tail", path, "-n", "0"]), "");
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_a_failure() {
+    let (logged, _) = log();
+    let whole = files_in(logged.path(), ".jsonl.gz").remove(0);
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(&whole, &bytes[..bytes.len() / 2]).unwrap();
+    for verb in ["cat", "stats"] {
+        let output = program(&[verb, logged.path().to_str().unwrap()]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && !output.stdout.is_empty(), "{verb}: {errors}");
+        let expected =
+            [&format!("{}, line ", whole.display()), "the rest of the file cannot be read", "not all of the log"];
+        assert!(expected.iter().all(|expected| errors.contains(*expected)), "{verb}: {errors}");
+    }
+}
+
+#[test]
+fn of_many_lines_that_are_no_records_the_first_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.log");
+    fs::write(&file, "GET / 200\n".repeat(1_000)).unwrap();
+    let output = program(&["cat", file.to_str().unwrap()]).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && errors.lines().count() == 12, "{errors}");
+    assert!(errors.contains("1000 lines are no records; the first 10 of them are told of"), "{errors}");
+    assert!(errors.contains("no records are found"), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let (logged, _) = log();
+    let circle = logged.path().join("querylog-20991231T000000.000000Z.jsonl");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    for verb in ["cat", "tail", "stats"] {
+        let output = program(&[verb, logged.path().to_str().unwrap()]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("cannot read {}: ", circle.display());
+        assert!(output.status.code() == Some(1) && errors.contains(&expected), "{verb}: {errors}");
     }
 }
 

@@ -141,6 +141,8 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         .output()
         .unwrap();
     ended(&without, 2, "the environment variable ACCOUNT_KEY is not set: set it to your account key");
+    let no_url = export(folder, "127.0.0.1:9", &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat());
+    ended(&{ no_url }.output().unwrap(), 2, "--url: the base of exports is a URL");
     let nobody = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env("ACCOUNT_KEY", "nobody")
         .output()
@@ -151,7 +153,10 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         "http://127.0.0.1:9",
         &["--region-group", "us-std", "--since", "1d", "--out", "x", "--patience", "0.5"],
     );
-    ended(&{ nowhere }.output().unwrap(), 1, "cannot be reached");
+    let output = { nowhere }.output().unwrap();
+    ended(&output, 1, "cannot be reached");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("it is asked again until --patience ends").count(), 1, "{said}");
     // A range that ends later.
     let later = ["--region-group", "us-std", "--since", "1d", "--until", "2199-01-01", "--out", "x"];
     ended(&export(folder, &served.url, &later).output().unwrap(), 1, "90 days");

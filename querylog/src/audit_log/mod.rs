@@ -129,7 +129,8 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// If the store fails, or has too much to do.
+    /// If the store fails, has too much to do, or [refuses](StoreError::Refused) one of them: then put the others without
+    /// it.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, true)).collect()).await
     }
@@ -139,7 +140,8 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// If the store fails, or has too much to do.
+    /// If the store fails, has too much to do, or [refuses](StoreError::Refused) one of them: then put the others without
+    /// it.
     pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
     }
@@ -149,7 +151,8 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// If the store fails, or has too much to do.
+    /// If the store fails, has too much to do, or [refuses](StoreError::Refused) one of them: then put the others without
+    /// it.
     pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
         let rows = requests.iter().map(row_of).collect::<Result<_, _>>();
         self.put_rows(rows.map_err(StoreError::failed)?).await

@@ -89,6 +89,8 @@ pub struct ForeignLine {
     pub number: u64,
     /// What is wrong with it.
     pub why: String,
+    /// Whether the rest of the file is not read, since it cannot be: records may be missing that are not told of.
+    pub rest_unread: bool,
 }
 
 /// The entries of a log: made by [`read`].
@@ -238,7 +240,7 @@ impl Lines {
         let mut plain = match opened {
             Ok(opened) => BufReader::with_capacity(128 << 10, opened),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))),
         };
         // What is read by itself can have any name.
         let gzip = gzip || plain.fill_buf().is_ok_and(|begin| begin.starts_with(&GZIP));
@@ -262,18 +264,18 @@ impl Lines {
             }
             let room = LONGEST_LINE - self.line.len() as u64;
             let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.line);
-            let fault = match read {
+            let (fault, rest_unread) = match read {
                 Ok(_) if self.line == b"\n" => continue,
                 Ok(_) if self.line.ends_with(b"\n") => return Some(self.entry()),
                 Ok(_) if self.line.len() as u64 == LONGEST_LINE => {
-                    "longer than 256 MB; the rest of the file is not read".to_owned()
+                    ("longer than 256 MB; the rest of the file is not read".to_owned(), true)
                 }
                 Ok(_) if self.line.is_empty() || may_grow => return None,
-                Ok(_) => "torn: it has no end".to_owned(),
-                Err(error) => format!("the rest of the file cannot be read: {error}"),
+                Ok(_) => ("torn: it has no end".to_owned(), false),
+                Err(error) => (format!("the rest of the file cannot be read: {error}"), true),
             };
             self.ended = true;
-            return Some(self.foreign(&fault));
+            return Some(self.foreign(fault, rest_unread));
         }
     }
 
@@ -282,13 +284,13 @@ impl Lines {
             Ok(record) => Entry::Record(Box::new(record)),
             Err(error) => match Gap::read(&self.line) {
                 Ok(gap) => Entry::Gap(gap),
-                Err(_) => self.foreign(&format!("no record: {}", Fault(&error))),
+                Err(_) => self.foreign(format!("no record: {}", Fault(&error)), false),
             },
         }
     }
 
-    fn foreign(&self, why: &str) -> Entry {
-        Entry::Foreign(ForeignLine { file: self.file.clone(), number: self.number, why: why.to_owned() })
+    fn foreign(&self, why: String, rest_unread: bool) -> Entry {
+        Entry::Foreign(ForeignLine { file: self.file.clone(), number: self.number, why, rest_unread })
     }
 }
 

@@ -76,7 +76,12 @@ impl Sqlite {
 
     /// The settings of a store in a file, to be changed and opened.
     pub fn settings(path: impl AsRef<Path>) -> SqliteSettings {
-        SqliteSettings { path: path.as_ref().to_owned(), synchronous: Synchronous::default(), readers: 4 }
+        SqliteSettings {
+            path: path.as_ref().to_owned(),
+            synchronous: Synchronous::default(),
+            readers: 4,
+            existing: false,
+        }
     }
 
     /// Asks a question on a connection of its own, on a thread that may block.

@@ -106,11 +106,15 @@ impl Place {
         if let Tables::Made(Some(_)) = tables {
             return Err(Misuse::new("--partition-by: SQLite has no partitions").into());
         }
+        let settings = match tables {
+            Tables::Existing => Sqlite::settings(path).existing(),
+            Tables::Made(_) => Sqlite::settings(path),
+        };
         let failed = |error| of_option(&format!("--store {}", self.store), &error);
-        Ok(match payloads()? {
-            Some(payloads) => AuditLog::new(Sqlite::open(path).map_err(failed)?).payloads(payloads),
-            None => AuditLog::open(path).map_err(failed)?,
-        })
+        let there = payloads()?;
+        let store = settings.open().map_err(failed)?;
+        let beside = || Payloads::folder(format!("{path}.payloads")).map_err(failed);
+        Ok(AuditLog::new(store).payloads(there.map_or_else(beside, Ok)?))
     }
 }
 
@@ -146,9 +150,12 @@ impl Source {
     pub(crate) async fn open(&self) -> Result<Opened, Box<dyn Error>> {
         if let Some(server) = &self.server {
             let token = secret(TOKEN, "token, one that the server knows")?;
-            return Ok(Opened::Server(
-                AuditClient::new(server, &token).map_err(|error| of_option("--server", &error))?,
-            ));
+            let client = AuditClient::new(server, &token).map_err(|error| match error {
+                ClientError::Base => Misuse::new(format!("--server: {error}")).into(),
+                ClientError::Token => Misuse::new(format!("{TOKEN}: {error}")).into(),
+                error => of_option("--server", &error),
+            });
+            return Ok(Opened::Server(client?));
         }
         let store = self.store.clone().ok_or("--store or --server is needed")?;
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {

@@ -57,7 +57,8 @@ pub(crate) struct Export {
     /// Records that began at this time or later: in ISO 8601, or so long ago: `90s`, `15m`, `2h`, `7d`.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Timestamp,
-    /// Records that began before this time; now by default.
+    /// Records that began before this time; now by default. What began just now takes a while: an export waits 5
+    /// seconds after this time, and up to a minute for requests that have not ended.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// The file to make, which must not be there yet: gzip of lines of JSON. With `-`, the lines are written to the
@@ -89,7 +90,11 @@ impl Export {
         in_order(Some(self.since), Some(self.until.unwrap_or_else(Timestamp::now)))?;
         self.check_out()?;
         let key = secret(KEY, "account key")?;
-        let client = ExportClient::new(&self.url, &key).map_err(|error| of_option("--url", &error))?;
+        let client = ExportClient::new(&self.url, &key).map_err(|error| match error {
+            ExportError::Base => Misuse::new(format!("--url: {error}")).into(),
+            ExportError::Key => Misuse::new(format!("{KEY}: {error}")).into(),
+            error => of_option("--url", &error),
+        })?;
         let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
         block_on(async {
             tokio::select! {
@@ -135,7 +140,7 @@ impl Export {
         }
         let until = self.until.unwrap_or_else(Timestamp::now);
         let request = client.export(scope.clone(), self.since, until).idempotency_token(token);
-        let said = Mutex::new(None);
+        let (said, said_again) = (Mutex::new(None), Mutex::new(String::new()));
         let request = request
             .poll_every(Duration::from_secs_f64(self.poll_every))
             .patience(Duration::from_secs_f64(self.patience))
@@ -144,6 +149,15 @@ impl Export {
                     && said.replace(export.state) != Some(export.state)
                 {
                     out::tell(&format!("export {}: {}", export.request_id, export.state));
+                }
+            })
+            .on_retry(move |error| {
+                let error = error.to_string();
+                if let Ok(mut said) = said_again.lock()
+                    && *said != error
+                {
+                    out::tell(&format!("{error}; it is asked again until --patience ends"));
+                    *said = error;
                 }
             });
         Ok(match request.wait().await {

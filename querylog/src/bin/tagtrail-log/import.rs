@@ -30,8 +30,8 @@ pub(crate) struct Import {
     files: Vec<PathBuf>,
     #[command(flatten)]
     place: NewPlace,
-    /// The file to keep lines in that are no records, which must not be there yet. By default one beside each file, of
-    /// the same name with `.rejected` behind it; for the standard input, `stdin.rejected`.
+    /// The file to keep lines in that are no records, or that the store refuses, which must not be there yet. By default
+    /// one beside each file, of the same name with `.rejected` behind it; for the standard input, `stdin.rejected`.
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 }
@@ -53,25 +53,46 @@ impl Import {
                 look_at(file).map_err(|error| in_file(file, &*error))?;
             }
             let log = self.place.open().await?;
-            let (mut records, mut rejected, mut alone) = (0, 0, 0);
+            let mut counts = Counts::default();
             let mut kept: Option<Kept> = self.rejected.clone().map(Kept::at);
             for file in &self.files {
                 let mut beside = Kept::at(beside(file));
                 let kept = kept.as_mut().unwrap_or(&mut beside);
-                let counts = import(&log, file, kept).await.map_err(|error| in_file(file, &*error))?;
-                records += counts.0;
-                rejected += counts.1;
-                alone += counts.2;
+                import(&log, file, kept, &mut counts).await.map_err(|error| in_file(file, &*error))?;
             }
-            out::tell(&format!("{records} records are in the store"));
-            if alone > 0 {
-                out::tell(&format!("{alone} of them have no environment: no question about one finds them"));
-            }
-            if rejected > 0 {
-                return Err(format!("{rejected} lines are no records, and are kept aside").into());
-            }
-            Ok(())
+            counts.tell()
         })
+    }
+}
+
+/// What became of the lines.
+#[derive(Default)]
+struct Counts {
+    records: usize,
+    /// Those of them that have no environment.
+    alone: usize,
+    /// Lines that are no records.
+    rejected: usize,
+    /// Records that the store does not take.
+    refused: usize,
+}
+
+impl Counts {
+    fn tell(&self) -> Result<(), Box<dyn Error>> {
+        let Self { records, alone, rejected, refused } = self;
+        out::tell(&format!("{records} records are in the store"));
+        if *alone > 0 {
+            out::tell(&format!("{alone} of them have no environment: no question about one finds them"));
+        }
+        match (rejected, refused) {
+            (0, 0) => Ok(()),
+            (_, 0) => Err(format!("{rejected} lines are no records, and are kept aside").into()),
+            (0, _) => Err(format!("{refused} records are refused by the store, and are kept aside").into()),
+            _ => Err(format!(
+                "{rejected} lines are no records, and {refused} records are refused by the store: they are kept aside"
+            )
+            .into()),
+        }
     }
 }
 
@@ -117,7 +138,7 @@ fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// The file of lines that are no records, made with the first of them.
+/// The file of lines that are not in the store, made with the first of them.
 struct Kept {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -147,7 +168,7 @@ impl Kept {
     }
 }
 
-async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u64, u64), Box<dyn Error>> {
+async fn import(log: &AuditLog, path: &Path, kept: &mut Kept, counts: &mut Counts) -> Result<(), Box<dyn Error>> {
     let (mut reader, size): (Box<dyn BufRead>, _) = if is_stdin(path) {
         (Box::new(io::stdin().lock()), None)
     } else {
@@ -157,7 +178,10 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
     };
     has_lines(reader.fill_buf()?)?;
     let progress = progress(size);
-    let (mut records, mut rejected, mut alone, mut number) = (0, 0, 0, 0_u64);
+    let tell = |number: u64, what: &str| {
+        progress.suspend(|| out::tell(&format!("{}, line {number}: {what}", out::path(path))));
+    };
+    let mut number = 0;
     let mut batch = Batch::default();
     let mut line = Vec::new();
     loop {
@@ -167,27 +191,63 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
         progress.inc(read as u64);
         let text = line.trim_ascii();
         if !text.is_empty() {
-            let tell =
-                |what: &str| progress.suspend(|| out::tell(&format!("{}, line {number}: {what}", out::path(path))));
-            match batch.take(text) {
-                Ok(()) => {}
-                Err(_) if is_gap(text) => tell("a gap: records that the log did not have"),
+            match Line::read(number, text) {
+                Ok(line) => batch.take(line),
+                Err(_) if is_gap(text) => tell(number, "a gap: records that the log did not have"),
                 Err(error) => {
-                    rejected += 1;
+                    counts.rejected += 1;
                     kept.keep(text)?;
-                    tell(&fault(&error));
+                    tell(number, &fault(&error));
                 }
             }
         }
-        if batch.len() >= RECORDS || batch.bytes >= BYTES || (read == 0 && batch.len() > 0) {
-            records += batch.len() as u64;
-            alone += batch.alone() as u64;
-            std::mem::take(&mut batch).put(log).await?;
+        if batch.lines.len() >= RECORDS || batch.bytes >= BYTES || (read == 0 && !batch.lines.is_empty()) {
+            let Batch { lines, .. } = std::mem::take(&mut batch);
+            counts.records += lines.len();
+            counts.alone += lines.iter().filter(|line| line.is_alone()).count();
+            for (line, error) in put(log, &lines).await? {
+                counts.records -= 1;
+                counts.alone -= usize::from(line.is_alone());
+                counts.refused += 1;
+                kept.keep(&line.text)?;
+                tell(line.number, &error.to_string());
+            }
         }
         if read == 0 {
             kept.flush()?;
             progress.finish_and_clear();
-            return Ok((records, rejected, alone));
+            return Ok(());
+        }
+    }
+}
+
+/// A line that is a record.
+struct Line {
+    number: u64,
+    text: Vec<u8>,
+    record: Either,
+}
+
+enum Either {
+    Audit(Box<AuditRecord>),
+    /// Of a log's files.
+    Request(Box<Record>),
+}
+
+impl Line {
+    fn read(number: u64, text: &[u8]) -> serde_json::Result<Self> {
+        let record = match serde_json::from_slice(text) {
+            Ok(record) => Either::Audit(record),
+            Err(error) => Either::Request(serde_json::from_slice(text).map_err(|_| error)?),
+        };
+        Ok(Self { number, text: text.to_owned(), record })
+    }
+
+    /// Whether it has no environment.
+    fn is_alone(&self) -> bool {
+        match &self.record {
+            Either::Audit(record) => record.exec_env_id.is_none(),
+            Either::Request(request) => request.notes.caller.exec_env_id.is_none(),
         }
     }
 }
@@ -195,36 +255,45 @@ async fn import(log: &AuditLog, path: &Path, kept: &mut Kept) -> Result<(u64, u6
 /// What is put at a time.
 #[derive(Default)]
 struct Batch {
-    records: Vec<AuditRecord>,
-    /// Those of a log's files.
-    requests: Vec<Record>,
+    lines: Vec<Line>,
     bytes: usize,
 }
 
 impl Batch {
-    fn take(&mut self, line: &[u8]) -> serde_json::Result<()> {
-        match serde_json::from_slice(line) {
-            Ok(record) => self.records.push(record),
-            Err(error) => self.requests.push(serde_json::from_slice(line).map_err(|_| error)?),
+    fn take(&mut self, line: Line) {
+        self.bytes += line.text.len();
+        self.lines.push(line);
+    }
+}
+
+/// Puts lines. Where the store refuses them, each half for itself, so that all are in it but for those that it refuses
+/// alone, which are returned.
+async fn put<'a>(log: &AuditLog, lines: &'a [Line]) -> Result<Vec<(&'a Line, StoreError)>, StoreError> {
+    let mut refused = Vec::new();
+    let mut rest = vec![lines];
+    while let Some(some) = rest.pop() {
+        match (put_at_once(log, some).await, some) {
+            (Err(error @ StoreError::Refused(_)), [line]) => refused.push((line, error)),
+            (Err(StoreError::Refused(_)), _) => {
+                let (first, second) = some.split_at(some.len() / 2);
+                rest.extend([second, first]);
+            }
+            (done, _) => done?,
         }
-        self.bytes += line.len();
-        Ok(())
     }
+    Ok(refused)
+}
 
-    fn len(&self) -> usize {
-        self.records.len() + self.requests.len()
+async fn put_at_once(log: &AuditLog, lines: &[Line]) -> Result<(), StoreError> {
+    let (mut records, mut requests) = (Vec::new(), Vec::new());
+    for line in lines {
+        match &line.record {
+            Either::Audit(record) => records.push((**record).clone()),
+            Either::Request(request) => requests.push((**request).clone()),
+        }
     }
-
-    /// How many have no environment.
-    fn alone(&self) -> usize {
-        self.records.iter().filter(|record| record.exec_env_id.is_none()).count()
-            + self.requests.iter().filter(|request| request.notes.caller.exec_env_id.is_none()).count()
-    }
-
-    async fn put(self, log: &AuditLog) -> Result<(), StoreError> {
-        log.put(self.records).await?;
-        log.put_requests(&self.requests).await
-    }
+    log.put(records).await?;
+    log.put_requests(&requests).await
 }
 
 /// Whether a line of a log's files tells of records that are missing.

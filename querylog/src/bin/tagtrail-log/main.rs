@@ -54,7 +54,7 @@ To keep one, and serve it: import, serve, prune
 To load a range of it into something else: export
   ACCOUNT_KEY=... tagtrail-log export --url http://127.0.0.1:8080 --region-group us-std --since 1d --out logs.jsonl.gz
 
-Ends with 0 where all went well, with 1 where something failed, and with 2 where the arguments are wrong.
+Ends with 0 where all went well, though nothing be found, with 1 where something failed, and with 2 where the arguments are wrong.
 Tables are coloured on a terminal, unless NO_COLOR is set.";
 
 /// Shows the query log of a service; keeps an audit log, serves it, and asks it.
@@ -140,10 +140,14 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Verb::Tail { log, lines, follow } => tail(&log, lines, follow)?,
         Verb::Cat { log } => {
             let mut out = Out::new(log.format);
+            let mut any = false;
             for entry in log.entries()? {
-                out.show(entry?)?;
+                let entry = entry?;
+                any |= is_record(&entry);
+                out.show(entry)?;
             }
-            out.flush()?;
+            out.end()?;
+            out::tell_of_none(any);
         }
         Verb::Serve(serve) => serve.run()?,
         Verb::Import(import) => import.run()?,
@@ -153,12 +157,18 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Verb::Trace(trace) => trace.run()?,
         Verb::Stats { log, by, top } => {
             let mut stats = Stats::new(if by.is_empty() { vec![By::Route, By::Tags] } else { by });
-            for entry in log.entries()? {
-                stats.add(&entry?);
-            }
             let mut out = Out::new(log.format);
+            for entry in log.entries()? {
+                let entry = entry?;
+                if let Entry::Foreign(line) = &entry
+                    && line.rest_unread
+                {
+                    out.foreign(line);
+                }
+                stats.add(&entry);
+            }
             stats.show(&mut out.writer, top, out.json)?;
-            out.flush()?;
+            out.end()?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -168,6 +178,7 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
     let mut out = Out::new(log.format);
     // Most often the newest file is enough.
     let mut files = 1;
+    let any;
     let mut entries = loop {
         let all = log.read()?;
         let is_all = files >= all.file_count();
@@ -186,15 +197,18 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
             }
         }
         if last.len() == lines || is_all {
+            any = last.iter().any(is_record) || lines == 0;
             last.into_iter().try_for_each(|entry| out.show(entry))?;
             break entries;
         }
         files *= 4;
     };
-    out.flush()?;
     if !follow {
+        out.end()?;
+        out::tell_of_none(any);
         return Ok(());
     }
+    out.flush()?;
     loop {
         for entry in entries.by_ref() {
             let entry = entry?;
@@ -205,6 +219,10 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
         out.flush()?;
         thread::sleep(Duration::from_millis(200));
     }
+}
+
+fn is_record(entry: &Entry) -> bool {
+    matches!(entry, Entry::Record(_))
 }
 
 /// Of a pipe, nothing is taken.

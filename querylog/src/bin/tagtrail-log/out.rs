@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tagtrail_querylog::{Entry, printable};
+use tagtrail_querylog::{Entry, ForeignLine, printable};
 
 use crate::table;
 
@@ -24,7 +24,14 @@ pub(crate) struct Out {
     pub(crate) writer: BufWriter<StdoutLock<'static>>,
     pub(crate) json: bool,
     pub(crate) colour: bool,
+    /// How many lines are no records.
+    foreign: u64,
+    /// Whether a file could not be read to its end.
+    unread: bool,
 }
+
+/// So many lines that are no records are told of, each by itself.
+const FOREIGN: u64 = 10;
 
 impl Out {
     pub(crate) fn new(format: Option<Format>) -> Self {
@@ -32,7 +39,7 @@ impl Out {
         let is_terminal = stdout.is_terminal();
         let json = format.map_or(!is_terminal, |format| format == Format::Json);
         let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { writer: BufWriter::new(stdout), json, colour }
+        Self { writer: BufWriter::new(stdout), json, colour, foreign: 0, unread: false }
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "for iterators of entries")]
@@ -43,11 +50,29 @@ impl Out {
             Entry::Record(record) => table::record(&mut self.writer, record, self.colour),
             Entry::Gap(gap) => table::gap(&mut self.writer, gap, self.colour),
             Entry::Foreign(line) => {
-                tell(&format!("{}, line {}: {}", path(&line.file), line.number, line.why));
+                self.foreign(line);
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells of a line that is no record, unless many were told of.
+    pub(crate) fn foreign(&mut self, line: &ForeignLine) {
+        self.foreign += 1;
+        self.unread |= line.rest_unread;
+        if self.foreign <= FOREIGN || line.rest_unread {
+            tell(&format!("{}, line {}: {}", path(&line.file), line.number, line.why));
+        }
+    }
+
+    /// Ends what is shown of a log's files: says how many lines are no records, and fails where not all could be read.
+    pub(crate) fn end(&mut self) -> Result<(), Box<dyn Error>> {
+        self.flush()?;
+        if self.foreign > FOREIGN {
+            tell(&format!("{} lines are no records; the first {FOREIGN} of them are told of", self.foreign));
+        }
+        if self.unread { Err("not all of the log could be read".into()) } else { Ok(()) }
     }
 
     /// A line of JSON.
@@ -129,6 +154,13 @@ fn whole(error: &(dyn Error + 'static)) -> String {
 /// A line on the standard error, with nothing in it that a terminal obeys. Where nobody reads that any more, nobody is told.
 pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "tagtrail-log: {}", printable(text));
+}
+
+/// Says that there are no records, where there are not `any`: to show nothing could mean that something is wrong.
+pub(crate) fn tell_of_none(any: bool) {
+    if !any {
+        tell("no records are found");
+    }
 }
 
 /// Says what went wrong, and how the program ends.

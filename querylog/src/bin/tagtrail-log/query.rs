@@ -11,7 +11,7 @@ use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, Distinct, LogQuery, 
 
 use crate::audit::{Opened, Source, block_on, refused};
 use crate::options::{Shown, Times, moment, window};
-use crate::out::{Misuse, Out, counting};
+use crate::out::{self, Misuse, Out, counting};
 
 #[derive(Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -171,6 +171,7 @@ impl Query {
         }
         progress.finish_and_clear();
         out.flush()?;
+        out::tell_of_none(count > 0);
         if !self.distinct {
             self.shown.tell_of_more(count);
         }

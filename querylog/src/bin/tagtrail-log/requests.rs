@@ -79,6 +79,7 @@ impl RequestsVerb {
             }
             progress.finish_and_clear();
             out.flush()?;
+            out::tell_of_none(count > 0);
             self.shown.tell_of_more(count);
             Ok(())
         })

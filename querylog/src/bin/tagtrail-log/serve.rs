@@ -30,8 +30,9 @@ pub(crate) struct Serve {
     #[command(flatten)]
     place: NewPlace,
     /// The file that says who a token is. Its form is `{"tokens": [{"token", "kind": "user", "user_id", "user_email",
-    /// "name", "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}, {"token", "kind": "account",
-    /// "region_groups", "databases"}]}`; the lists of an account are what it may export.
+    /// "exec_env_id"}, {"token", "kind": "service", "exec_env_id"}, {"token", "kind": "account", "region_groups",
+    /// "databases"}]}`. The lists of an account are what it may export; one of them is enough. A user may have `name`,
+    /// `handle` and `exec_env_name` too, a service `exec_env_name`.
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
     /// The address to listen on; with port 0, one that is free.
@@ -85,8 +86,9 @@ impl Serve {
             }
             let paths = self.base.iter().map(|base| format!("{url}{base}")).collect::<Vec<_>>().join(" and ");
             out::tell(&format!("the audit log is at {paths}, and says how it is asked under /openapi.json there"));
-            if exports.is_some() {
-                out::tell(&format!("exports are at {url}{EXPORTS}"));
+            match exports {
+                Some(_) => out::tell(&format!("exports are at {url}{EXPORTS}")),
+                None => out::tell("there are no exports: --exports says where their files are to be"),
             }
             // Where nobody reads it, it is served all the same.
             let _ = writeln!(io::stdout(), "listening on {url}");

@@ -101,6 +101,7 @@ impl ExportClient {
             every: Duration::from_secs(1),
             patience: Duration::from_secs(300),
             told: Arc::new(|_| {}),
+            told_again: Arc::new(|_| {}),
         }
     }
 
@@ -207,6 +208,7 @@ pub struct ExportRequest {
     every: Duration,
     patience: Duration,
     told: Arc<dyn Fn(&Export) + Send + Sync>,
+    told_again: Arc<dyn Fn(&ExportError) + Send + Sync>,
 }
 
 impl ExportRequest {
@@ -229,6 +231,11 @@ impl ExportRequest {
     /// Tells of each answer that came.
     pub fn on_answer(self, told: impl Fn(&Export) + Send + Sync + 'static) -> Self {
         Self { told: Arc::new(told), ..self }
+    }
+
+    /// Tells of each error after which it is asked again: that the server is not there, say.
+    pub fn on_retry(self, told: impl Fn(&ExportError) + Send + Sync + 'static) -> Self {
+        Self { told_again: Arc::new(told), ..self }
     }
 
     /// Asks for it, and does not wait.
@@ -276,6 +283,9 @@ impl ExportRequest {
                     (Some(export), _) => ExportError::Unfinished { last: Box::new(export.clone()) },
                     _ => answer.err().unwrap_or(ExportError::Answer),
                 });
+            }
+            if let Err(error) = &answer {
+                (self.told_again)(error);
             }
             last = answer.ok().or(last);
             sleep(self.every).await;

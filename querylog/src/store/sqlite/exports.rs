@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn records_of_an_export_are_read_by_their_index_and_without_sorting() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+        let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
         for (text, plan) in [
             (
                 EXPORTED,

@@ -28,6 +28,7 @@ pub struct SqliteSettings {
     pub(super) path: PathBuf,
     pub(super) synchronous: Synchronous,
     pub(super) readers: usize,
+    pub(super) existing: bool,
 }
 
 impl SqliteSettings {
@@ -41,17 +42,23 @@ impl SqliteSettings {
         Self { readers: readers.max(1), ..self }
     }
 
+    /// Makes no file and no tables where there are none: then it is an error to open. For those who only ask.
+    pub fn existing(self) -> Self {
+        Self { existing: true, ..self }
+    }
+
     /// Opens the file, makes it and its tables where they are not there, and starts the thread that writes. Blocks while
     /// it does so.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate.
+    /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate; or if there
+    /// is none, and none is to be made.
     pub fn open(self) -> Result<Sqlite, StoreError> {
         if self.path.as_os_str().is_empty() || self.path.as_os_str() == ":memory:" {
             return Err(StoreError::unusable("a file is needed: a database in memory is one for each connection"));
         }
-        let writer = open_writer(&self.path, self.synchronous)?;
+        let writer = open_writer(&self.path, self.synchronous, self.existing)?;
         let file = OpenedFile::now(&self.path);
         let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
         let (tasks, thread) = writer::start(writer, file).map_err(StoreError::failed)?;

@@ -59,7 +59,7 @@ const VERSION_2: &str = "
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), StoreError>> {
     const LATER: &str = "the file was written by a later version of tagtrail-querylog: update this program";
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version(&transaction)?;
     if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {
         return Ok(Err(StoreError::unusable(LATER)));
     }
@@ -73,11 +73,16 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<()
     transaction.commit().map(Ok)
 }
 
+/// The version of the tables; 0 where there are none.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 /// Whether a database has tables, and not ours.
 pub(super) fn is_of_something_else(connection: &mut Connection) -> rusqlite::Result<bool> {
     // Both are read of one state, whoever makes the tables meanwhile.
     let transaction = connection.transaction()?;
-    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version(&transaction)?;
     let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'secret') FROM sqlite_schema";
     let (all, ours): (i64, i64) = transaction.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(if version == 0 { all > 0 } else { ours == 0 })

@@ -20,7 +20,7 @@ fn explained(connection: &Connection, text: &str) -> String {
 #[test]
 fn every_range_is_read_by_its_index_and_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
-    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
     let (environment, value) = ("e".to_owned(), "v".to_owned());
     for (of, expected) in [
         (Selection::User(value.clone()), "record_of_user (user_email=?"),
@@ -57,7 +57,7 @@ fn every_range_is_read_by_its_index_and_without_sorting() {
 fn files_are_for_their_owner_and_group_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let _connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+    let _connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap()).collect();
     assert!(files.len() > 1, "{files:?}");
     for file in files {
@@ -68,7 +68,7 @@ fn files_are_for_their_owner_and_group_alone() {
 #[test]
 fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
-    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full).unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
     for newest_first in [false, true] {
         let first = "SEARCH first USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))";
         let other = "; SEARCH entry USING PRIMARY KEY (key=? AND timestamp=? AND id=?)";
@@ -94,7 +94,7 @@ fn a_file_of_an_earlier_version_gets_what_it_misses() {
     old.pragma_update(None, "user_version", 1).unwrap();
     drop(old);
     for _ in 0..2 {
-        let new = open_writer(&path, Synchronous::Full).unwrap();
+        let new = open_writer(&path, Synchronous::Full, false).unwrap();
         let range = Range::new(Selection::Environment("e".into()), Window::ALL);
         let rows = read_range(&new, COLUMNS, &range, 10, read_row).unwrap();
         assert_eq!((rows.len(), rows[0].record.timestamp.as_micros(), &rows[0].details), (1, 5, &None));
@@ -107,15 +107,31 @@ fn a_file_of_an_earlier_version_gets_what_it_misses() {
         let other = Connection::open(&path).unwrap();
         other.execute_batch("CREATE TABLE post (text TEXT)").unwrap();
         other.pragma_update(None, "user_version", number).unwrap();
-        let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+        let error = open_writer(&path, Synchronous::Full, false).unwrap_err().to_string();
         assert!(error.contains("something else"), "{error}");
         let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
         assert_eq!(tables, 1, "it stays as it is");
     }
     let later = Connection::open(&path).unwrap();
     later.pragma_update(None, "user_version", 1_000).unwrap();
-    let error = open_writer(&path, Synchronous::Full).unwrap_err().to_string();
+    let error = open_writer(&path, Synchronous::Full, false).unwrap_err().to_string();
     assert!(error.contains("later version") && error.contains("update this program"), "{error}");
+}
+
+#[test]
+fn who_only_asks_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let existing = || Sqlite::settings(&path).existing().open();
+    existing().unwrap_err();
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    let error = existing().unwrap_err().to_string();
+    assert_eq!(error, "there is no audit log in this file yet");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is beside it");
+    assert_eq!(path.metadata().unwrap().len(), 0);
+    drop(Sqlite::open(&path).unwrap());
+    existing().unwrap();
 }
 
 #[test]
