@@ -2,6 +2,8 @@
 
 mod audit;
 
+use std::time::Duration;
+
 use audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
 use tagtrail::{Tags, Trail};
@@ -110,4 +112,12 @@ async fn what_is_refused_says_why() {
     }
     assert!(matches!(AuditClient::new(&base, "a\nb"), Err(ClientError::Token)));
     assert!(!format!("{client:?}").contains("ada"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_not_waited_for_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = AuditClient::new(&format!("http://{}/v1", listener.local_addr().unwrap()), "ada").unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(100), client.user()).await;
+    assert!(matches!(answer, Ok(Err(ClientError::Http(_)))), "{answer:?}");
 }

@@ -221,7 +221,7 @@ fn files_are_kept_by_size_and_age() {
 fn a_folder_has_one_writer() {
     let logged = Logged::new();
     let error = QueryLog::open(logged.path()).unwrap_err();
-    assert!(error.to_string().contains("another process writes its query log to this folder"), "{error}");
+    assert!(error.to_string().contains("a query log is being written to this folder"), "{error}");
     logged.log.close(SOON).unwrap();
     QueryLog::open(logged.path()).unwrap();
 

@@ -1,6 +1,7 @@
 //! The client of an audit log's REST API: [`AuditClient`].
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use http::StatusCode;
@@ -57,21 +58,24 @@ pub struct AuditClient {
 }
 
 impl AuditClient {
-    /// A client of the API under this URL, with this token. Redirects are not followed. For `https` reqwest needs one of
-    /// its features for TLS, such as `rustls`.
+    /// A client of the API under this URL, with this token. Redirects are not followed. A server has 10 seconds to be
+    /// connected to, and 30 seconds for each part of an answer. For `https` reqwest needs one of its features for TLS,
+    /// such as `rustls`.
     ///
     /// # Errors
     ///
     /// If the URL is none of http, the token cannot be in a header, or TLS cannot be set up.
     pub fn new(base: &str, token: &str) -> Result<Self, ClientError> {
-        let redirects = reqwest::redirect::Policy::none();
-        let http =
-            reqwest::Client::builder().redirect(redirects).build().map_err(|error| ClientError::Http(error.into()))?;
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(Duration::from_secs(30));
+        let http = http.build().map_err(|error| ClientError::Http(error.into()))?;
         let http = reqwest_middleware::ClientBuilder::new(http).with(OutboundMiddleware::new(Disclose::All)).build();
         Self::with_http(http, base, token)
     }
 
-    /// The same, with an HTTP client of one's own: with time limits, retries, or another
+    /// The same, with an HTTP client of one's own: with other time limits, retries, or another
     /// [`OutboundMiddleware`].
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Lock {
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::new(
                 io::ErrorKind::ResourceBusy,
-                "another process writes its query log to this folder: give each process a folder of its own",
+                "a query log is being written to this folder, by this process or another: give each a folder of its own",
             ),
             TryLockError::Error(error) => error,
         })?;

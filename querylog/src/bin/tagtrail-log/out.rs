@@ -21,13 +21,31 @@ pub(crate) enum Format {
 
 /// Where entries are shown, and how.
 pub(crate) struct Out {
-    pub(crate) writer: BufWriter<StdoutLock<'static>>,
+    pub(crate) writer: BufWriter<Stdout>,
     pub(crate) json: bool,
     pub(crate) colour: bool,
     /// How many lines are no records.
     foreign: u64,
     /// Whether a file could not be read to its end.
     unread: bool,
+}
+
+/// The standard output, which errors of writing name.
+pub(crate) struct Stdout(StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(of_stdout)
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn of_stdout(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to the standard output: {error}"))
 }
 
 /// So many lines that are no records are told of, each by itself.
@@ -39,7 +57,7 @@ impl Out {
         let is_terminal = stdout.is_terminal();
         let json = format.map_or(!is_terminal, |format| format == Format::Json);
         let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { writer: BufWriter::new(stdout), json, colour, foreign: 0, unread: false }
+        Self { writer: BufWriter::new(Stdout(stdout)), json, colour, foreign: 0, unread: false }
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "for iterators of entries")]

@@ -182,7 +182,7 @@ fn refused(status: StatusCode, bytes: &[u8]) -> ExportError {
         reason: String,
     }
     let Body { code, reason } = serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Body { code: "none".to_owned(), reason: "it does not say why".to_owned() });
+        .unwrap_or_else(|_| Body { code: String::new(), reason: "it does not say why".to_owned() });
     ExportError::Refused { status: status.as_u16(), code, reason }
 }
 
@@ -353,11 +353,11 @@ pub enum ExportError {
     #[error("the server of exports cannot be reached: {0}")]
     Http(#[source] reqwest_middleware::Error),
     /// The server refused.
-    #[error("the server of exports answers {status}, {code}: {reason}")]
+    #[error("the server of exports answers {status}{}{code}: {reason}", if code.is_empty() { "" } else { ", " })]
     Refused {
         /// The status.
         status: u16,
-        /// The code of the API.
+        /// The code of the API; empty where the answer has none, since it is not of this API.
         code: String,
         /// Why, as the server says it.
         reason: String,

@@ -93,10 +93,15 @@ pub(super) async fn prepare(
     existing: bool,
 ) -> Result<Option<Partition>, StoreError> {
     const LATER: &str = "the tables are of a later version of tagtrail-querylog: update this program";
+    const FOREIGN: &str = "the database has tables of something else with the names of an audit log's: give the audit log \
+        a database of its own, or a schema, by `options=-c search_path=NAME` in the URL";
     let about = connection.query_one("SELECT version, partition FROM about", &[]).await;
     let about = about.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let (version, partition) = match about {
         Ok(about) if VERSIONS.iter().all(|(version, ..)| *version <= about.0) => about,
+        Err(error) if is_of_something_else(connection, &error).await? => {
+            return Err(StoreError::unusable(FOREIGN));
+        }
         Err(error) if existing && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             return Err(StoreError::unusable("there is no audit log in this database yet"));
         }
@@ -115,6 +120,20 @@ pub(super) async fn prepare(
         }
         _ => Ok(there),
     }
+}
+
+/// Whether tables have the names of ours, and are not ours. Ours are made after `about`.
+async fn is_of_something_else(connection: &Object, error: &tokio_postgres::Error) -> Result<bool, StoreError> {
+    const FOREIGN: &str = "
+        SELECT CASE WHEN to_regclass('about') IS NULL
+            THEN to_regclass('record') IS NOT NULL OR to_regclass('entry') IS NOT NULL
+            ELSE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('about') AND attname = 'only_one')
+        END";
+    if ![Some(&SqlState::UNDEFINED_TABLE), Some(&SqlState::UNDEFINED_COLUMN)].contains(&error.code()) {
+        return Ok(false);
+    }
+    let row = connection.query_one(FOREIGN, &[]).await;
+    row.and_then(|row| row.try_get(0)).map_err(|error| StoreError::failed(words(&error)))
 }
 
 async fn migrate(

@@ -203,6 +203,22 @@ async fn many_that_open_an_empty_database_make_the_tables_once() {
 }
 
 #[tokio::test]
+async fn tables_of_something_else_are_left_alone() {
+    for table in ["about (version BIGINT)", "about (name TEXT)", "record (id BIGINT)", "entry (id BIGINT)"] {
+        let Some((admin, url)) = schema().await else { return };
+        admin.batch_execute(&format!("CREATE TABLE {table}")).await.unwrap();
+        for existing in [false, true] {
+            let settings = Postgres::settings(&url);
+            let settings = if existing { settings.existing() } else { settings };
+            let error = settings.connect().await.unwrap_err().to_string();
+            assert!(error.contains("tables of something else"), "{table}: {error}");
+        }
+        let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()";
+        assert_eq!(admin.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), 1, "{table}");
+    }
+}
+
+#[tokio::test]
 async fn a_migration_that_was_interrupted_goes_on() {
     let Some((admin, url)) = schema().await else { return };
     version_1(&admin).await;
