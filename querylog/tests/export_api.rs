@@ -154,7 +154,7 @@ async fn every_answer_is_json_those_to_mistakes_too() {
         ("POST", "/logs", "[]", 400, "bad_request"),
         ("POST", "/logs", "\u{0}", 400, "bad_request"),
         ("POST", "/logs", &large, 400, "bad_request"),
-        ("POST", "/logs?type=usage", "{}", 400, "bad_request"),
+        ("POST", "/logs?type=usage", &range("us-std", 0, 10).to_string(), 400, "bad_request"),
         ("GET", "/logs", "", 405, "method_not_allowed"),
         ("DELETE", &format!("/logs/{id}"), "", 405, "method_not_allowed"),
         ("POST", &format!("/logs/{id}"), "", 405, "method_not_allowed"),
@@ -175,6 +175,8 @@ async fn every_answer_is_json_those_to_mistakes_too() {
     ] {
         let answer = server.answer(server.request(method, path).bearer_auth("us").body(body.to_owned())).await;
         assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (status, Some(code)), "{method} {path}");
+        let nothing = ["/logs/", "/logs/x/y", "/users"].contains(&path) || path.ends_with('/');
+        assert_eq!(answer.json["reason"] == "there is nothing under this path", nothing, "{method} {path}");
         if answer.status == 405 {
             let allowed = if path == "/logs" || path == "/logs/_list" { "POST" } else { "GET, HEAD" };
             assert_eq!(answer.headers["allow"], allowed, "{method} {path}");

@@ -59,3 +59,33 @@ impl Links {
         if now.as_micros() < expires { Ok(()) } else { Err(Refused::Expired) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_opens_its_file_until_its_time_is_over() {
+        let links = Links::new(&[7; 32], "https://logs.example.com/api/v1".to_owned());
+        let until: Timestamp = "2024-05-10T00:00:00Z".parse().unwrap();
+        let url = links.write("a.gz", until);
+        let query = url.strip_prefix("https://logs.example.com/api/v1/logs/files/a.gz?").unwrap();
+        let at = |micros: i64| Timestamp::from_micros(until.as_micros() + micros);
+        assert_eq!(links.check("a.gz", query, at(-1)), Ok(()));
+        assert_eq!(links.check("a.gz", query, until), Err(Refused::Expired));
+        for (name, query) in [
+            ("b.gz", query.to_owned()),
+            ("a.gz", query.replace("expires=", "expires=+")),
+            ("a.gz", query.replace("expires=", "expires=0")),
+            ("a.gz", query.replace("expires=1", "expires=2")),
+            ("a.gz", format!("{query}&x=1")),
+            ("a.gz", format!("x=1&{query}")),
+            ("a.gz", query.replace("&signature=", "&signature=A")),
+            ("a.gz", String::new()),
+        ] {
+            assert_eq!(links.check(name, &query, at(-1)), Err(Refused::Damaged), "{query}");
+        }
+        let other = Links::new(&[8; 32], "https://logs.example.com/api/v1".to_owned());
+        assert_eq!(other.check("a.gz", query, at(-1)), Err(Refused::Damaged));
+    }
+}

@@ -94,3 +94,30 @@ impl IntoResponse for Problem {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_problem_has_its_status_and_header() {
+        for (problem, status, header) in [
+            (Problem::Bad("no"), 400, None),
+            (Problem::Unknown, 401, Some((WWW_AUTHENTICATE, "Bearer"))),
+            (Problem::Forbidden("no"), 403, None),
+            (Problem::Missing("no"), 404, None),
+            (Problem::Method("POST"), 405, Some((ALLOW, "POST"))),
+            (Problem::Range(7), 416, Some((CONTENT_RANGE, "bytes */7"))),
+            (Problem::Waiting, 429, Some((RETRY_AFTER, "10"))),
+            (Problem::Unanswered(Unanswered::Failed), 500, None),
+            (Problem::Unanswered(Unanswered::Overloaded), 503, Some((RETRY_AFTER, "1"))),
+        ] {
+            let answer = problem.into_response();
+            assert_eq!(answer.status(), status);
+            for name in [WWW_AUTHENTICATE, ALLOW, CONTENT_RANGE, RETRY_AFTER] {
+                let value = header.as_ref().filter(|(other, _)| *other == name).map(|(_, value)| *value);
+                assert_eq!(answer.headers().get(&name).map(|value| value.to_str().unwrap()), value, "{status} {name}");
+            }
+        }
+    }
+}
