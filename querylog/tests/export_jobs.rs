@@ -4,7 +4,7 @@ mod export;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -136,6 +136,8 @@ struct Inner {
     now: AtomicUsize,
     most: AtomicUsize,
     takes: AtomicUsize,
+    /// Objects are there, and cannot be read.
+    unreadable: AtomicBool,
 }
 
 impl fmt::Display for Slow {
@@ -197,6 +199,9 @@ impl ObjectStore for Slow {
         Ok(Box::new(Upload { inner, store: Arc::clone(&self.0), fails }))
     }
     async fn get_opts(&self, at: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        if self.0.unreadable.load(SeqCst) && !options.head {
+            return Err(down());
+        }
         self.0.objects.get_opts(at, options).await
     }
     fn delete_stream(
@@ -237,6 +242,21 @@ async fn an_object_store_that_is_down_for_a_while_delays_and_for_longer_fails() 
         assert_eq!((export["state"].as_str(), slow.0.uploads.load(SeqCst)), (Some(state), attempts));
         assert_eq!(export["presigned_url"].is_null(), state == "Failed");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_our_fault_whatever_part_of_it_is_asked_for() {
+    let slow = Slow::default();
+    let server = slow_server(&slow, Duration::from_secs(60)).await;
+    let export = server.export("us", &range("us-std", 0, 10)).await;
+    slow.0.unreadable.store(true, SeqCst);
+    let client = reqwest::Client::new();
+    for asked in ["bytes=0-", "bytes=1-2", "bytes=-3", "none"] {
+        let file = client.get(export["presigned_url"].as_str().unwrap()).header("range", asked);
+        assert_eq!(server.answer(file).await.status, 500, "{asked}");
+    }
+    slow.0.unreadable.store(false, SeqCst);
+    assert_eq!(numbers(&server.lines(&export).await), [0]);
 }
 
 #[tokio::test]
