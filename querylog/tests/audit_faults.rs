@@ -67,7 +67,8 @@ async fn server(store: Broken, callers: impl Callers) -> Server {
     Server { log, router: api.server(), folder: Arc::new(tempfile::tempdir().unwrap()) }
 }
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
+    "/requests",
     "/requests?status=5xx",
     "/traces/0af7651916cd43dd8448eb211c80319c",
     "/log/self",
