@@ -356,3 +356,19 @@ impl StoreError {
         Self::Unusable(why.into())
     }
 }
+
+#[cfg(all(test, any(feature = "postgres", feature = "sqlite")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_an_object_are_a_bit_each() {
+        for bits in 0..8 {
+            let members = Members::of_bits(bits);
+            assert_eq!(members.bits(), bits);
+        }
+        assert_eq!(Members { stdout: true, ..Members::default() }.bits(), 1);
+        assert_eq!(Members { stderr: true, ..Members::default() }.bits(), 2);
+        assert_eq!(Members { udf_data: true, ..Members::default() }.bits(), 4);
+    }
+}
