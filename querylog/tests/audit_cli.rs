@@ -238,7 +238,11 @@ fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
 
     let output = run(folder, &["import", "all.jsonl", "--store", "sqlite:audit.db"]);
     says(&output, 1, "2096 records are in the store\n");
-    says(&output, 1, "1 lines are no records, and 5 records are refused by the store: they are kept aside");
+    says(
+        &output,
+        1,
+        "1 lines are no records, and 5 records are refused by the store: they are kept in all.jsonl.rejected",
+    );
     for number in [1, 701, 702, 1_001, 2_102] {
         says(&output, 1, &format!("all.jsonl, line {number}: the store refuses a row: not taken"));
     }

@@ -114,6 +114,16 @@ async fn what_is_refused_says_why() {
     assert!(!format!("{client:?}").contains("ada"));
 }
 
+#[tokio::test]
+async fn a_url_that_the_api_is_not_under_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+    let said = AuditClient::new(&base, "ada").unwrap().user().await.unwrap_err().to_string();
+    assert!(said.starts_with("the audit log answers 404: this API is not there: the URL is to be"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_is_not_waited_for_without_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

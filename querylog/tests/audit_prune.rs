@@ -37,10 +37,13 @@ async fn old_partitions_are_pruned_by_the_program() {
     for (store, before, why) in [
         ("sqlite:none.db", "2025-01-01", "only PostgreSQL has partitions"),
         (&*url, "yesterday", "no time in ISO 8601"),
+        (&*url, "8999-01-01", "--before: a time in the future"),
     ] {
         let (pruned, said) = prune(store, before);
         assert!(!pruned && said.contains(why), "{said}");
     }
+    let left = audit.page(Range::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
+    assert_eq!(left.len(), 3, "what is mistyped drops nothing");
 }
 
 #[tokio::test]

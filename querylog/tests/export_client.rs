@@ -214,6 +214,17 @@ async fn a_refusal_ends_it_and_a_failure_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_url_that_the_api_is_not_under_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new()).await });
+    let said = ExportClient::new(&base, "us").unwrap().list(&[], None).await.unwrap_err().to_string();
+    let expected =
+        "the server of exports answers 404: this API is not there: the URL is to be the one before its /api/v1";
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
 async fn an_export_carries_its_trace_and_its_tags_and_lists_what_was_asked() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen_there = Arc::clone(&seen);

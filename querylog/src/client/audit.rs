@@ -161,8 +161,13 @@ fn segment(value: Option<&str>) -> Result<String, ClientError> {
     }
 }
 
+/// The API itself answers all mistakes in JSON.
+const NO_API: &str =
+    "this API is not there: the URL is to be the one that it is under, such as http://127.0.0.1:8080/v1";
+
 /// Why a request was refused, as the server says it.
 async fn detail(answer: Response) -> String {
+    let status = answer.status();
     let bytes = answer.bytes().await.unwrap_or_default();
     match serde_json::from_slice::<Value>(&bytes) {
         Ok(Value::Object(mut object)) => match object.remove("detail") {
@@ -170,6 +175,7 @@ async fn detail(answer: Response) -> String {
             Some(detail) => detail.to_string(),
             None => "it does not say why".to_owned(),
         },
+        _ if status == StatusCode::NOT_FOUND => NO_API.to_owned(),
         _ => "it does not say why in JSON".to_owned(),
     }
 }

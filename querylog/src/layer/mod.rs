@@ -116,6 +116,9 @@ impl QueryLogLayer {
 
     /// This layer, inside an [`InboundLayer`] with these settings. Requests that are refused for their tags are
     /// recorded too: with their trace, and no tags.
+    ///
+    /// It is for a service that has no `InboundLayer` yet. One that has it adds this layer alone, inside of that one: of
+    /// two, a record would have the trace of the inner one, and the answer that of the outer one.
     pub fn under(self, inbound: impl Into<Inbound>) -> Stack<Self, InboundLayer> {
         let layer = self.clone();
         let inbound = inbound.into().on_refusal(move |refusal| layer.record_refusal(refusal));

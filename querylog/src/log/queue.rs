@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::log::ack::{Done, NotWritten};
 use crate::record::gap::{Gaps, Why};
+use crate::time::Timestamp;
 
 /// How much is queued, and how it is gathered.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +90,8 @@ pub(crate) enum Task {
 pub(crate) struct Batch {
     pub(crate) lines: Vec<u8>,
     pub(crate) records: u64,
+    /// When the first of the lines came, where there are any.
+    pub(crate) since: Option<Instant>,
     pub(crate) gaps: Gaps,
     pub(crate) done: Arc<Done>,
 }
@@ -234,6 +237,7 @@ impl Queue {
         state.writer = Writer::Busy;
         state.taken = state.lines.len();
         let batch = Batch {
+            since: (state.records > 0).then_some(state.since),
             lines: std::mem::take(&mut state.lines),
             records: std::mem::take(&mut state.records),
             gaps: std::mem::take(&mut state.gaps),
@@ -254,6 +258,8 @@ impl Queue {
     pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), NotWritten>, lost: u64, refused: Vec<u64>) {
         let mut lines = std::mem::take(&mut batch.lines);
         let missing = lost + refused.len() as u64;
+        // They are missed from then on, and not only since they were given up.
+        let from = batch.since.map_or_else(Timestamp::now, |since| Timestamp::now().minus(since.elapsed()));
         self.tally.written.fetch_add(batch.records - missing, Relaxed);
         self.tally.failed.fetch_add(missing, Relaxed);
         self.tally.queued.fetch_sub(batch.records, Relaxed);
@@ -266,10 +272,10 @@ impl Queue {
             state.taken = 0;
             state.gaps.merge(std::mem::take(&mut batch.gaps));
             if lost > 0 {
-                state.gaps.note(Why::Failed, lost);
+                state.gaps.note_since(from, Why::Failed, lost);
             }
             if !refused.is_empty() {
-                state.gaps.note(Why::NotTaken, refused.len() as u64);
+                state.gaps.note_since(from, Why::NotTaken, refused.len() as u64);
             }
             if state.lines.capacity() == 0 {
                 state.lines = lines;

@@ -12,9 +12,10 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the first of them was missed; after an unclean stop, when the last record before it began.
+    /// When the first of them came, at the end of its request; after an unclean stop, when the last record before it
+    /// began.
     pub from: Timestamp,
-    /// When the last of them was missed; after an unclean stop, when the log was opened again.
+    /// When the last of them was given up; after an unclean stop, when the log was opened again.
     pub to: Timestamp,
     /// How many there are; `None` where nobody knows, after an unclean stop.
     pub count: Option<u64>,
@@ -102,8 +103,14 @@ pub(crate) struct Gaps([Option<Gap>; Why::COUNT]);
 impl Gaps {
     /// Counts records that are missed now.
     pub(crate) fn note(&mut self, why: Why, count: u64) {
-        let now = Timestamp::now();
-        self.add(why as usize, Gap { from: now, to: now, count: Some(count), why: Cow::Borrowed(why.words()) });
+        self.note_since(Timestamp::MAX, why, count);
+    }
+
+    /// Counts records that came from a time on, and are known to be missed now.
+    pub(crate) fn note_since(&mut self, from: Timestamp, why: Why, count: u64) {
+        let to = Timestamp::now();
+        let from = from.min(to);
+        self.add(why as usize, Gap { from, to, count: Some(count), why: Cow::Borrowed(why.words()) });
     }
 
     /// Counts what `others` has.

@@ -34,6 +34,9 @@ pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 
 /// Keeps records. See [`Sqlite`] for one.
 ///
+/// A store of one's own is an `impl` with the attribute `#[async_trait]` of the crate async-trait, for this crate's
+/// feature `store`: `examples/own_store.rs` of this crate has one in memory, whole.
+///
 /// Whoever writes a store of its own has to keep these promises:
 ///
 /// - A record whose future has returned from [`put`](Self::put) survives whatever the store survives.
@@ -50,7 +53,8 @@ pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Puts rows. One that is there already is replaced where it has not [ended](Row::ended) and the new one has, or it
     /// has no execution time and the new one has; otherwise it stays as it is. So to put a row twice is harmless. The
-    /// time of the first one stays, and so do its details where the new one has none.
+    /// time of the first one stays, and so do its details where the new one has none. Keys of one that is put, or
+    /// replaces another, are added to those of its id; none is taken away.
     ///
     /// Where it is [refused](StoreError::Refused) for one of the rows, none of them need be there; they are put again
     /// without that one.

@@ -84,11 +84,15 @@ impl ExportApi {
     }
 
     /// Under these paths instead: each begins with a slash and does not end with one; the empty one is the root.
+    ///
+    /// `ExportClient` and `tagtrail-log export` ask under paths that end with `/api/v1`, such as `/logs-of-shop/api/v1`.
+    /// The URL that [`Exports::settings`] is given has to have one of these paths, too.
     pub fn under(self, bases: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { bases: bases.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// A router to be merged with the one of a service. All under `/logs` of its paths is answered by it, nothing else.
+    /// A router to be merged with the one of a service, or nested in it. All under `/logs` of its paths is answered by
+    /// it, nothing else.
     ///
     /// # Panics
     ///

@@ -60,7 +60,9 @@ impl Import {
                 let kept = kept.as_mut().unwrap_or(&mut beside);
                 import(&log, file, kept, &mut counts).await.map_err(|error| in_file(file, &*error))?;
             }
-            counts.tell()
+            // None of them was there before.
+            let made: Vec<_> = rejects.iter().filter(|kept| kept.exists()).map(|kept| out::path(kept)).collect();
+            counts.tell(&made.join(", "))
         })
     }
 }
@@ -78,7 +80,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn tell(&self) -> Result<(), Box<dyn Error>> {
+    /// `kept` is where the lines are that are not in the store.
+    fn tell(&self, kept: &str) -> Result<(), Box<dyn Error>> {
         let Self { records, alone, rejected, refused } = self;
         out::tell(&format!("{records} records are in the store"));
         if *alone > 0 {
@@ -86,10 +89,10 @@ impl Counts {
         }
         match (rejected, refused) {
             (0, 0) => Ok(()),
-            (_, 0) => Err(format!("{rejected} lines are no records, and are kept aside").into()),
-            (0, _) => Err(format!("{refused} records are refused by the store, and are kept aside").into()),
+            (_, 0) => Err(format!("{rejected} lines are no records, and are kept in {kept}").into()),
+            (0, _) => Err(format!("{refused} records are refused by the store, and are kept in {kept}").into()),
             _ => Err(format!(
-                "{rejected} lines are no records, and {refused} records are refused by the store: they are kept aside"
+                "{rejected} lines are no records, and {refused} records are refused by the store: they are kept in {kept}"
             )
             .into()),
         }

@@ -17,13 +17,21 @@ const AGE: Duration = Duration::from_secs(3_600);
 pub(crate) struct Prune {
     #[command(flatten)]
     place: Place,
-    /// The time, in ISO 8601, or so long ago, such as `365d`: partitions with records of this time or later stay.
+    /// The time, in ISO 8601, or so long ago, such as `365d`, and not in the future: partitions with records of this
+    /// time or later stay.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     before: Timestamp,
 }
 
 impl Prune {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        // A year that is mistyped would else drop what is recorded at this moment.
+        if self.before > Timestamp::now() {
+            return Err(Misuse::new(
+                "--before: a time in the future is after the records of this moment, and would drop them: name one that is past",
+            )
+            .into());
+        }
         block_on(async {
             let Some(store) = self.place.postgres(Tables::Existing).await? else {
                 return Err(Misuse::new("--store: only PostgreSQL has partitions to prune").into());

@@ -213,7 +213,8 @@ impl Download {
         Ok(())
     }
 
-    /// Downloads the rest into a file, as [`ExportedFile::save`].
+    /// Downloads it into a file, as [`ExportedFile::save`]: for one of which no [piece](Self::chunk) was taken yet, since
+    /// the rest of a file is no gzip.
     ///
     /// # Errors
     ///
@@ -239,7 +240,8 @@ impl Download {
         Ok(downloaded)
     }
 
-    /// Downloads the rest, and writes its lines, as [`ExportedFile::write_lines`].
+    /// Downloads it, and writes its lines, as [`ExportedFile::write_lines`]: for one of which no [piece](Self::chunk) was
+    /// taken yet.
     ///
     /// # Errors
     ///

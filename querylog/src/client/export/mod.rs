@@ -181,8 +181,14 @@ fn refused(status: StatusCode, bytes: &[u8]) -> ExportError {
         code: String,
         reason: String,
     }
-    let Body { code, reason } = serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Body { code: String::new(), reason: "it does not say why".to_owned() });
+    // The API itself answers all mistakes in JSON.
+    let other = if status == StatusCode::NOT_FOUND {
+        "this API is not there: the URL is to be the one before its /api/v1"
+    } else {
+        "it does not say why"
+    };
+    let Body { code, reason } =
+        serde_json::from_slice(bytes).unwrap_or_else(|_| Body { code: String::new(), reason: other.to_owned() });
     ExportError::Refused { status: status.as_u16(), code, reason }
 }
 
