@@ -40,8 +40,9 @@ const NO_EXPORT: &str = "there is no such export for this key";
 ///
 /// An export is asked for by an object with `region_group` (`us-std`) or `database` (`us-std/ECommerce`, with those
 /// beneath it), `time_start` and `time_end` (ISO 8601 with a zone; the end is not included, may be in the future, 91
-/// days from now at most, and is 90 days later at most), and perhaps an `idempotency_token`, a UUID: with the same one, 24 hours long, the same export
-/// is answered. The list takes `states`, `max_results` (100 by default, and at most) and `next_token`.
+/// days from now at most, and is 90 days later at most), and perhaps an `idempotency_token`, a UUID: with the same one,
+/// 24 hours long, the same export is answered. The list takes `states`, `max_results` (100 by default, and at most) and
+/// `next_token`.
 ///
 /// | state | |
 /// | --- | --- |
