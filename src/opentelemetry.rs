@@ -180,7 +180,7 @@ impl Companion for Bridged {
     }
 
     fn attach(&self) -> Option<Box<dyn Any>> {
-        let context = Context::map_current(|current| {
+        let context = with_current(|current| {
             let active = TraceId::from_bytes(current.span().span_context().trace_id().to_bytes());
             if active.is_some() && active == self.trace_id {
                 self.bridge.with_baggage(current, &self.tags)
@@ -192,9 +192,30 @@ impl Companion for Bridged {
     }
 }
 
+thread_local! {
+    /// There for as long as the thread has a current context: made after the slot of that, it is dropped before it.
+    static ALIVE: Alive = {
+        Context::map_current(|_| ());
+        Alive
+    };
+}
+
+struct Alive;
+
+/// A thread keeps track only of what has to be dropped.
+impl Drop for Alive {
+    fn drop(&mut self) {}
+}
+
+/// Looks at the current context; `None` while the thread is being torn down, where OpenTelemetry panics.
+fn with_current<T>(look: impl FnOnce(&Context) -> Option<T>) -> Option<T> {
+    ALIVE.try_with(|_| ()).ok()?;
+    Context::map_current(look)
+}
+
 /// The trace context of the active span; none where it has no valid one, or is remote: not a span of this program.
 fn active_span() -> Option<TraceContext> {
-    Context::map_current(|context| {
+    with_current(|context| {
         let span = context.span();
         let context = span.span_context();
         if context.is_remote() { None } else { trace_context(context) }

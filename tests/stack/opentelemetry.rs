@@ -1,5 +1,7 @@
 //! OpenTelemetry both ways, with its SDK and an exporter in memory; and through `tracing-opentelemetry`.
 
+use std::cell::RefCell;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -149,6 +151,25 @@ async fn the_context_goes_with_a_trail_into_spawned_work() {
     let renamed = trail.with_tags(Tags::new([("a", "1")]).unwrap());
     assert_eq!(renamed.enter(active).trace_id(), expected);
     assert!(!active().is_valid());
+}
+
+#[test]
+fn a_thread_that_ends_may_drop_what_is_left_of_a_request() {
+    thread_local! {
+        static LEFT: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
+    }
+    let thread = std::thread::spawn(|| {
+        // First made, last dropped: then the thread has no context any more.
+        LEFT.with(|left| drop(left.borrow_mut().take()));
+        let (mut head, _) = http::Request::new(()).into_parts();
+        let inbound = Inbound::new(Admit::Continue).with_opentelemetry(&OpenTelemetry::new());
+        let trail = inbound.receive(&mut head).unwrap();
+        let mut left = Box::pin(trail.scope(std::future::pending()));
+        let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(left.as_mut().poll(&mut task).is_pending());
+        LEFT.with(|slot| *slot.borrow_mut() = Some(left));
+    });
+    thread.join().unwrap();
 }
 
 #[test]
