@@ -232,6 +232,19 @@ fn a_folder_has_one_writer() {
 }
 
 #[test]
+fn a_folder_that_is_locked_for_a_moment_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(folder.path().join("querylog.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let unlocks = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        drop(lock);
+    });
+    QueryLog::open(folder.path()).unwrap().close(SOON).unwrap();
+    unlocks.join().unwrap();
+}
+
+#[test]
 fn a_torn_tail_is_moved_aside_and_never_a_record() {
     let logged = Logged::new();
     logged.log.append(&record("/whole"));

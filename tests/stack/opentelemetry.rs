@@ -161,7 +161,7 @@ fn a_thread_that_ends_may_drop_what_is_left_of_a_request() {
     let thread = std::thread::spawn(|| {
         // First made, last dropped: then the thread has no context any more.
         LEFT.with(|left| drop(left.borrow_mut().take()));
-        let (mut head, _) = http::Request::new(()).into_parts();
+        let (mut head, ()) = http::Request::new(()).into_parts();
         let inbound = Inbound::new(Admit::Continue).with_opentelemetry(&OpenTelemetry::new());
         let trail = inbound.receive(&mut head).unwrap();
         let mut left = Box::pin(trail.scope(std::future::pending()));

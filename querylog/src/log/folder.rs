@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::log::disk::{Disk, DiskFile, Place};
 use crate::log::keeper::Keeper;
@@ -14,6 +16,12 @@ const PREFIX: &str = "querylog-";
 const PLAIN: &str = ".jsonl";
 const GZIP: &str = ".jsonl.gz";
 const LOCK: &str = "querylog.lock";
+const BUSY: &str =
+    "a query log is being written to this folder, by this process or another: give each a folder of its own";
+
+/// So long a folder that is locked may be so for another reason: a program that is being started has, for a moment, all
+/// that the one that starts it had open, a log that was closed meanwhile too.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A file of a log, by its name: `querylog-20240510T180542.871000Z.jsonl`, or the same with `.gz`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,13 +164,14 @@ impl Lock {
     fn take(folder: &Path) -> io::Result<(Self, Option<Timestamp>)> {
         let path = folder.join(LOCK);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "a query log is being written to this folder, by this process or another: give each a folder of its own",
-            ),
-            TryLockError::Error(error) => error,
-        })?;
+        let end = Instant::now() + PATIENCE;
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if Instant::now() < end => thread::sleep(Duration::from_millis(10)),
+                TryLockError::WouldBlock => return Err(io::Error::new(io::ErrorKind::ResourceBusy, BUSY)),
+                TryLockError::Error(error) => return Err(error),
+            }
+        }
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let since = text.strip_prefix("open since ").and_then(|since| since.trim_end().parse().ok());

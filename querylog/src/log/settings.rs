@@ -192,7 +192,7 @@ impl FileSettings {
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made or written, or is a file; or a log is being written there; or the queue has
+    /// If the folder cannot be made or written, or is a file; or a log is being written there, for a second longer; or the queue has
     /// room for no record; or no thread can be started.
     pub fn open(self) -> Result<QueryLog, OpenError> {
         let at = |source| OpenError { folder: self.folder.clone(), source };
