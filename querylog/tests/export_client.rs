@@ -235,9 +235,7 @@ async fn a_url_that_the_api_is_not_under_is_said() {
     let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new()).await });
     let said = ExportClient::new(&base, "us").unwrap().list(&[], None).await.unwrap_err().to_string();
-    let expected =
-        "the server of exports answers 404: this API is not there: the URL is to be the one before its /api/v1";
-    assert_eq!(said, expected);
+    assert_eq!(said, "the server of exports answers 404: there is no such API under the /api/v1 of this URL");
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ impl ExportClient {
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(|error| ExportError::Http(error.into()))?;
         if status != StatusCode::OK {
-            return Err(refused(status, &bytes, "this API is not there: the URL is to be the one before its /api/v1"));
+            return Err(refused(status, &bytes, "there is no such API under the /api/v1 of this URL"));
         }
         serde_json::from_slice(&bytes).map_err(|_| ExportError::Answer)
     }
