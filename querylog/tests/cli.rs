@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tagtrail::{Tags, Trail};
@@ -279,6 +280,42 @@ fn of_many_lines_that_are_no_records_the_first_are_told_of() {
     assert!(output.status.success() && errors.lines().count() == 12, "{errors}");
     assert!(errors.contains("1000 lines are no records; the first 10 of them are told of"), "{errors}");
     assert!(errors.contains("no records are found"), "{errors}");
+}
+
+#[test]
+fn follow_goes_on_telling_of_lines_that_are_no_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.log");
+    fs::write(&file, "GET / 200\n".repeat(15)).unwrap();
+    let arguments = ["tail", file.to_str().unwrap(), "--follow", "--lines", "15"];
+    let mut following = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let told = BufReader::new(following.stderr.take().unwrap()).lines();
+    let (lines, said) = mpsc::channel();
+    std::thread::spawn(move || told.map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let next = || said.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
+    for number in 1..=10 {
+        let line = next();
+        assert!(line.contains(&format!("other.log, line {number}: no record")), "{line}");
+    }
+    let line = next();
+    assert!(line.contains("15 lines are no records; the first 10 of them are told of"), "{line}");
+    let mut growing = fs::OpenOptions::new().append(true).open(&file).unwrap();
+    growing.write_all(b"GET / 200\n").unwrap();
+    let line = next();
+    following.kill().unwrap();
+    following.wait().unwrap();
+    assert!(line.contains("other.log, line 16: no record"), "{line}");
+}
+
+#[test]
+fn the_last_entries_may_be_gaps_of_a_log_that_has_records() {
+    let (logged, _) = log();
+    let gap =
+        r#"{"gap":{"from":"2999-01-01T00:00:00.000000Z","to":"2999-01-01T00:00:00.000000Z","count":1,"why":"test"}}"#;
+    fs::write(logged.path().join("querylog-29990101T000000.000000Z.jsonl"), format!("{gap}\n")).unwrap();
+    let output = program(&["tail", logged.path().to_str().unwrap(), "-n", "1"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{gap}\n"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[cfg(unix)]

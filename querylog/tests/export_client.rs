@@ -35,6 +35,8 @@ enum Does {
     Hangs(usize),
     /// Sends another part than it is asked for.
     Lies(usize),
+    /// Says that it is not there, as an object store does.
+    Misses,
 }
 
 struct Files {
@@ -49,6 +51,10 @@ async fn file(State(files): State<Arc<Files>>, request: Request) -> Response {
     let from: usize = request.headers().get("range").map_or(0, |range| {
         range.to_str().unwrap().strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap()
     });
+    if files.does == Does::Misses {
+        let body = "<Error><Code>NoSuchKey</Code></Error>";
+        return Response::builder().status(404).body(Body::from(body)).unwrap();
+    }
     let size = files.gzip.len();
     let (from, tag) = match files.does {
         Does::Repeats(_) => (0, "one"),
@@ -57,7 +63,10 @@ async fn file(State(files): State<Arc<Files>>, request: Request) -> Response {
         _ => (from, "one"),
     };
     let (Does::BreaksOff(many) | Does::Repeats(many) | Does::Changes(many) | Does::Hangs(many) | Does::Lies(many)) =
-        files.does;
+        files.does
+    else {
+        unreachable!()
+    };
     // Each time further.
     let until = if let Does::Repeats(_) = files.does { many * (asked + 1) } else { from + many }.min(size);
     let piece = Bytes::copy_from_slice(&files.gzip[from..until]);
@@ -135,6 +144,13 @@ async fn a_download_that_breaks_off_goes_on_where_it_was() {
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_said() {
+    let (client, _) = serve(gzip(1), Does::Misses).await;
+    let said = file_of(&client).await.write_lines(std::io::sink()).await.unwrap_err().to_string();
+    assert_eq!(said, "the server of exports answers 404: the file of the export is not there any more");
 }
 
 #[tokio::test]
@@ -219,9 +235,7 @@ async fn a_url_that_the_api_is_not_under_is_said() {
     let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new()).await });
     let said = ExportClient::new(&base, "us").unwrap().list(&[], None).await.unwrap_err().to_string();
-    let expected =
-        "the server of exports answers 404: this API is not there: the URL is to be the one before its /api/v1";
-    assert_eq!(said, expected);
+    assert_eq!(said, "the server of exports answers 404: there is no such API under the /api/v1 of this URL");
 }
 
 #[tokio::test]

@@ -162,8 +162,7 @@ fn segment(value: Option<&str>) -> Result<String, ClientError> {
 }
 
 /// The API itself answers all mistakes in JSON.
-const NO_API: &str =
-    "this API is not there: the URL is to be the one that it is under, such as http://127.0.0.1:8080/v1";
+const NO_API: &str = "there is no such API under this URL";
 
 /// Why a request was refused, as the server says it.
 async fn detail(answer: Response) -> String {

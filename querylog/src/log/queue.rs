@@ -53,8 +53,10 @@ pub(crate) struct Tally {
 struct State {
     lines: Vec<u8>,
     records: u64,
-    /// When the first of the lines came.
+    /// When the first of the lines came,
     since: Instant,
+    /// and what the clock showed then.
+    came: Timestamp,
     batch: Arc<Done>,
     gaps: Gaps,
     /// Bytes that the writer has.
@@ -91,7 +93,7 @@ pub(crate) struct Batch {
     pub(crate) lines: Vec<u8>,
     pub(crate) records: u64,
     /// When the first of the lines came, where there are any.
-    pub(crate) since: Option<Instant>,
+    pub(crate) came: Option<Timestamp>,
     pub(crate) gaps: Gaps,
     pub(crate) done: Arc<Done>,
 }
@@ -112,6 +114,7 @@ impl Queue {
             lines: Vec::new(),
             records: 0,
             since: Instant::now(),
+            came: Timestamp::now(),
             batch: Arc::default(),
             gaps: Gaps::default(),
             taken: 0,
@@ -150,7 +153,7 @@ impl Queue {
             return Err(fault);
         }
         if state.records == 0 {
-            state.since = Instant::now();
+            (state.since, state.came) = (Instant::now(), Timestamp::now());
         }
         state.grow_for(line.len(), self.limits.queue);
         state.lines.extend_from_slice(line);
@@ -237,7 +240,7 @@ impl Queue {
         state.writer = Writer::Busy;
         state.taken = state.lines.len();
         let batch = Batch {
-            since: (state.records > 0).then_some(state.since),
+            came: (state.records > 0).then_some(state.came),
             lines: std::mem::take(&mut state.lines),
             records: std::mem::take(&mut state.records),
             gaps: std::mem::take(&mut state.gaps),
@@ -259,7 +262,7 @@ impl Queue {
         let mut lines = std::mem::take(&mut batch.lines);
         let missing = lost + refused.len() as u64;
         // They are missed from then on, and not only since they were given up.
-        let from = batch.since.map_or_else(Timestamp::now, |since| Timestamp::now().minus(since.elapsed()));
+        let from = batch.came.unwrap_or(Timestamp::MAX);
         self.tally.written.fetch_add(batch.records - missing, Relaxed);
         self.tally.failed.fetch_add(missing, Relaxed);
         self.tally.queued.fetch_sub(batch.records, Relaxed);

@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the first of them came, at the end of its request; after an unclean stop, when the last record before it
-    /// began.
+    /// When the first of them came, at the end of its request, or when it was answered with 503, or the log was closed
+    /// before it ended; after an unclean stop, when the last record before it began.
     pub from: Timestamp,
     /// When the last of them was given up; after an unclean stop, when the log was opened again.
     pub to: Timestamp,

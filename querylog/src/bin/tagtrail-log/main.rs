@@ -197,7 +197,7 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
             }
         }
         if last.len() == lines || is_all {
-            any = last.iter().any(is_record) || lines == 0;
+            any = last.len() == lines || last.iter().any(is_record);
             last.into_iter().try_for_each(|entry| out.show(entry))?;
             break entries;
         }
@@ -208,7 +208,6 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
         out::tell_of_none(any);
         return Ok(());
     }
-    out.flush()?;
     loop {
         for entry in entries.by_ref() {
             let entry = entry?;
@@ -217,6 +216,7 @@ fn tail(log: &Log, lines: usize, follow: bool) -> Result<(), Box<dyn Error>> {
             }
         }
         out.flush()?;
+        out.tell_of_foreign();
         thread::sleep(Duration::from_millis(200));
     }
 }

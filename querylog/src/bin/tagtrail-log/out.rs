@@ -87,10 +87,16 @@ impl Out {
     /// Ends what is shown of a log's files: says how many lines are no records, and fails where not all could be read.
     pub(crate) fn end(&mut self) -> Result<(), Box<dyn Error>> {
         self.flush()?;
+        self.tell_of_foreign();
+        if self.unread { Err("not all of the log could be read".into()) } else { Ok(()) }
+    }
+
+    /// Says how many lines are no records, where not each of them was told of, and counts anew.
+    pub(crate) fn tell_of_foreign(&mut self) {
         if self.foreign > FOREIGN {
             tell(&format!("{} lines are no records; the first {FOREIGN} of them are told of", self.foreign));
         }
-        if self.unread { Err("not all of the log could be read".into()) } else { Ok(()) }
+        self.foreign = 0;
     }
 
     /// A line of JSON.

@@ -163,7 +163,8 @@ impl Download {
                 StatusCode::FORBIDDEN => self.renew().await?,
                 status => {
                     let bytes = answer.bytes().await.unwrap_or_default();
-                    return Err(refused(status, &bytes));
+                    // An object store answers in a form of its own.
+                    return Err(refused(status, &bytes, "the file of the export is not there any more"));
                 }
             }
         }

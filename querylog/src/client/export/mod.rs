@@ -151,7 +151,7 @@ impl ExportClient {
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(|error| ExportError::Http(error.into()))?;
         if status != StatusCode::OK {
-            return Err(refused(status, &bytes));
+            return Err(refused(status, &bytes, "there is no such API under the /api/v1 of this URL"));
         }
         serde_json::from_slice(&bytes).map_err(|_| ExportError::Answer)
     }
@@ -174,19 +174,15 @@ fn host(url: &Url) -> Option<String> {
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// Why a request was refused, as the server says it.
-fn refused(status: StatusCode, bytes: &[u8]) -> ExportError {
+/// Why a request was refused, as the server says it; or what it means that nothing is there, where another one answers.
+fn refused(status: StatusCode, bytes: &[u8], missing: &str) -> ExportError {
     #[derive(Deserialize)]
     struct Body {
         code: String,
         reason: String,
     }
     // The API itself answers all mistakes in JSON.
-    let other = if status == StatusCode::NOT_FOUND {
-        "this API is not there: the URL is to be the one before its /api/v1"
-    } else {
-        "it does not say why"
-    };
+    let other = if status == StatusCode::NOT_FOUND { missing } else { "it does not say why" };
     let Body { code, reason } =
         serde_json::from_slice(bytes).unwrap_or_else(|_| Body { code: String::new(), reason: other.to_owned() });
     ExportError::Refused { status: status.as_u16(), code, reason }

@@ -126,7 +126,7 @@ pub(super) async fn prepare(
 async fn is_of_something_else(connection: &Object, error: &tokio_postgres::Error) -> Result<bool, StoreError> {
     const FOREIGN: &str = "
         SELECT CASE WHEN to_regclass('about') IS NULL
-            THEN to_regclass('record') IS NOT NULL OR to_regclass('entry') IS NOT NULL
+            THEN coalesce(to_regclass('record'), to_regclass('entry'), to_regclass('export_job')) IS NOT NULL
             ELSE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('about') AND attname = 'only_one')
         END";
     if ![Some(&SqlState::UNDEFINED_TABLE), Some(&SqlState::UNDEFINED_COLUMN)].contains(&error.code()) {

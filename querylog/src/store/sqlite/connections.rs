@@ -26,6 +26,9 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool)
     }
     let mut flags = OpenFlags::default();
     if existing {
+        if !path.exists() {
+            return Err(StoreError::unusable("there is no such file"));
+        }
         flags.remove(OpenFlags::SQLITE_OPEN_CREATE);
     } else {
         // Where it is there, or cannot be made, SQLite says what is wrong with it. Its other files take the mode of this one.

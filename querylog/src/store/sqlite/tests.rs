@@ -123,7 +123,7 @@ fn who_only_asks_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
     let existing = || Sqlite::settings(&path).existing().open();
-    existing().unwrap_err();
+    assert_eq!(existing().unwrap_err().to_string(), "there is no such file");
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();
     let error = existing().unwrap_err().to_string();
