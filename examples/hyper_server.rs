@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // In the extensions, and current wherever the handler goes.
+    // The trail is in the extensions, and it is current anywhere in the handler.
     let trail = request.extensions().get::<Trail>().cloned().or_else(Trail::current);
     let trace = trail.map(|trail| trail.trace_id().to_string()).unwrap_or_default();
     Ok(Response::new(Full::from(format!("Hello from trace {trace}.\n"))))
@@ -25,7 +25,7 @@ async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).ok_or("usage: hyper_server ADDRESS")?;
-    // Behind a gateway of ours, which has decided whom to trust.
+    // Behind our own gateway, which has decided whom to trust.
     let service = InboundLayer::new(Admit::Continue).layer(service_fn(hello));
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);

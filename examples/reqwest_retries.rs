@@ -1,7 +1,7 @@
-//! A reqwest client with retries: one trace, and a parent-id of its own for each attempt.
+//! A reqwest client with retries: one trace, and a separate parent-id for each attempt.
 //! `cargo run --example reqwest_retries`
 //!
-//! The server here fails twice, and answers the third attempt.
+//! The server fails twice, and succeeds at the third attempt.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use axum::{Router, routing::get};
 use reqwest_middleware::ClientBuilder;
 use reqwest_retry::RetryTransientMiddleware;
 use reqwest_retry::policies::ExponentialBackoff;
-use tagtrail::{Disclose, OutboundMiddleware, TraceParent, Trail};
+use tagtrail::{Disclose, OutboundMiddleware, Sample, TraceParent, Trail};
 use tokio::net::TcpListener;
 
 static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
@@ -43,12 +43,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with(OutboundMiddleware::new(Disclose::All))
         .build();
 
-    let trail = Trail::start(true);
-    let answer = client.get(url).with_extension(trail.clone()).send().await?;
-    let last: TraceParent = answer.error_for_status()?.text().await?.parse()?;
-    println!("answered: attempt 3, {last}");
-    if last.trace_id() != trail.trace_id() || last.parent_id() == trail.operation_id() {
-        return Err("the last attempt has another trace, or an id that is not its own".into());
+    let trail = Trail::start(Sample::Always);
+    let response = client.get(url).with_extension(trail.clone()).send().await?;
+    let last: TraceParent = response.error_for_status()?.text().await?.parse()?;
+    println!("attempt 3 succeeded: {last}");
+    if last.trace_id() != trail.trace_id() || last.parent_id() == trail.span_id() {
+        return Err("the last attempt has a different trace, or shares its id".into());
     }
     Ok(())
 }

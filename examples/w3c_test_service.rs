@@ -1,8 +1,8 @@
-//! The service that the W3C's validation harness for trace context tests.
+//! The service that the W3C's validation suite for Trace Context tests.
 //!
 //! `cargo run --example w3c_test_service 127.0.0.1:5000` calls through reqwest, with a second argument `hyper` through
 //! a hyper client. It takes `POST` on any path, with a JSON array of `{"url": …, "arguments": […]}`, and for each
-//! element posts `arguments` to `url` while it handles the request. The harness looks at the headers of these calls.
+//! element posts `arguments` to `url` while it handles the request. The suite checks the headers of these calls.
 
 use std::env;
 use std::error::Error;

@@ -1,11 +1,11 @@
-//! The clock: the one file that reads it.
+//! The clock. The only file that reads it.
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use std::time::Duration;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub(crate) use std::time::Instant;
 
-/// A clock that stands still, where there is none: the standard library's panics there.
+/// A stopped clock for `wasm32-unknown-unknown`, where `std::time::Instant::now` panics.
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 #[derive(Clone, Copy)]
 pub(crate) struct Instant;

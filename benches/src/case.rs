@@ -13,7 +13,7 @@ pub struct Case {
     pub work: String,
     /// Which crate does it.
     pub who: &'static str,
-    /// The case that does everything but the work, and whose cost is taken off; the empty loop where there is none.
+    /// The case that does everything but the work, whose cost is subtracted; the empty loop if there is none.
     pub over: Option<String>,
     run: Box<dyn FnMut()>,
 }

@@ -70,21 +70,21 @@ pub fn sliced(value: &str) -> HeaderValue {
     HeaderValue::from_maybe_shared(buffer.slice(..value.len())).expect("a header value")
 }
 
-/// A `tracestate` of so many members, of 30 characters each.
+/// Creates a `tracestate` of `count` members of 30 characters each.
 pub fn members(count: usize) -> String {
     let members: Vec<String> =
         (0..count).map(|index| format!("vendor{index:02}@system=00f067aa0ba9{index:02}")).collect();
     members.join(",")
 }
 
-/// So many tags whose names differ in the middle alone, as somebody writes them who wants doubles to be hard to find.
+/// Creates `count` tags whose names differ only in the middle: what makes duplicates most expensive to find.
 pub fn alike(count: usize) -> String {
     let tag = |index: usize| format!("{:n<20}{index:02}{:n<18}={:v<78}", "", "", "");
     let tags: Vec<String> = (0..count).map(tag).collect();
     tags.join(",")
 }
 
-/// So many tags; 25 of them fill the 3,000 characters that are allowed, others have 119 or 120 characters each.
+/// Creates `count` tags; 25 of them fill the 3,000 characters that are allowed, others have 119 or 120 characters each.
 pub fn tags(count: usize) -> String {
     let tag = |index: usize| {
         // 24 commas between 25 tags: 2,976 characters are left for them, 119 each and one over.

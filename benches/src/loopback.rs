@@ -57,7 +57,7 @@ fn each(program: &str, who: &str) -> Result<f64, Box<dyn Error>> {
     Ok((of_many - of_few) / f64::from(many - few))
 }
 
-/// The instructions of a server that serves so many requests.
+/// Counts the instructions of a server that serves this many requests.
 fn whole(program: &str, who: &str, requests: u32) -> Result<f64, Box<dyn Error>> {
     let file = target().join(format!("callgrind.{}", std::process::id()));
     let mut server = callgrind::valgrind(&file)
@@ -87,17 +87,17 @@ fn send(port: u16, server: u32, requests: u32) -> Result<(), Box<dyn Error>> {
         request.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     request.extend_from_slice(b"\r\n");
-    let mut answer = [0; 4096];
+    let mut response = [0; 4096];
     for _ in 0..requests {
         while !sleeps(server)? {
             thread::sleep(Duration::from_micros(100));
         }
         stream.write_all(&request)?;
-        // The answer is small, and sent at once.
-        let length = stream.read(&mut answer)?;
-        let answer = &answer[..length];
-        if !(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\nok")) {
-            return Err(format!("an answer that was not expected: {}", String::from_utf8_lossy(answer)).into());
+        // The response is small, and sent at once.
+        let length = stream.read(&mut response)?;
+        let response = &response[..length];
+        if !(response.starts_with(b"HTTP/1.1 200 OK\r\n") && response.ends_with(b"\r\n\r\nok")) {
+            return Err(format!("unexpected response: {}", String::from_utf8_lossy(response)).into());
         }
     }
     Ok(())

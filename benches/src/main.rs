@@ -31,14 +31,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         [] => print!("{}", budgets.table(&count(&budgets.rows(), true)?)),
         ["--ours"] => print!("{}", budgets.table(&count(&budgets.rows(), false)?)),
         ["--check"] => {
-            let faults = budgets.exceeded(&count(&budgets.rows(), false)?);
-            for fault in &faults {
-                eprintln!("{fault}");
+            let errors = budgets.exceeded(&count(&budgets.rows(), false)?);
+            for error in &errors {
+                eprintln!("{error}");
             }
-            if faults.is_empty() {
+            if errors.is_empty() {
                 println!("every row of budgets.toml is kept");
             }
-            return Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         ["--time"] => print!("{}", budgets.table_of_times(&time::measure()?)),
         ["--series"] => {

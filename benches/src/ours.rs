@@ -3,11 +3,10 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::Full;
 use tagtrail::{
-    Admit, Disclose, InboundLayer, OutboundLayer, ParentId, TagRules, Tags, TraceContext, TraceId, TraceParent,
+    Admit, Disclose, Inbound, InboundLayer, OutboundLayer, ParentId, Sample, TagOptions, Tags, TraceContext, TraceId, TraceParent,
     TraceState, Trail,
 };
 use tower::Layer;
@@ -18,7 +17,7 @@ use crate::service::{Bare, drive, outgoing, request};
 
 const US: &str = "tagtrail";
 
-/// Every case, those that others are compared with first.
+/// Returns all cases, starting with those that others are compared with.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![empty()];
     cases.extend(values());
@@ -33,7 +32,7 @@ fn values() -> Vec<Case> {
     let present = Head::present().map();
     let from_map = present.clone();
     let parent: TraceParent = TRACEPARENT.parse().expect("valid");
-    let rules = TagRules::default();
+    let options = TagOptions::default();
     vec![
         Case::new("traceparent-from-bytes", US, || TraceParent::from_bytes(black_box(TRACEPARENT.as_bytes()))),
         Case::new("traceparent-from-map", US, move || TraceParent::from_headers(black_box(&from_map))),
@@ -48,7 +47,7 @@ fn values() -> Vec<Case> {
         tag_value("tags-1", "project=blog"),
         tag_value("tags-5", TAGS),
         tag_value("tags-25", &tags(25)),
-        Case::new("tags-5-from-map", US, move || rules.from_headers(black_box(&present))),
+        Case::new("tags-5-from-map", US, move || options.from_headers(black_box(&present))),
         Case::new("ids", US, || (TraceId::random(), ParentId::random())),
     ]
 }
@@ -74,11 +73,10 @@ fn tag_value(work: &str, list: &str) -> Case {
 
 /// A request through the server layer, everything on.
 fn server() -> Vec<Case> {
-    let policy = |_: &Parts| Admit::Continue;
     let mut cases = Vec::new();
     for (name, head) in [("present", Head::present()), ("absent", Head::absent())] {
         let (bare, layered) = (format!("server-{name}-bare"), format!("server-{name}"));
-        let mut service = InboundLayer::new(policy).layer(Bare);
+        let mut service = InboundLayer::new(Inbound::admit_with(|_| Admit::Continue)).layer(Bare);
         let of_bare = head.clone();
         cases.push(Case::new(&*bare, "bare", move || drive(&mut Bare, request(&of_bare, Full::<Bytes>::default()))));
         cases.push(
@@ -92,15 +90,15 @@ fn server() -> Vec<Case> {
 fn client() -> Vec<Case> {
     let tags = Tags::from_bytes(TAGS.as_bytes()).expect("valid");
     let state: TraceState = TRACESTATE.parse().expect("valid");
-    let alone = Trail::start(true);
+    let alone = Trail::start(Sample::Always);
     let all = alone.with_tags(tags).with_tracestate(state);
     let service = OutboundLayer::new(Disclose::All).layer(Bare);
     let mut cases = Vec::new();
     let current = alone.clone();
-    cases.push(Case::new("client-bare", "bare", move || current.enter(|| drive(&mut Bare, outgoing()))));
+    cases.push(Case::new("client-bare", "bare", move || current.in_scope(|| drive(&mut Bare, outgoing()))));
     for (name, trail) in [("client-traceparent", alone), ("client-all", all)] {
         let mut service = service.clone();
-        let run = move || trail.enter(|| drive(&mut service, outgoing()));
+        let run = move || trail.in_scope(|| drive(&mut service, outgoing()));
         cases.push(Case::new(name, US, run).over("client-bare"));
     }
     cases
@@ -123,9 +121,9 @@ fn series() -> Vec<Case> {
     cases
 }
 
-/// So many lines of one header, read as the server layer reads them.
+/// Lines of one header, parsed as the server layer parses them.
 fn lines(header: &'static str, count: usize) -> Case {
-    let rules = TagRules::default();
+    let options = TagOptions::default();
     let mut map = HeaderMap::new();
     map.insert("traceparent", HeaderValue::from_static(TRACEPARENT));
     for index in 0..count {
@@ -133,6 +131,6 @@ fn lines(header: &'static str, count: usize) -> Case {
         map.append(if header == "tags" { X_FAUNA_TAGS.clone() } else { "tracestate".parse().expect("valid") }, line);
     }
     Case::new(format!("series-lines-{header}-{count}"), US, move || {
-        (rules.from_headers(black_box(&map)), TraceContext::from_headers(black_box(&map)))
+        (options.from_headers(black_box(&map)), TraceContext::from_headers(black_box(&map)))
     })
 }

@@ -75,7 +75,7 @@ impl Costs {
     }
 }
 
-/// The costs of an instruction or more, the largest first, and at most so many.
+/// Returns the largest costs of an instruction or more, the largest first.
 fn largest(costs: HashMap<String, f64>, most: usize) -> String {
     let mut costs: Vec<_> = costs.into_iter().map(|(name, cost)| (name, cost / f64::from(TIMES))).collect();
     costs.retain(|(_, cost)| cost.abs() >= 1.0);

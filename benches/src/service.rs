@@ -1,4 +1,4 @@
-//! The bare services that layers are put around, and the way a request goes through one.
+//! The bare services that layers wrap, and how a request is sent through one.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -14,12 +14,12 @@ use tower::Service;
 
 use crate::inputs::Head;
 
-/// What a server has in the extensions of a request before our layer sees it.
+/// What a server adds to the extensions of a request before our layer sees it.
 #[derive(Clone, Copy)]
-#[expect(dead_code, reason = "nobody asks for it")]
+#[expect(dead_code, reason = "nobody reads it")]
 struct Peer([u8; 4]);
 
-/// A service that answers `ok`, in a response that has a header.
+/// A service whose response is `ok`, with a header.
 #[derive(Clone, Copy)]
 pub struct Bare;
 
@@ -47,7 +47,7 @@ pub fn request<B>(head: &Head, body: B) -> Request<B> {
     request
 }
 
-/// A request that is about to be sent, with three headers of its own; a client adds `host` later. The map has room for
+/// A request that is about to be sent, with three other headers; a client adds `host` later. The map has room for
 /// three more, since the first header makes room for six.
 pub fn outgoing() -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::default());
@@ -57,7 +57,7 @@ pub fn outgoing() -> Request<Full<Bytes>> {
     request
 }
 
-/// Sends a request through a service that never waits: polls its future and the whole body of the answer.
+/// Sends a request through a service that never waits: polls its future and the whole response body.
 pub fn drive<S, B, R>(service: &mut S, request: Request<B>) -> usize
 where
     S: Service<Request<B>, Response = Response<R>>,
@@ -66,7 +66,7 @@ where
     let mut cx = Context::from_waker(Waker::noop());
     let Poll::Ready(Ok(())) = service.poll_ready(&mut cx) else { panic!("the service is not ready") };
     let mut future = pin!(service.call(request));
-    let Poll::Ready(Ok(response)) = future.as_mut().poll(&mut cx) else { panic!("the service has no answer") };
+    let Poll::Ready(Ok(response)) = future.as_mut().poll(&mut cx) else { panic!("the service has no response") };
     let headers = response.headers().len();
     let mut body = pin!(response.into_body());
     while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) {

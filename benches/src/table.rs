@@ -67,14 +67,14 @@ impl Budgets {
 
     /// What costs more than it may, in words.
     pub(crate) fn exceeded(&self, costs: &[Cost]) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         for (name, budget) in &self.0 {
             if budget.shown().is_empty() {
                 continue;
             }
             match ours(costs, name) {
-                None => faults.push(format!("{name}: nothing was counted")),
-                Some(ours) => faults.extend(
+                None => errors.push(format!("{name}: nothing was counted")),
+                Some(ours) => errors.extend(
                     budget
                         .limits(ours)
                         .filter(|(_, most, is)| is > most)
@@ -82,7 +82,7 @@ impl Budgets {
                 ),
             }
         }
-        faults
+        errors
     }
 
     /// The table of counts, in Markdown.
@@ -122,8 +122,8 @@ impl Budgets {
                 Some(&budget.text),
                 Some(&shown(budget, ours)),
                 limit(budget).as_deref(),
-                Some(&best.map(peer).unwrap_or_default()),
-                Some(&best.map(|best| format!("{:.2}", ours.amount / best.amount)).unwrap_or_default()),
+                Some(&best.map(peer).unwrap_or_deerror()),
+                Some(&best.map(|best| format!("{:.2}", ours.amount / best.amount)).unwrap_or_deerror()),
                 Some(&others.join(" · ")),
             ]);
         }

@@ -8,36 +8,36 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
-use tagtrail::{Admit, Echo, Inbound, InboundLayer, Sample, Trail};
+use tagtrail::{Admit, Echo, Inbound, InboundLayer, InvalidTagsPolicy, Sample, Trail};
 use tower::{Layer, Service};
 
-use crate::oracle::{self, DEFAULT, Members, Parent};
+use crate::oracle::{self, Limits, Pairs, Parent};
 use crate::{tags, traceparent, tracestate};
 
-/// Header lines through the whole server layer.
+/// Sends header lines through the whole server layer.
 ///
-/// The first line are settings, a byte each: whom to trust, what is sampled, what to do with bad tags, what to echo.
-/// Each further line is a header line, whose first byte names the header.
+/// The first line contains settings, a byte each: whom to trust, what is sampled, what to do with invalid tags, what to
+/// echo. Each further line is a header line, whose first byte names the header.
 ///
 /// # Panics
 ///
-/// If one of the checks fails.
+/// If a check fails.
 pub fn inbound(data: &[u8]) {
     let mut lines = data.split(|&byte| byte == b'\n');
     let settings = Settings::read(lines.next().unwrap_or_default());
     let Some(headers) = headers(lines) else { return };
     let expected = Expected::of(&headers, settings);
 
-    let refusals = Arc::new(AtomicUsize::new(0));
+    let rejections = Arc::new(AtomicUsize::new(0));
     let mut handler = Handler::default();
-    let (answer, body) = send(settings, headers.clone(), &mut handler, &refusals);
+    let (response, body) = send(settings, headers.clone(), &mut handler, &rejections);
 
-    let own = echoed(&answer, settings);
-    let refused = expected.tags.is_err() && !settings.drops;
-    assert_eq!(refusals.load(Ordering::Relaxed), usize::from(refused));
-    if refused {
-        assert!(handler.seen.is_none(), "the handler saw a request that was refused");
-        check_refusal(&headers, &answer, &body, expected.tags.as_ref().err().copied());
+    let own = echoed(&response, settings);
+    let rejected = expected.tags.is_err() && !settings.drops;
+    assert_eq!(rejections.load(Ordering::Relaxed), usize::from(rejected));
+    if rejected {
+        assert!(handler.seen.is_none(), "the handler saw a request that was rejected");
+        check_rejection(&headers, &response, &body, expected.tags.as_ref().err().copied());
         if let Some(own) = own {
             expected.check_parent(&own);
         }
@@ -46,9 +46,9 @@ pub fn inbound(data: &[u8]) {
         let parent = traceparent::fields(*trail.traceparent());
         expected.check_parent(&parent);
         expected.check_trail(&trail);
-        assert!(own.is_none_or(|own| own == parent), "the answer names another operation");
-        assert_eq!((answer.status(), &*body), (StatusCode::OK, &b"ok"[..]));
-        let echoed = answer.headers().get("x-fauna-tags").map(HeaderValue::as_bytes);
+        assert!(own.is_none_or(|own| own == parent), "the response names another span");
+        assert_eq!((response.status(), &*body), (StatusCode::OK, &b"ok"[..]));
+        let echoed = response.headers().get("x-fauna-tags").map(HeaderValue::as_bytes);
         let sent = settings.echo & 8 != 0 && !trail.tags().is_empty();
         assert_eq!(echoed, sent.then(|| trail.tags().as_str().as_bytes()));
     }
@@ -77,14 +77,14 @@ impl Settings {
     fn inbound(self) -> Inbound {
         let all = [Echo::TRACEPARENT, Echo::TRACERESPONSE, Echo::SERVER_TIMING, Echo::TAGS];
         let chosen = all.into_iter().enumerate().filter(|(bit, _)| self.echo >> bit & 1 == 1);
-        let echo = chosen.fold(Echo::NOTHING, |echo, (_, one)| echo | one);
+        let echo = chosen.fold(Echo::NONE, |echo, (_, one)| echo | one);
         let sample = if self.sampled { Sample::Always } else { Sample::Never };
         let inbound = Inbound::new(self.admit).sample(sample).echo(echo);
-        if self.drops { inbound.drop_bad_tags() } else { inbound }
+        if self.drops { inbound.invalid_tags(InvalidTagsPolicy::ignore()) } else { inbound }
     }
 }
 
-/// `None` where a line is no header line.
+/// Returns `None` if a line is not a header line.
 fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in lines {
@@ -105,10 +105,10 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
-/// What must come of a request, by the table of the spec.
+/// What must become of a request, by the table of the spec.
 struct Expected {
     caller: Option<Parent>,
-    members: Members,
+    members: Pairs,
     admit: Admit,
     sampled: bool,
     tags: Result<Vec<(String, String)>, &'static str>,
@@ -122,11 +122,11 @@ impl Expected {
         };
         let goes_on = caller.is_some() && settings.admit != Admit::Restart;
         let members = oracle::tracestate(&oracle::joined(&values(headers, "tracestate"))).filter(|_| goes_on);
-        let tags = oracle::tags(&oracle::joined(&values(headers, "x-fauna-tags")), DEFAULT);
+        let tags = oracle::tags(&oracle::joined(&values(headers, "x-fauna-tags")), Limits::DEFAULT);
         Self { caller, members: members.unwrap_or_default(), admit: settings.admit, sampled: settings.sampled, tags }
     }
 
-    /// What the answer names, and what the handler is told.
+    /// Checks the trace that the response names, and that the handler sees.
     fn check_parent(&self, own: &Parent) {
         match (&self.caller, self.admit) {
             (Some(caller), Admit::Continue | Admit::Unsample) => {
@@ -138,20 +138,20 @@ impl Expected {
                 assert_eq!(own.flags, 0b10 | u8::from(self.sampled));
             }
         }
-        // This operation's id is its own.
+        // This operation has its own id.
         assert!(self.caller.as_ref().is_none_or(|caller| caller.parent_id != own.parent_id));
     }
 
     fn check_trail(&self, trail: &Trail) {
         let caller = self.caller.as_ref().filter(|_| self.admit != Admit::Restart).map(|caller| &caller.parent_id);
-        assert_eq!(trail.caller().map(|id| id.to_string()).as_ref(), caller);
+        assert_eq!(trail.parent_span_id().map(|id| id.to_string()).as_ref(), caller);
         assert_eq!(tracestate::members(trail.tracestate()), self.members);
         assert_eq!(tags::pairs(trail.tags()), self.tags.clone().unwrap_or_default());
-        assert_eq!(trail.dropped_tags().map(tagtrail::InvalidTags::rule), self.tags.as_ref().err().copied());
+        assert_eq!(trail.invalid_tags().map(|error| error.kind().as_str()), self.tags.as_ref().err().copied());
     }
 }
 
-/// Keeps the trail that it finds, and finds the same one wherever it looks.
+/// Keeps the trail of a request, which must be the same in its extensions and as the current one.
 #[derive(Default)]
 struct Handler {
     seen: Option<Trail>,
@@ -175,10 +175,10 @@ impl Service<Request<()>> for &mut Handler {
 }
 
 fn is_current(trail: &Trail) -> bool {
-    Trail::current().is_some_and(|current| current.operation_id() == trail.operation_id())
+    Trail::current().is_some_and(|current| current.span_id() == trail.span_id())
 }
 
-/// A body that wants its trail.
+/// A body that requires its trail to be the current one.
 struct Answer {
     trail: Trail,
     text: Option<Bytes>,
@@ -204,19 +204,19 @@ fn send(
     settings: Settings,
     headers: HeaderMap,
     handler: &mut Handler,
-    refusals: &Arc<AtomicUsize>,
+    rejections: &Arc<AtomicUsize>,
 ) -> (Response<()>, Vec<u8>) {
-    let refusals = Arc::clone(refusals);
-    let inbound = settings.inbound().on_refusal(move |refusal| {
-        assert!(refusal.trail.tags().is_empty());
-        refusals.fetch_add(1, Ordering::Relaxed);
+    let rejections = Arc::clone(rejections);
+    let inbound = settings.inbound().on_rejection(move |_, rejection| {
+        assert!(rejection.trail().tags().is_empty());
+        rejections.fetch_add(1, Ordering::Relaxed);
     });
     let mut service = InboundLayer::new(inbound).layer(handler);
     let mut request = Request::new(());
     *request.headers_mut() = headers;
     let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Ok(answer)) = pin!(service.call(request)).poll(&mut cx) else { panic!("no answer") };
-    let (head, body) = answer.into_parts();
+    let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut cx) else { panic!("no response") };
+    let (head, body) = response.into_parts();
     let (mut body, mut text) = (pin!(body), Vec::new());
     while let Poll::Ready(Some(Ok(frame))) = body.as_mut().poll_frame(&mut cx) {
         text.extend_from_slice(frame.data_ref().expect("data"));
@@ -225,11 +225,11 @@ fn send(
     (Response::from_parts(head, ()), text)
 }
 
-/// The trace that an answer names: the same in each header that was asked for, and in no other.
-fn echoed(answer: &Response<()>, settings: Settings) -> Option<Parent> {
+/// Returns the trace that a response names: the same in each header that was selected, and in no other.
+fn echoed(response: &Response<()>, settings: Settings) -> Option<Parent> {
     let mut named = Vec::new();
     for (bit, name, before) in [(1, "traceparent", ""), (2, "traceresponse", ""), (4, "server-timing", "trace;desc=")] {
-        let lines = values(answer.headers(), name);
+        let lines = values(response.headers(), name);
         assert_eq!(lines.len(), usize::from(settings.echo & bit != 0), "{name}");
         for line in lines {
             let value = line.strip_prefix(before.as_bytes()).expect("the metric's name");
@@ -241,20 +241,20 @@ fn echoed(answer: &Response<()>, settings: Settings) -> Option<Parent> {
     named.pop()
 }
 
-/// A refusal is read by those who read it, is bounded, and holds nothing that was sent.
-fn check_refusal(headers: &HeaderMap, answer: &Response<()>, body: &[u8], rule: Option<&str>) {
+/// Checks that clients can read a rejection, and that it is bounded and contains nothing that was sent.
+fn check_rejection(headers: &HeaderMap, response: &Response<()>, body: &[u8], rule: Option<&str>) {
     let rule = rule.expect("a rule was broken");
-    let content_type = answer.headers()["content-type"].to_str().expect("ASCII");
+    let content_type = response.headers()["content-type"].to_str().expect("ASCII");
     let of_request = headers.get("content-type").map(|value| value.as_bytes().to_ascii_lowercase());
     let rest = of_request.as_deref().and_then(|value| value.strip_prefix(b"application/grpc"));
     let is_grpc = rest.is_some_and(|rest| rest.is_empty() || !rest[0].is_ascii_alphanumeric());
     let message = if is_grpc {
         assert!(["application/grpc", "application/grpc-web", "application/grpc-web-text"].contains(&content_type));
-        assert_eq!((answer.status(), body), (StatusCode::OK, &b""[..]));
-        assert_eq!(answer.headers()["grpc-status"], "3");
-        answer.headers()["grpc-message"].to_str().expect("ASCII").to_owned()
+        assert_eq!((response.status(), body), (StatusCode::OK, &b""[..]));
+        assert_eq!(response.headers()["grpc-status"], "3");
+        response.headers()["grpc-message"].to_str().expect("ASCII").to_owned()
     } else {
-        assert_eq!((answer.status(), content_type), (StatusCode::BAD_REQUEST, "application/json"));
+        assert_eq!((response.status(), content_type), (StatusCode::BAD_REQUEST, "application/json"));
         let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
         assert_eq!(body["error"]["code"], "invalid_request");
         assert_eq!(body["errors"][0]["code"], "bad request");
@@ -262,6 +262,6 @@ fn check_refusal(headers: &HeaderMap, answer: &Response<()>, body: &[u8], rule: 
         assert_eq!(body["errors"][0]["description"], message);
         message.to_owned()
     };
-    crate::check_message(&message, "x-fauna-tags");
+    crate::check_message(&message, "Invalid header 'x-fauna-tags': ");
     assert!(message.starts_with(&format!("Invalid header 'x-fauna-tags': {rule}: ")), "{message}");
 }

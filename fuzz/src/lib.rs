@@ -1,9 +1,10 @@
-//! What must hold for any bytes: the bodies of the fuzz targets, and of the test that runs them over the corpus.
+//! What must hold for any bytes: the bodies of the fuzz targets, which a test also runs over the corpus.
 //!
-//! Every check is against a reader that shares nothing with the crate's, and is slow and obvious: a regular
-//! expression, or a loop over `split`.
+//! Every check compares with a slow and obvious reader that shares nothing with the crate's parsers: a regular
+//! expression, or a loop over `split`. The integration tests use the same readers.
 
 mod inbound;
+#[path = "../../tests/it/parse/oracle.rs"]
 mod oracle;
 mod outbound;
 mod tags;
@@ -19,7 +20,7 @@ pub use tags::tags;
 pub use traceparent::traceparent;
 pub use tracestate::tracestate;
 
-/// Field lines of one header, as a server gets them; `None` where a line is no header value.
+/// Field lines of one header as a server gets them; `None` if a line is not a header value.
 fn header_map(name: &'static str, lines: &[&[u8]]) -> Option<HeaderMap> {
     let mut map = HeaderMap::new();
     for line in lines {
@@ -28,8 +29,9 @@ fn header_map(name: &'static str, lines: &[&[u8]]) -> Option<HeaderMap> {
     Some(map)
 }
 
-/// What errors say is bounded, and is text that a log can hold.
-fn check_message(message: &str, header: &str) {
-    assert!(message.starts_with(&format!("Invalid header '{header}': ")), "{message}");
+/// Checks that an error's text starts with the header, is bounded, and contains only characters that a log can hold.
+#[track_caller]
+fn check_message(message: &str, start: &str) {
+    assert!(message.starts_with(start), "{message}");
     assert!(message.len() < 200 && message.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{message}");
 }

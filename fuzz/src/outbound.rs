@@ -8,24 +8,25 @@ use std::task::{Context, Poll, Waker};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use regex::Regex;
 use tagtrail::{
-    Disclose, Outbound, OutboundLayer, RequestTags, Tags, Targets, TraceContext, TraceParent, TraceState, Trail,
+    Disclose, NewTraces, Outbound, OutboundLayer, RequestTags, Tags, Targets, TraceContext, TraceParent, TraceState,
+    Trail,
 };
 use tower::{Layer, Service};
 
-use crate::oracle::{self, DEFAULT, Members, Parent};
+use crate::oracle::{self, Limits, Pairs, Parent};
 use crate::{traceparent, tracestate};
 
-/// A request through the whole client layer.
+/// Sends a request through the whole client layer.
 ///
-/// The first line are settings, a byte each: what others are told, where the trail is, whether new traces are started.
-/// Each further line is a piece of the request or of the list of targets, as its first byte says.
+/// The first line contains settings, a byte each: what is disclosed by default, where the trail is, whether new traces
+/// are started. Each further line is a part of the request or of the list of targets, as its first byte says.
 ///
 /// # Panics
 ///
-/// If one of the checks fails.
+/// If a check fails.
 pub fn outbound(data: &[u8]) {
     let Some(input) = Input::read(data) else { return };
-    let told = input.told();
+    let disclosed = input.disclosed();
     let before = input.headers();
     let expected = input.expected();
 
@@ -33,16 +34,16 @@ pub fn outbound(data: &[u8]) {
     let announced = Arc::new(Mutex::new(Vec::new()));
     if let Some(trail) = &trail {
         let announced = Arc::clone(&announced);
-        trail.on_send(move |id| announced.lock().expect("no panic").push(id.to_string()));
+        trail.add_send_listener(move |id| announced.lock().expect("no panic").push(id.to_string()));
     }
     let sent = send(&input, before.clone(), trail.as_ref());
     let Some(expected) = expected else {
-        assert!(sent.is_none(), "a request with bad tags was sent");
+        assert!(sent.is_none(), "a request with invalid tags was sent");
         return;
     };
     let sent = sent.expect("the request was sent");
-    check_trace(&sent, told, &expected, &announced.lock().expect("no panic"));
-    let tags = expected.tags.filter(|tags| told == Disclose::All && !tags.is_empty());
+    check_trace(&sent, disclosed, &expected, &announced.lock().expect("no panic"));
+    let tags = expected.tags.filter(|tags| disclosed == Disclose::All && !tags.is_empty());
     assert_eq!(values(&sent, "x-fauna-tags"), tags.iter().map(String::as_bytes).collect::<Vec<_>>());
     assert_eq!(values(&sent, "x-other"), values(&before, "x-other"));
     assert!(sent.keys().all(|name| OURS.contains(&name.as_str()) || before.contains_key(name)));
@@ -58,11 +59,11 @@ enum Place {
 }
 
 struct Input {
-    otherwise: Disclose,
+    default: Disclose,
     place: Place,
     starts: bool,
     uri: Uri,
-    /// As they are written, and what each is told.
+    /// Hosts as they are written, and what is disclosed to each.
     targets: Vec<(String, Disclose)>,
     lines: Vec<(&'static str, HeaderValue)>,
     request_tags: Option<Vec<u8>>,
@@ -70,14 +71,14 @@ struct Input {
 }
 
 impl Input {
-    /// `None` where a line says nothing that a program could say.
+    /// Returns `None` if a line contains something that a program could not pass.
     fn read(data: &[u8]) -> Option<Self> {
         let mut lines = data.split(|&byte| byte == b'\n');
         let settings = lines.next().unwrap_or_default();
         let byte = |index| settings.get(index).copied().unwrap_or_default();
         let place = [Place::Extensions, Place::Current, Place::Nowhere][usize::from(byte(1) % 3)];
         let mut input = Self {
-            otherwise: disclose(byte(0)),
+            default: disclose(byte(0)),
             place,
             starts: byte(2) % 2 == 0,
             uri: Uri::from_static("http://example.com/"),
@@ -99,10 +100,10 @@ impl Input {
                 b'P' => parent = Some(TraceParent::from_bytes(value).ok()?),
                 b'S' => state = TraceState::from_bytes(value).ok()?,
                 b'T' => tags = Tags::from_bytes(value).ok()?,
-                told => input.targets.push((str::from_utf8(value).ok()?.to_owned(), disclose(*told))),
+                byte => input.targets.push((str::from_utf8(value).ok()?.to_owned(), disclose(*byte))),
             }
         }
-        input.trail = parent.map(|parent| Trail::continued(TraceContext::new(parent, state)).with_tags(tags));
+        input.trail = parent.map(|parent| Trail::from_context(TraceContext::new(parent, state)).with_tags(tags));
         Some(input)
     }
 
@@ -115,36 +116,36 @@ impl Input {
     }
 
     fn outbound(&self) -> Outbound {
-        let mut targets = Targets::otherwise(self.otherwise);
-        for (host, told) in &self.targets {
+        let mut targets = Targets::with_default(self.default);
+        for (host, disclose) in &self.targets {
             let readable = Target::read(host).is_some();
-            match targets.clone().host(host, *told) {
+            match targets.clone().host(host, *disclose) {
                 Ok(longer) => {
                     assert!(readable, "{host:?} was read");
                     targets = longer;
                 }
-                Err(fault) => {
-                    assert!(!readable, "{host:?} was refused");
-                    assert!(fault.to_string().len() < 300);
+                Err(error) => {
+                    assert!(!readable, "{host:?} was rejected");
+                    assert!(error.to_string().len() < 300);
                 }
             }
         }
-        let outbound = Outbound::new(targets);
-        if self.starts { outbound } else { outbound.without_new_traces() }
+        let outbound = Outbound::targets(targets);
+        if self.starts { outbound } else { outbound.new_traces(NewTraces::Never) }
     }
 
-    /// What the receiver may be told.
-    fn told(&self) -> Disclose {
-        let readable = self.targets.iter().filter_map(|(host, told)| Some((Target::read(host)?, *told)));
+    /// Returns what may be disclosed to the receiver.
+    fn disclosed(&self) -> Disclose {
+        let readable = self.targets.iter().filter_map(|(host, disclose)| Some((Target::read(host)?, *disclose)));
         let first = readable.into_iter().find(|(target, _)| target.matches(&self.uri));
-        first.map_or(self.otherwise, |(_, told)| told)
+        first.map_or(self.default, |(_, disclose)| disclose)
     }
 
-    /// What is sent to somebody who may know all; `None` where nothing is, because of bad tags.
+    /// Returns what is sent if everything may be disclosed; `None` if nothing is sent, because of invalid tags.
     fn expected(&self) -> Option<Expected> {
         let headers = self.headers();
         let list = |name: &str| oracle::joined(&values(&headers, name));
-        let tags_of = |list: &[u8]| oracle::tags(list, DEFAULT).ok().map(|pairs| oracle::written(&pairs));
+        let tags_of = |list: &[u8]| oracle::tags(list, Limits::DEFAULT).ok().map(|pairs| oracle::written(&pairs));
         let request_tags = match &self.request_tags {
             Some(list) => Some(tags_of(list)?),
             None => None,
@@ -183,12 +184,12 @@ struct Expected {
 }
 
 enum Trace {
-    Known(Parent, Members),
+    Known(Parent, Pairs),
     New,
     None,
 }
 
-/// Sends a request; `None` where the layer does not.
+/// Sends a request; `None` if the layer does not.
 fn send(input: &Input, headers: HeaderMap, trail: Option<&Trail>) -> Option<HeaderMap> {
     let mut request = Request::new(());
     *request.uri_mut() = input.uri.clone();
@@ -203,17 +204,17 @@ fn send(input: &Input, headers: HeaderMap, trail: Option<&Trail>) -> Option<Head
     let mut call = || {
         let request = std::mem::take(&mut request);
         match pin!(client.call(request)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => answer.ok(),
-            Poll::Pending => panic!("no answer"),
+            Poll::Ready(response) => response.ok(),
+            Poll::Pending => panic!("no response"),
         }
     };
     match (input.place, trail) {
-        (Place::Current, Some(trail)) => trail.enter(call),
+        (Place::Current, Some(trail)) => trail.in_scope(call),
         _ => call(),
     }
 }
 
-/// Answers with what it is sent.
+/// Responds with the headers that it is sent.
 struct Network;
 
 impl Service<Request<()>> for Network {
@@ -234,9 +235,9 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
-fn check_trace(sent: &HeaderMap, told: Disclose, expected: &Expected, announced: &[String]) {
+fn check_trace(sent: &HeaderMap, disclosed: Disclose, expected: &Expected, announced: &[String]) {
     let (parents, states) = (values(sent, "traceparent"), values(sent, "tracestate"));
-    if told == Disclose::Nothing || matches!(expected.trace, Trace::None) {
+    if disclosed == Disclose::Nothing || matches!(expected.trace, Trace::None) {
         assert!(parents.is_empty() && states.is_empty() && announced.is_empty());
         return;
     }
@@ -244,7 +245,7 @@ fn check_trace(sent: &HeaderMap, told: Disclose, expected: &Expected, announced:
     assert_eq!(parent.len(), 55);
     let parent = oracle::traceparent(parent).expect("a traceparent");
     let members = match &states[..] {
-        [] => Members::new(),
+        [] => Pairs::new(),
         [state] => oracle::tracestate(state).filter(|members| !members.is_empty()).expect("members"),
         _ => panic!("{} lines of tracestate", states.len()),
     };
@@ -255,7 +256,7 @@ fn check_trace(sent: &HeaderMap, told: Disclose, expected: &Expected, announced:
         }
         Trace::New | Trace::None => assert_eq!((parent.flags, members.len()), (0b11, 0)),
     }
-    // Whoever listens was told this id, once.
+    // The listener was notified of this id, once.
     assert!(announced.is_empty() || announced == [parent.parent_id]);
 }
 
@@ -286,7 +287,7 @@ impl Target {
     fn matches(&self, uri: &Uri) -> bool {
         let Some(authority) = uri.authority() else { return false };
         let address = authority.as_str().rsplit('@').next().unwrap_or_default();
-        // As a connector of hyper reads it: garbage after an address is no port.
+        // As hyper's connector reads it: garbage after an address is not a port.
         let host_end = match address.find(']') {
             Some(bracket) if address.starts_with('[') => bracket + 1,
             _ => address.find(':').unwrap_or(address.len()),
@@ -309,7 +310,7 @@ impl Target {
     }
 }
 
-/// A host in one form of many: in lower case, without the dot at the end, an address as Rust writes it.
+/// Normalizes a host: in lower case, without the dot at the end, an address as Rust writes it.
 fn plain(host: &str) -> Option<String> {
     match host.strip_prefix('[') {
         Some(address) => Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string()),

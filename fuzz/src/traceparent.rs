@@ -3,30 +3,31 @@ use tagtrail::TraceParent;
 use crate::oracle::{self, Parent};
 use crate::{check_message, header_map};
 
-/// A `traceparent` value.
+/// Parses the value of a `traceparent`.
 ///
 /// # Panics
 ///
-/// If one of the checks fails.
+/// If a check fails.
 pub fn traceparent(value: &[u8]) {
     let expected = oracle::traceparent(value);
     let read = TraceParent::from_bytes(value);
     assert_eq!(read.ok().map(fields), expected);
-    if let Err(fault) = read {
-        check_message(&fault.to_string(), "traceparent");
+    if let Err(error) = read {
+        check_message(&error.to_string(), "invalid traceparent: ");
     }
     if let Ok(parent) = read {
-        // What is sent on is version 00, exactly.
+        // What is sent is always version 00.
         let sent = parent.to_string();
         assert_eq!(sent.len(), 55);
         assert!(sent.starts_with("00-"));
+        assert_eq!(Some(&sent), expected.as_ref().map(Parent::written).as_ref());
         assert_eq!(oracle::traceparent(sent.as_bytes()), expected);
         assert_eq!(sent.parse(), Ok(parent));
         let child = parent.child();
         assert_eq!((child.trace_id(), child.flags()), (parent.trace_id(), parent.flags()));
         assert_ne!(child.parent_id(), parent.parent_id());
     }
-    // One line says the same in a map, and two say nothing, equal or not.
+    // One line in a map is parsed alike; two are rejected, even if equal.
     if let Some(map) = header_map("traceparent", &[value]) {
         assert_eq!(TraceParent::from_headers(&map).ok(), read.ok().map(Some));
     }

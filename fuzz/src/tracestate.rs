@@ -1,13 +1,13 @@
 use tagtrail::TraceState;
 
-use crate::oracle::{self, Members};
+use crate::oracle::{self, Pairs};
 use crate::{check_message, header_map};
 
-/// A `tracestate`: one field line, or several, divided by line feeds.
+/// Parses a `tracestate`: one field line, or several separated by line feeds.
 ///
 /// # Panics
 ///
-/// If one of the checks fails.
+/// If a check fails.
 pub fn tracestate(data: &[u8]) {
     let one = TraceState::from_bytes(data);
     check(one.as_ref(), oracle::tracestate(data));
@@ -21,19 +21,19 @@ pub fn tracestate(data: &[u8]) {
     }
 }
 
-fn check(read: Result<&TraceState, &tagtrail::InvalidTraceState>, expected: Option<Members>) {
+fn check(read: Result<&TraceState, &tagtrail::InvalidTraceState>, expected: Option<Pairs>) {
     assert_eq!(read.ok().map(members), expected);
     match read {
-        Err(fault) => check_message(&fault.to_string(), "tracestate"),
+        Err(error) => check_message(&error.to_string(), "invalid tracestate: "),
         Ok(state) => {
             let expected = expected.unwrap_or_default();
             assert_eq!((state.len(), state.is_empty()), (expected.len(), expected.is_empty()));
-            // The first of a key is the newest.
+            // The first member with a key is the newest.
             for (key, _) in &expected {
                 let first = expected.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str());
                 assert_eq!(state.get(key), first);
             }
-            // What is sent says the same, and is nothing where there is nothing to say.
+            // What is sent is parsed as the same list, and an empty list is not sent.
             assert_eq!(state.as_str().is_empty(), expected.is_empty());
             assert_eq!(oracle::tracestate(state.as_str().as_bytes()), Some(expected));
             assert_eq!(state.as_str().parse().as_ref(), Ok(state));
@@ -41,43 +41,43 @@ fn check(read: Result<&TraceState, &tagtrail::InvalidTraceState>, expected: Opti
     }
 }
 
-pub(crate) fn members(state: &TraceState) -> Members {
+pub(crate) fn members(state: &TraceState) -> Pairs {
     state.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// What can be done to a list, against the same done to a `Vec`.
+/// Compares changes of a list with the same changes of a `Vec`.
 fn mutate(state: &TraceState, seed: usize) {
     let before = members(state);
     let mut keys: Vec<String> = before.iter().map(|(key, _)| key.clone()).collect();
     keys.push("new@system".to_owned());
     for key in &keys {
-        let others: Members = before.iter().filter(|(other, _)| other != key).cloned().collect();
+        let others: Pairs = before.iter().filter(|(other, _)| other != key).cloned().collect();
         let mut removed = state.clone();
         assert_eq!(removed.remove(key), others.len() < before.len());
         assert_eq!(members(&removed), others);
 
         let mut set = state.clone();
-        assert_eq!(set.set(key, "a value"), Ok(()));
+        assert_eq!(set.insert(key, "a value"), Ok(()));
         let mut expected = vec![(key.clone(), "a value".to_owned())];
         expected.extend(others.into_iter().take(31));
         assert_eq!(members(&set), expected);
     }
     for max in [0, 1, seed % 64, seed / 2, 128, 512] {
         let mut cut = state.clone();
-        cut.truncate(max);
+        cut.truncate_to(max);
         assert!(cut.as_str().len() <= max);
         let fits = state.as_str().len() <= max;
         assert_eq!(members(&cut), if fits { before.clone() } else { truncated(before.clone(), max) });
     }
-    // What is no member changes nothing.
+    // An invalid member changes nothing.
     for (key, value) in [("", "1"), ("A", "1"), ("a", ""), ("a", "1 "), ("a", "1,b=2"), ("a", "="), (" a", "1")] {
         let mut same = state.clone();
-        assert!(same.set(key, value).is_err(), "{key}={value}");
+        assert!(same.insert(key, value).is_err(), "{key}={value}");
         assert_eq!(&same, state);
     }
 }
 
-fn truncated(mut members: Members, max: usize) -> Members {
+fn truncated(mut members: Pairs, max: usize) -> Pairs {
     let large = |(key, value): &(String, String)| key.len() + 1 + value.len() > 128;
     while oracle::written(&members).len() > max {
         let last = members.iter().rposition(large).unwrap_or(members.len() - 1);

@@ -13,7 +13,7 @@ use axum::routing::get;
 use flate2::read::GzDecoder;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde_json::Value;
-use tagtrail::{Admit, Disclose, OutboundMiddleware, Tags, Trail};
+use tagtrail::{Admit, Disclose, OutboundMiddleware, Sample, Tags, Trail};
 use tagtrail_querylog::{
     AuditLog, ExportApi, ExportClient, ExportFiles, Exported, Exports, QueryLog, QueryLogLayer, RecordHandle,
     Timestamp, Tokens,
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let start = Timestamp::now();
     for id in 1..=6 {
         let project = if id % 3 == 0 { "returns" } else { "shop" };
-        let trail = Trail::start(true).with_tags(format!("project={project},env=prod").parse::<Tags>()?);
+        let trail = Trail::start(Sample::Always).with_tags(format!("project={project},env=prod").parse::<Tags>()?);
         let request = http.get(format!("{url}/orders/{id}")).with_extension(trail);
         println!("{}", request.send().await?.text().await?);
     }

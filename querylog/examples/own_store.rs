@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tagtrail_querylog::store::{Hits, Key, Place, Range, Row, Selection, Store, StoreError};
 use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, Requests, Window};
 use uuid::Uuid;
@@ -159,7 +159,7 @@ impl Store for Memory {
 async fn main() -> Result<(), Box<dyn Error>> {
     let log = AuditLog::new(Memory::new());
     for number in 0..12 {
-        let mut record = Record::new(&Trail::start(true), format!("/posts/{number}"));
+        let mut record = Record::new(&Trail::start(Sample::Always), format!("/posts/{number}"));
         record.notes.caller.exec_env_id = Some("env1".into());
         // Once when it begins, and once when it ends.
         log.put_requests(std::slice::from_ref(&record)).await?;

@@ -93,7 +93,7 @@ fn children(records: &[Record]) -> Vec<Vec<usize>> {
 
 #[cfg(all(test, feature = "store"))]
 mod tests {
-    use tagtrail::{ParentId, Trail};
+    use tagtrail::{ParentId, Sample, Trail};
 
     use super::*;
 
@@ -103,7 +103,7 @@ mod tests {
 
     /// Records of a name, an own id, the caller's id, and those that were sent.
     fn tree(records: &[(&str, u64, u64, &[u64])]) -> String {
-        let trail = Trail::start(true);
+        let trail = Trail::start(Sample::Always);
         let records = records.iter().map(|(name, own, caller, sent)| Record {
             operation_id: id(*own),
             caller_id: (*caller > 0).then(|| id(*caller)),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_chain_as_long_as_a_trace_may_be_is_no_trouble() {
-        let trail = Trail::start(true);
+        let trail = Trail::start(Sample::Always);
         let records = (1..=Trace::MOST as u64).map(|number| Record {
             operation_id: id(number),
             caller_id: (number > 1).then(|| id(number - 1)),

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use audit::{TOKENS, records, sorted};
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
@@ -119,7 +119,7 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
-    let trail = Trail::start(true).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+    let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
     let mut requests: Vec<_> =
         ["/posts/1", "/pos\u{1b}[31mts/2", "/posts/3"].map(|path| Record::new(&trail, path)).into();
     for (request, status) in requests.iter_mut().zip([200, 404, 503]) {
@@ -128,9 +128,9 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
         request.response.status = Some(status);
         request.end(Duration::from_millis(2), Outcome::Complete);
     }
-    let called = Trail::start(true).operation_id();
+    let called = Trail::start(Sample::Always).span_id();
     requests[0].sent = vec![called];
-    (requests[2].operation_id, requests[2].caller_id) = (Trail::start(true).operation_id(), Some(called));
+    (requests[2].operation_id, requests[2].caller_id) = (Trail::start(Sample::Always).span_id(), Some(called));
     let store = tokio::runtime::Runtime::new().unwrap();
     let log = AuditLog::open(folder.join("audit.db")).unwrap();
     store.block_on(log.put_requests(&requests)).unwrap();
@@ -226,7 +226,7 @@ fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
         record.exec_env_id = Some("env1".into());
         record.udf_name = Some("report".into());
     }
-    let mut request = Record::new(&Trail::start(true), "/posts/7");
+    let mut request = Record::new(&Trail::start(Sample::Always), "/posts/7");
     request.notes.operation.name = Some("hunter2".into());
     for number in [0, 700, 701, 2_099] {
         all[number].udf_name = Some("hunter2".into());
@@ -452,7 +452,7 @@ fn records_that_no_environment_has_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let request = |env: Option<&str>| {
-        let mut request = Record::new(&Trail::start(true), "/posts/7");
+        let mut request = Record::new(&Trail::start(Sample::Always), "/posts/7");
         request.notes.caller.exec_env_id = env.map(str::to_owned);
         request.to_string()
     };
@@ -518,7 +518,7 @@ fn what_a_log_has_in_files_is_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let log = QueryLog::open(folder.join("log")).unwrap();
-    let mut request = Record::new(&Trail::start(true), "/posts/7");
+    let mut request = Record::new(&Trail::start(Sample::Always), "/posts/7");
     request.notes.caller.exec_env_id = Some("env1".into());
     request.end(Duration::from_millis(2), Outcome::Complete);
     request.response.status = Some(503);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, Distinct, LogQuery, Record, Status, Timestamp};
 use tokio::net::TcpListener;
 
@@ -70,7 +70,7 @@ async fn what_is_refused_says_why() {
     let client = AuditClient::new(&base, "ada").unwrap();
     let two = client.log().udf_name("x").id("y").distinct(Distinct::Ids).send().await.unwrap_err();
     assert_eq!(two.to_string(), "only one of id, udf_id, udf_name and shared_token can be asked for");
-    let trail = Trail::start(true).with_tags("project=blog".parse::<Tags>().unwrap());
+    let trail = Trail::start(Sample::Always).with_tags("project=blog".parse::<Tags>().unwrap());
     let mut requests: Vec<_> = (0..5).map(|_| Record::new(&trail, "/posts/7")).collect();
     for (request, micros) in requests.iter_mut().zip(1..) {
         request.begin = Timestamp::from_micros(micros);

@@ -7,14 +7,14 @@ use std::fs;
 use std::time::Duration;
 
 use common::SmallDisk;
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tagtrail_querylog::store::{Range, Sqlite};
 use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
 
 const SOON: Duration = Duration::from_secs(20);
 
 fn request() -> Record {
-    let mut record = Record::new(&Trail::start(true), "/");
+    let mut record = Record::new(&Trail::start(Sample::Always), "/");
     record.notes.caller.exec_env_id = Some("env1".into());
     record.end(Duration::from_millis(1), Outcome::Complete);
     record

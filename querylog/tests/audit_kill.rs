@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use killed::{tell, told_until_killed};
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tagtrail_querylog::store::{Range, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
 
@@ -33,7 +33,7 @@ fn child() {
         let (log, sender) = (log.clone(), sender.clone());
         thread::spawn(move || {
             loop {
-                let mut record = Record::new(&Trail::start(true), "x".repeat(number * 3_000));
+                let mut record = Record::new(&Trail::start(Sample::Always), "x".repeat(number * 3_000));
                 record.notes.caller.exec_env_id = Some("env1".into());
                 sender.send((record.id, "begun", log.begin(&record))).unwrap();
                 record.end(Duration::from_millis(1), Outcome::Complete);

@@ -8,7 +8,7 @@ use audit::{Server, records};
 use axum::body::Body;
 use http::Request;
 use serde_json::Value;
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tagtrail_querylog::Record;
 
 fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
@@ -56,7 +56,7 @@ async fn the_description_is_what_the_api_does() {
     let description = server.send(request).await.json;
     let paths = description["paths"].as_object().unwrap();
     assert_eq!(paths.len(), 15);
-    let mut request = Record::new(&Trail::start(true), "/");
+    let mut request = Record::new(&Trail::start(Sample::Always), "/");
     request.notes.caller.exec_env_id = Some("env1".into());
     server.log.put_requests(std::slice::from_ref(&request)).await.unwrap();
     let known = all.iter().find(|record| record.exec_env_id.as_deref() == Some("env1")).unwrap().id.to_string();

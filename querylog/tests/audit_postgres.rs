@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tagtrail_querylog::store::{Place, Range, Selection};
 use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record, Timestamp, Window};
 use uuid::Uuid;
@@ -64,7 +64,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
         let log = log.clone();
         async move {
             for _ in 0..2_000 {
-                let mut record = Record::new(&Trail::start(true), "work");
+                let mut record = Record::new(&Trail::start(Sample::Always), "work");
                 record.notes.caller.exec_env_id = Some("env1".into());
                 log.begin(&record);
                 record.end(Duration::from_millis(1), Outcome::Complete);

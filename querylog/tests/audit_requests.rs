@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use audit::{Server, escaped, pick};
 use serde_json::Value;
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Hits, Key, Payloads, Range, Row, Selection, Sqlite, Store, StoreError};
 use tagtrail_querylog::{
     AuditLog, AuditRecord, Distinct, Outcome, Record, Requests, ResponsePart, Status, Timestamp, Window,
@@ -20,7 +20,7 @@ const START: i64 = 1_743_465_600_000_000;
 
 fn requests(count: usize) -> Vec<Record> {
     let random = &mut 7;
-    let traces: Vec<_> = (0..20).map(|_| Trail::start(true)).collect();
+    let traces: Vec<_> = (0..20).map(|_| Trail::start(Sample::Always)).collect();
     (0..count)
         .map(|number| {
             let names = [pick(&["blog", "shop"], random), pick(&["prod", "test", "blog"], random)];
@@ -162,16 +162,16 @@ async fn every_question_is_answered_as_a_naive_reader_would() {
 #[tokio::test]
 async fn a_trace_is_a_tree_across_services() {
     let server = Server::start().await;
-    let web = Trail::start(true);
+    let web = Trail::start(Sample::Always);
     let mut records: Vec<Record> = ["web", "shop", "stock", "auth"].map(|name| Record::new(&web, name)).into();
     for (place, record) in records.iter_mut().enumerate() {
         record.begin = Timestamp::from_micros(START + i64::try_from(place).unwrap());
-        record.operation_id = Trail::start(true).operation_id();
+        record.operation_id = Trail::start(Sample::Always).span_id();
         record.notes.caller.exec_env_id = Some("env1".into());
     }
     // The web asks the shop, which asks the stock; then the web asks for the rights.
     for (caller, called) in [(0, 1), (1, 2), (0, 3)] {
-        let id = Trail::start(true).operation_id();
+        let id = Trail::start(Sample::Always).span_id();
         records[caller].sent.push(id);
         records[called].caller_id = Some(id);
     }
@@ -226,7 +226,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
         return;
     }
     let server = Server::start().await;
-    let mut begun = Record::new(&Trail::start(true), "/");
+    let mut begun = Record::new(&Trail::start(Sample::Always), "/");
     begun.begin = Timestamp::from_micros(START);
     begun.notes.caller.exec_env_id = Some("env1".into());
     begun.request.route = Some("/".into());
@@ -261,7 +261,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
 #[tokio::test]
 async fn a_request_stays_one_when_its_audit_record_is_put() {
     let server = Server::start().await;
-    let mut begun = Record::new(&Trail::start(true), "/");
+    let mut begun = Record::new(&Trail::start(Sample::Always), "/");
     begun.request.route = Some("/".into());
     for environment in [Some("env1"), None] {
         begun.id = Uuid::now_v7();
@@ -283,7 +283,7 @@ async fn a_request_stays_one_when_its_audit_record_is_put() {
 #[tokio::test]
 async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
     let server = Server::start().await;
-    let mut first = Record::new(&Trail::start(true), "/");
+    let mut first = Record::new(&Trail::start(Sample::Always), "/");
     let again = |first: &Record| {
         let mut record = first.clone();
         record.id = Uuid::now_v7();
@@ -371,7 +371,7 @@ async fn a_page_has_one_request_at_the_least() {
 async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
-    let mut printed = Record::new(&Trail::start(true), "/");
+    let mut printed = Record::new(&Trail::start(Sample::Always), "/");
     printed.notes.caller.exec_env_id = Some("env1".into());
     printed.notes.stdout = Some("o".repeat(200_000));
     printed.notes.stderr = Some("short".into());

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
-use tagtrail::{Admit, Trail};
+use tagtrail::{Admit, Sample, Trail};
 use tagtrail_querylog::store::{Range, Selection, Sqlite, StoreError};
 use tagtrail_querylog::{
     AuditLog, AuditRecord, Caller, Entry, NotWritten, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle, Requests,
@@ -170,7 +170,7 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
     let log = QueryLog::storing(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
     let records: Vec<_> = [Duration::from_secs(1), Duration::MAX]
         .map(|duration| {
-            let mut record = Record::new(&Trail::start(true), "/");
+            let mut record = Record::new(&Trail::start(Sample::Always), "/");
             record.notes.caller.exec_env_id = Some("env1".into());
             record.end(duration, Outcome::Complete);
             record
@@ -211,7 +211,7 @@ async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
         let (mut expected, mut acks) = (Vec::new(), Vec::new());
         for number in 0..200 {
             let refused = [3, 70, 71, 199].contains(&number);
-            let mut record = Record::new(&Trail::start(true), "/");
+            let mut record = Record::new(&Trail::start(Sample::Always), "/");
             record.notes.caller.exec_env_id = Some("env1".into());
             record.notes.operation.name = Some(if refused { "refused" } else { "taken" }.into());
             record.end(Duration::from_micros(1), Outcome::Complete);

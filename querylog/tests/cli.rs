@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{Outcome, Record, Roll};
 
 use common::{Logged, files_in};
@@ -27,8 +27,8 @@ fn run(arguments: &[&str]) -> String {
 }
 
 fn record(path: &str, status: u16, project: &str, millis: u64) -> Record {
-    let tags = Tags::new([("project", project), ("env", "prod")]).unwrap();
-    let mut record = Record::new(&Trail::start(true).with_tags(tags), path);
+    let tags = Tags::from_pairs([("project", project), ("env", "prod")]).unwrap();
+    let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), path);
     record.end(Duration::from_millis(millis), Outcome::Complete);
     record.response.status = Some(status);
     record.request.route = Some(path.split('?').next().unwrap().to_owned());

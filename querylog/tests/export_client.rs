@@ -18,7 +18,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream;
 use serde_json::json;
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{ExportClient, ExportError, Exported};
 use tokio::net::TcpListener;
 
@@ -250,7 +250,7 @@ async fn an_export_carries_its_trace_and_its_tags_and_lists_what_was_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let trail = Trail::start(true).with_tags("project=export".parse::<Tags>().unwrap());
+    let trail = Trail::start(Sample::Always).with_tags("project=export".parse::<Tags>().unwrap());
     let client = ExportClient::new(&url, "us").unwrap();
     let page = trail.scope(client.list(&[], None)).await.unwrap();
     assert_eq!((page.results.len(), page.next_token), (0, None));

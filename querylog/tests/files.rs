@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{Durability, Entry, Form, Keep, Outcome, QueryLog, Record, Roll, Timestamp, counters, read};
 
 use common::{Logged, entries_in, files_in, gaps_in, record, records_in};
@@ -26,11 +26,11 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// A record with something in every member.
 fn full() -> Record {
-    let trail = Trail::continued(tagtrail::TraceContext::new(
+    let trail = Trail::from_context(tagtrail::TraceContext::new(
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap(),
         tagtrail::TraceState::empty(),
     ));
-    let mut record = Record::new(&trail.with_tags(Tags::new([("b", "2"), ("a", "1")]).unwrap()), "/posts/7");
+    let mut record = Record::new(&trail.with_tags(Tags::from_pairs([("b", "2"), ("a", "1")]).unwrap()), "/posts/7");
     record.begin = "2024-05-10T18:05:42.871Z".parse().unwrap();
     record.end(Duration::from_micros(12_345), Outcome::Complete);
     record.request.method = "POST".parse().unwrap();
@@ -108,7 +108,7 @@ fn an_exported_line_has_the_documented_members() {
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), expected);
 
-    let unended = Record::new(&Trail::start(false), "/");
+    let unended = Record::new(&Trail::start(Sample::Never), "/");
     let line = line_of(&unended, Form::Exported { api_version: "1".into() });
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&value["RESPONSE_CODE"], &value["QUERY_TIME_MS"]), (&"0".into(), &0.into()));

@@ -128,7 +128,7 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
         std::thread::sleep(slow);
         Admit::Continue
     };
-    let inbound = Inbound::new(slowly).on_refusal(move |_| {
+    let inbound = Inbound::admit_with(slowly).on_rejection(move |_, _| {
         counted.fetch_add(1, SeqCst);
     });
     let app = Router::new().route("/", get(|| async { "hello" }));
@@ -330,9 +330,9 @@ async fn only_what_passes_filter_and_sample_is_recorded() {
         Request::get(format!("/{id}")).header("traceparent", parent).body(Body::empty()).unwrap()
     };
     let ids = || (0..100_u64).map(|id| traced(id.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    let half = paths(records(routes(), |layer| layer.sample(Sample::Ratio(0.5)), ids()).await);
+    let half = paths(records(routes(), |layer| layer.sample(Sample::ratio(0.5)), ids()).await);
     assert!((30..70).contains(&half.len()), "{}", half.len());
-    assert_eq!(half, paths(records(routes(), |layer| layer.sample(Sample::Ratio(0.5)), ids()).await));
+    assert_eq!(half, paths(records(routes(), |layer| layer.sample(Sample::ratio(0.5)), ids()).await));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&["a=1", "b=2"], Ok(&[("a", "1"), ("b", "2")])),
     (&["", "a=1", " ", "b=2", ""], Ok(&[("a", "1"), ("b", "2")])),
     (&["", ""], Ok(&[])),
-    (&["a=1", "a=2"], Err("duplicate key: pair 2: an earlier pair has the same name")),
+    (&["a=1", "a=2"], Err("duplicate key: pair 2: name already used by an earlier pair")),
     (&["a=1,", "b=2"], Err("invalid tags: pair 2, character 5: expected a name of letters, digits and '_', then '='")),
     (&["a=1", "b"], Err("invalid tags: pair 2, character 6: expected a name of letters, digits and '_', then '='")),
     // Grammar.
@@ -46,9 +46,9 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&["\u{e9}=1"], Err("invalid tags: pair 1, character 1: expected a name of letters, digits and '_', then '='")),
     (&["a=\u{e9}"], Err("invalid tags: pair 1, character 3: expected a value of letters, digits and '_', then ',' or the end")),
     (&["abcdefghijklmnopq=abcdefghijklmnop\u{e9}"], Err("invalid tags: pair 1, character 35: expected a value of letters, digits and '_', then ',' or the end")),
-    // A name twice, even with one value; told after bad grammar anywhere.
-    (&["a=b,a=c"], Err("duplicate key: pair 2: an earlier pair has the same name")),
-    (&["a=b,a=b"], Err("duplicate key: pair 2: an earlier pair has the same name")),
-    (&["x=1,abcdefghijkl=2,y=3,abcdefghijkl=4,y=5"], Err("duplicate key: pair 4: an earlier pair has the same name")),
+    // A duplicate name, even with the same value; an error of the grammar anywhere is reported first.
+    (&["a=b,a=c"], Err("duplicate key: pair 2: name already used by an earlier pair")),
+    (&["a=b,a=b"], Err("duplicate key: pair 2: name already used by an earlier pair")),
+    (&["x=1,abcdefghijkl=2,y=3,abcdefghijkl=4,y=5"], Err("duplicate key: pair 4: name already used by an earlier pair")),
     (&["a=b,a=c,d"], Err("invalid tags: pair 3, character 10: expected a name of letters, digits and '_', then '='")),
 ];

@@ -1,4 +1,4 @@
-//! Clients of reqwest-middleware, around one that answers by itself.
+//! Clients of reqwest-middleware, around a middleware that responds by itself.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -12,16 +12,16 @@ use opentelemetry_sdk_0_32::trace::SdkTracerProvider;
 use reqwest::{Request, Response};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next, Result};
 use reqwest_tracing::TracingMiddleware;
-use tagtrail::{Disclose, OutboundMiddleware, Trail};
+use tagtrail::{Disclose, OutboundMiddleware, Sample, Trail};
 use tagtrail_benches::case::Case;
 use tracing_opentelemetry_0_33 as tracing_opentelemetry;
 use tracing_subscriber::layer::SubscriberExt;
 
 /// Sends nothing.
-struct Answer;
+struct Responder;
 
 #[async_trait]
-impl Middleware for Answer {
+impl Middleware for Responder {
     async fn handle(&self, _: Request, _: &mut Extensions, _: Next<'_>) -> Result<Response> {
         Ok(Response::from(http::Response::new("ok")))
     }
@@ -29,8 +29,8 @@ impl Middleware for Answer {
 
 fn drive(client: &ClientWithMiddleware) -> bool {
     let sent = pin!(client.get("http://users.example.com/").send());
-    let Poll::Ready(answer) = sent.poll(&mut Context::from_waker(Waker::noop())) else { panic!("no answer") };
-    answer.is_ok()
+    let Poll::Ready(response) = sent.poll(&mut Context::from_waker(Waker::noop())) else { panic!("no response") };
+    response.is_ok()
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -41,13 +41,13 @@ pub(crate) fn cases() -> Vec<Case> {
     tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
 
     let client = || ClientBuilder::new(reqwest::Client::new());
-    let bare = client().with(Answer).build();
-    let ours = client().with(OutboundMiddleware::new(Disclose::All)).with(Answer).build();
-    let peer = client().with(TracingMiddleware::default()).with(Answer).build();
-    let trail = Trail::start(true);
+    let bare = client().with(Responder).build();
+    let ours = client().with(OutboundMiddleware::new(Disclose::All)).with(Responder).build();
+    let peer = client().with(TracingMiddleware::default()).with(Responder).build();
+    let trail = Trail::start(Sample::Always);
     vec![
         Case::new("client-reqwest-bare", "bare", move || drive(&bare)),
-        Case::new("client-reqwest", "tagtrail", move || trail.enter(|| drive(&ours))).over("client-reqwest-bare"),
+        Case::new("client-reqwest", "tagtrail", move || trail.in_scope(|| drive(&ours))).over("client-reqwest-bare"),
         Case::new("client-reqwest", "reqwest-tracing", move || drive(&peer)).over("client-reqwest-bare"),
     ]
 }

@@ -2,14 +2,13 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::request::Parts;
-use tagtrail::{Admit, InboundLayer};
+use tagtrail::{Admit, Inbound, InboundLayer};
 use tagtrail_benches::server::{app, serve};
 use tower::ServiceBuilder;
 use tower::layer::util::Identity;
 
 fn main() {
-    let layer = InboundLayer::new(|_: &Parts| Admit::Continue);
+    let layer = InboundLayer::new(Inbound::admit_with(|_| Admit::Continue));
     match std::env::args().nth(1).as_deref() {
         Some("tagtrail") => serve(app().layer(layer)),
         Some("(tagtrail, around the whole router)") => {

@@ -21,7 +21,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use rustix::time::{ClockId, clock_gettime};
-use tagtrail::{Admit, InboundLayer, Tags, Trail};
+use tagtrail::{Admit, InboundLayer, Sample, Tags, Trail};
 use tagtrail_querylog::{Durability, FileSettings, Outcome, QueryLog, QueryLogLayer, Record};
 use tower::{Layer, Service, service_fn};
 use tracing_appender::non_blocking::NonBlockingBuilder;
@@ -45,8 +45,8 @@ fn main() -> Result<()> {
 
 /// A record whose line has so many bytes.
 fn record_of_line_length() -> Record {
-    let tags = Tags::new([("project", "blog"), ("env", "prod")]).unwrap_or_else(|_| Tags::empty());
-    let mut record = Record::new(&Trail::start(true).with_tags(tags), "");
+    let tags = Tags::from_pairs([("project", "blog"), ("env", "prod")]).unwrap_or_else(|_| Tags::empty());
+    let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), "");
     record.end(Duration::from_micros(1_234), Outcome::Complete);
     record.response.status = Some(200);
     while record.to_string().len() + 1 < LINE {

@@ -102,18 +102,18 @@ impl<'a> Details<'a> {
 mod tests {
     use std::time::Duration;
 
-    use tagtrail::{Tags, Trail};
+    use tagtrail::{Sample, Tags, Trail};
 
     use super::*;
     use crate::record::Outcome;
 
     #[test]
     fn a_record_is_its_audit_record_and_its_details() {
-        let trail = Trail::start(true).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+        let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let (head, ()) = http::Request::get("/posts/7?q=secret").body(()).unwrap().into_parts();
         let mut record = Record::of_request(&trail, &head);
-        record.caller_id = Some(trail.operation_id());
-        record.sent = vec![trail.operation_id()];
+        record.caller_id = Some(trail.span_id());
+        record.sent = vec![trail.span_id()];
         record.request.route = Some("/posts/{id}".into());
         record.request.headers = vec![(http::header::USER_AGENT, "a\u{1b}\"\n".into())];
         record.request.body_bytes = 5;

@@ -223,13 +223,13 @@ impl AuditLog {
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("audit.db");
     /// use std::time::Duration;
-    /// use tagtrail::Trail;
+    /// use tagtrail::{Sample, Trail};
     /// use tagtrail_querylog::store::Range;
     /// use tagtrail_querylog::{AuditLog, Outcome, Record, Requests, Window};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+    /// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
     /// record.notes.caller.exec_env_id = Some("env1".into());
     /// record.response.status = Some(503);
     /// record.end(Duration::from_secs(1), Outcome::Complete);

@@ -186,12 +186,12 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use tagtrail::{Tags, Trail};
+    use tagtrail::{Sample, Tags, Trail};
 
     use super::*;
 
     fn record() -> Record {
-        let trail = Trail::start(true).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+        let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let mut record = Record::new(&trail, "/posts/7");
         record.request.route = Some("/posts/{id}".into());
         record.response.status = Some(404);
@@ -209,7 +209,7 @@ mod tests {
             (all().tag("project", "blog").tag("env", "prod"), true),
             (all().status(Status::Code(404)), true),
             (all().status(Status::Class(4)).route("/posts/{id}"), true),
-            (all().trace(Trail::start(true).trace_id()), false),
+            (all().trace(Trail::start(Sample::Always).trace_id()), false),
             (all().tag("project", "prod"), false),
             (all().tag("projectblog", ""), false),
             (all().status(Status::Code(400)), false),

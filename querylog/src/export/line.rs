@@ -119,7 +119,7 @@ pub(super) fn write_details(
 mod tests {
     use std::time::Duration;
 
-    use tagtrail::{Tags, Trail};
+    use tagtrail::{Sample, Tags, Trail};
 
     use super::*;
     use crate::audit_log::details::Details;
@@ -132,9 +132,9 @@ mod tests {
     }
 
     fn records() -> Vec<Record> {
-        let mut minimal = Record::new(&Trail::start(true), "/");
+        let mut minimal = Record::new(&Trail::start(Sample::Always), "/");
         minimal.notes.region_group = Some("us-std".into());
-        let trail = Trail::start(false).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+        let trail = Trail::start(Sample::Never).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let mut record = Record::new(&trail, "/posts/\"7\"\u{1b}");
         record.begin = Timestamp::from_micros(-1_234_567);
         record.request.method = "PURGE".parse().unwrap();

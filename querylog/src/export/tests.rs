@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tokio::time::sleep;
 
 use super::*;
@@ -36,7 +36,7 @@ async fn start(folder: tempfile::TempDir, log: AuditLog, clock: fn() -> Timestam
 }
 
 async fn start_with(folder: tempfile::TempDir, log: AuditLog, clock: fn() -> Timestamp, files: ExportFiles) -> Fixture {
-    let mut record = Record::new(&Trail::start(true), "/");
+    let mut record = Record::new(&Trail::start(Sample::Always), "/");
     record.begin = Timestamp::from_micros(0);
     record.notes.region_group = Some("us-std".into());
     record.end(Duration::ZERO, Outcome::Complete);
@@ -304,7 +304,7 @@ async fn what_waits_for_open_requests_holds_up_nothing_behind_it() {
     let now = Timestamp::now().as_micros();
     let folder = tempfile::tempdir().unwrap();
     let log = log(&folder);
-    let mut open = Record::new(&Trail::start(true), "/");
+    let mut open = Record::new(&Trail::start(Sample::Always), "/");
     open.begin = Timestamp::from_micros(now - 5_000_000);
     open.notes.region_group = Some("us-std".into());
     log.put_requests(&[open]).await.unwrap();
@@ -421,7 +421,7 @@ async fn a_page_of_large_records_has_few_of_them() {
     for log in logs {
         let records: Vec<_> = (0..20)
             .map(|micros| {
-                let mut record = Record::new(&Trail::start(true), "/");
+                let mut record = Record::new(&Trail::start(Sample::Always), "/");
                 record.begin = Timestamp::from_micros(micros);
                 record.notes.region_group = Some("us-std".into());
                 record.notes.shape = Some("x".repeat(1 << 20));

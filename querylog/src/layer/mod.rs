@@ -18,7 +18,7 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use tagtrail::{Inbound, InboundLayer, Refusal, Sample, Trail};
+use tagtrail::{Inbound, InboundLayer, Rejection, Sample, Trail};
 use tower_layer::{Layer, Stack};
 
 use crate::layer::client_address::ClientAddress;
@@ -121,7 +121,7 @@ impl QueryLogLayer {
     /// two, a record would have the trace of the inner one, and the answer that of the outer one.
     pub fn under(self, inbound: impl Into<Inbound>) -> Stack<Self, InboundLayer> {
         let layer = self.clone();
-        let inbound = inbound.into().on_refusal(move |refusal| layer.record_refusal(refusal));
+        let inbound = inbound.into().on_rejection(move |parts, rejection| layer.record_rejection(parts, rejection));
         Stack::new(self, InboundLayer::new(inbound))
     }
 
@@ -213,7 +213,7 @@ impl QueryLogLayer {
     /// # use tagtrail_querylog::{QueryLog, QueryLogLayer, Record};
     /// # fn layer(log: QueryLog) -> QueryLogLayer {
     /// QueryLogLayer::new(log)
-    ///     .sample(Sample::Ratio(0.01))
+    ///     .sample(Sample::ratio(0.01))
     ///     .always(|record: &Record| record.response.status.is_none_or(|status| status >= 500))
     /// # }
     /// ```
@@ -237,13 +237,13 @@ impl QueryLogLayer {
 
     /// Records a request that was refused for its tags: what [`under`](Self::under) tells the [`InboundLayer`] to do,
     /// for who sets it up otherwise.
-    pub fn record_refusal(&self, refusal: &Refusal<'_>) {
-        if self.passes(refusal.head) {
-            let mut record = self.record(refusal.trail, refusal.head);
-            record.begin = record.begin.minus(refusal.elapsed);
-            record.end(refusal.elapsed, Outcome::Refused);
-            record.response.status = Some(refusal.answer.status().as_u16());
-            record.response.body_bytes = refusal.answer.body().len() as u64;
+    pub fn record_rejection(&self, head: &Parts, rejection: &Rejection) {
+        if self.passes(head) {
+            let mut record = self.record(rejection.trail(), head);
+            record.begin = record.begin.minus(rejection.elapsed());
+            record.end(rejection.elapsed(), Outcome::Refused);
+            record.response.status = Some(rejection.response().status().as_u16());
+            record.response.body_bytes = rejection.response().body().len() as u64;
             if self.keeps(&record) {
                 self.0.log.append(&record);
             }
@@ -267,7 +267,7 @@ impl QueryLogLayer {
     }
 
     pub(crate) fn samples(&self, record: &Record) -> bool {
-        self.0.sample.decide(record.trace_id)
+        self.0.sample.is_sampled(record.trace_id)
     }
 
     pub(crate) fn keeps(&self, record: &Record) -> bool {

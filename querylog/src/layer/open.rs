@@ -130,7 +130,7 @@ impl Open {
             added: Mutex::new(Added { notes: record.notes.clone(), ..Added::default() }),
         });
         let listener = Arc::clone(&shared);
-        trail.on_send(move |id| {
+        trail.add_send_listener(move |id| {
             let mut added = listener.lock();
             if added.sent.len() < MAX_SENT {
                 added.sent.push(id);

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tower_service::Service;
 
 use crate::layer::QueryLogLayer;
@@ -112,7 +112,7 @@ where
         let trail = match head.extensions.get::<Trail>() {
             Some(trail) => trail.clone(),
             None if layer.is_standalone() => {
-                let trail = Trail::start(true);
+                let trail = Trail::start(Sample::Always);
                 head.extensions.insert(trail.clone());
                 trail
             }

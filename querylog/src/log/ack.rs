@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 ///
 /// ```
 /// use std::time::Duration;
-/// use tagtrail::Trail;
+/// use tagtrail::{Sample, Trail};
 /// use tagtrail_querylog::{Durability, Outcome, QueryLog, Record};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// let log = QueryLog::settings(folder.path()).durability(Durability::Synced).open()?;
-/// let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+/// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
 /// record.end(Duration::from_secs(1), Outcome::Complete);
 /// log.append(&record).await?;
 /// // The record is on disk, whatever happens to this machine's power now.

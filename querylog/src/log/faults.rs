@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::layer::QueryLogLayer;
@@ -194,7 +194,7 @@ fn log(disk: &Memory) -> QueryLog {
 }
 
 fn record() -> Record {
-    let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+    let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
     record.end(Duration::from_millis(1), Outcome::Complete);
     record
 }

@@ -41,11 +41,11 @@ use crate::record::{Record, exported, line};
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
 /// use std::time::Duration;
-/// use tagtrail::Trail;
+/// use tagtrail::{Sample, Trail};
 /// use tagtrail_querylog::{Outcome, QueryLog, Record};
 ///
 /// let log = QueryLog::open(folder)?;
-/// let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+/// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
 /// record.end(Duration::from_secs(1), Outcome::Complete);
 /// log.append(&record);
 /// log.close(Duration::from_secs(5))?;

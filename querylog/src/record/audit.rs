@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 /// A record as an audit log has it: fifteen members, null where there is nothing.
 ///
 /// ```
-/// use tagtrail::Trail;
+/// use tagtrail::{Sample, Trail};
 /// use tagtrail_querylog::Record;
 ///
-/// let record = Record::new(&Trail::start(true), "nightly/rollup");
+/// let record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
 /// let audit = serde_json::to_value(record.audit())?;
 /// assert_eq!(audit["id"], record.id.to_string());
 /// assert!(audit["execution_time"].is_null(), "it has not ended");

@@ -13,7 +13,7 @@ use http::{HeaderName, Method, Version};
 use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use tagtrail::{ParentId, TagRules, Tags, TraceFlags, TraceId};
+use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId};
 use uuid::Uuid;
 
 use crate::record::text::obeyed_by_terminals;
@@ -353,7 +353,7 @@ impl FromStr for Flags {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bits = u8::from_str_radix(text, 16).map_err(|_| "flags are two hexadecimal digits")?;
-        Ok(Self(TraceFlags::from_bits(bits)))
+        Ok(Self(TraceFlags::from_bits_truncate(bits)))
     }
 }
 
@@ -397,9 +397,10 @@ impl Serialize for TagMember {
 impl<'de> Deserialize<'de> for TagMember {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let pairs = deserializer.deserialize_map(Pairs)?;
-        // Whatever limits the service that wrote them had.
-        let rules = TagRules::default().max_tags(u8::MAX).max_name(u16::MAX).max_value(u16::MAX).max_length(u16::MAX);
-        rules.tags(pairs).map(Self).map_err(Error::custom)
+        const MAX: usize = u16::MAX as usize;
+        // The service that wrote them may have had other limits.
+        let options = TagOptions::default().max_tags(u8::MAX.into()).max_name(MAX).max_value(MAX).max_length(MAX);
+        options.from_pairs(pairs).map(Self).map_err(Error::custom)
     }
 }
 

@@ -29,10 +29,10 @@ pub(crate) const MAX_SENT: usize = 64;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tagtrail::Trail;
+/// use tagtrail::{Sample, Trail};
 /// use tagtrail_querylog::{Outcome, Record};
 ///
-/// let mut record = Record::new(&Trail::start(true), "nightly/rollup");
+/// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
 /// record.end(Duration::from_millis(1_250), Outcome::Complete);
 /// assert_eq!(record.duration, Some(Duration::from_millis(1_250)));
 /// ```
@@ -271,8 +271,8 @@ impl Record {
             begin: Timestamp::now(),
             duration: None,
             trace_id: trail.trace_id(),
-            operation_id: trail.operation_id(),
-            caller_id: trail.caller(),
+            operation_id: trail.span_id(),
+            caller_id: trail.parent_span_id(),
             flags: trail.flags(),
             sent: Vec::new(),
             tags: trail.tags().clone(),

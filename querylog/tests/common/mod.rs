@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use tagtrail::Trail;
+use tagtrail::{Sample, Trail};
 use tagtrail_querylog::{Entry, FileSettings, Gap, Outcome, QueryLog, Record, read};
 use tempfile::TempDir;
 use tokio::time::Sleep;
@@ -89,7 +89,7 @@ pub(crate) fn gaps_in(folder: &Path) -> Vec<Gap> {
 
 /// A record that an application writes itself.
 pub(crate) fn record(name: &str) -> Record {
-    let mut record = Record::new(&Trail::start(true), name);
+    let mut record = Record::new(&Trail::start(Sample::Always), name);
     record.end(Duration::from_micros(1_250), Outcome::Complete);
     record
 }

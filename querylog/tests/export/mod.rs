@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Postgres, Sqlite, Synchronous};
 use tagtrail_querylog::{
     AuditLog, ExportApi, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, ResponsePart, Timestamp,
@@ -39,7 +39,7 @@ pub fn at(seconds: i64) -> Timestamp {
 /// A request of a second of the range, whose number is in its tags.
 pub fn record(number: i64, begin: Timestamp, database: &str) -> Record {
     let tags: Tags = format!("number={number},project=blog").parse().unwrap();
-    let mut record = Record::new(&Trail::start(true).with_tags(tags), "/posts/7");
+    let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), "/posts/7");
     record.begin = begin;
     let mut parts = database.split('/').map(str::to_owned);
     record.notes.region_group = parts.next();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Place, Range, Selection, Sqlite, Synchronous};
 use tagtrail_querylog::{
     AuditApi, AuditLog, AuditRecord, Distinct, Outcome, Record, Requests, Status, Timestamp, Tokens, Window,
@@ -71,7 +71,7 @@ fn request(number: usize, trails: &mut Option<Trail>) -> Record {
         *trails = None;
     }
     let tags = || format!("project=p{},env=prod", number / 30 % 20).parse::<Tags>().unwrap_or_default();
-    let trail = trails.get_or_insert_with(|| Trail::start(true).with_tags(tags()));
+    let trail = trails.get_or_insert_with(|| Trail::start(Sample::Always).with_tags(tags()));
     let mut record = Record::new(trail, format!("/route-{}/{number}", number % 50));
     record.begin = Timestamp::from_micros(START + number as i64 * 997);
     record.request.route = Some(format!("/route-{}/{{id}}", number % 50));

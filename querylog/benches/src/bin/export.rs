@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{
     AuditLog, ExportApi, ExportClient, ExportFiles, Exported, Exports, Outcome, Record, Timestamp, Tokens, counters,
@@ -25,7 +25,7 @@ const TOKENS: &str = r#"{"tokens": [{"token": "key", "kind": "account", "region_
 /// Of about 550 bytes as an exported line.
 fn record(number: usize) -> Record {
     let tags: Tags = format!("project=shop,env=prod,user=u{}", number % 1_000).parse().expect("tags");
-    let mut record = Record::new(&Trail::start(true).with_tags(tags), format!("/products/{}", number % 5_000));
+    let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), format!("/products/{}", number % 5_000));
     record.begin = Timestamp::from_micros(START + number as i64 * APART);
     record.request.route = Some("/products/{id}".into());
     record.request.headers = vec![(http::header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:126.0)".into())];

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tagtrail::{Tags, Trail};
+use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Partition, Place, Postgres, PostgresSettings, Range, Selection};
 use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, Requests, Status, Timestamp, Window};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -57,11 +57,11 @@ fn ended(mut record: Record, number: usize) -> Record {
 
 /// Traces have four requests, with two tags each.
 fn requests(first: usize, count: usize) -> Vec<(usize, Record)> {
-    let mut trail = Trail::start(true);
+    let mut trail = Trail::start(Sample::Always);
     let traced = |number: usize| {
         if number % 4 == 0 || number == first {
             let tags: Tags = format!("project=p{},env=prod", number / 4 % 100).parse().expect("two tags");
-            trail = Trail::start(true).with_tags(tags);
+            trail = Trail::start(Sample::Always).with_tags(tags);
         }
         (number, begun(number, &trail))
     };

@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tagtrail::{Disclose, OutboundMiddleware};
+use tagtrail::{Disclose, Outbound, OutboundMiddleware};
 use tokio::time::sleep;
 use url::Url;
 use uuid::Uuid;
@@ -65,11 +65,11 @@ impl ExportClient {
             .map_err(|error| ExportError::Http(error.into()))?;
         let own = host(&base_of(base)?);
         // A file may be at a host that has no business with our tags.
-        let told = move |url: &http::Uri| {
+        let outbound = Outbound::disclose_with(move |url| {
             let is_own = url.authority().is_some_and(|authority| Some(authority.as_str()) == own.as_deref());
             if is_own { Disclose::All } else { Disclose::Nothing }
-        };
-        let http = reqwest_middleware::ClientBuilder::new(http).with(OutboundMiddleware::new(told)).build();
+        });
+        let http = reqwest_middleware::ClientBuilder::new(http).with(OutboundMiddleware::new(outbound)).build();
         Self::with_http(http, base, key)
     }
 

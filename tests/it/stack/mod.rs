@@ -1,0 +1,10 @@
+mod opentelemetry;
+mod redirects;
+mod retries;
+mod signed;
+mod spawned;
+mod streams;
+mod tonic;
+mod tower_http;
+mod tracing;
+mod upgrades;
