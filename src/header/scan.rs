@@ -81,8 +81,8 @@ fn last_block(rest: &[u8]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::grammar::{is_key_char, is_key_start, is_tag_char, is_value_char};
     use super::*;
+    use crate::header::grammar::{is_key_char, is_key_start, is_tag_char, is_value_char};
 
     #[track_caller]
     fn check_class(class: impl Fn(u8) -> bool + Copy, grammar: impl Fn(u8) -> bool) {

@@ -2,9 +2,9 @@
 
 use http::HeaderMap;
 
-use super::remove;
 use super::traceparent::{InvalidTraceParent, TRACEPARENT, TraceParent};
 use super::tracestate::{TRACESTATE, TraceState};
+use super::value::remove;
 
 /// The two headers of a trace: its `traceparent`, and the `tracestate` that belongs to it.
 ///

@@ -28,8 +28,8 @@ pub use self::error::{InvalidTags, InvalidTagsKind};
 pub use self::iter::TagsIter;
 use self::options::DEFAULT;
 pub use self::options::TagOptions;
-use super::as_str;
 use super::list::trimmed;
+use super::value::as_str;
 
 /// The tags of a request: names and values, in the order they were sent. A name occurs once.
 ///

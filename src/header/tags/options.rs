@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::parse::count_pairs;
 use super::{ErrorKind, Expected, InvalidTags, Tags};
 use crate::header::list::{self, trim};
-use crate::header::{header_value, remove};
+use crate::header::value::{header_value, remove};
 
 /// Options of the tag header: its name, and its limits.
 ///

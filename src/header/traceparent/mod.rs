@@ -26,7 +26,8 @@ pub use self::error::{InvalidId, InvalidTraceParent};
 pub use self::flags::TraceFlags;
 pub use self::id::{ParentId, TraceId};
 use self::parse::parse;
-use super::{header_value, hex};
+use super::hex;
+use super::value::header_value;
 
 pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The response header with the same grammar, from a draft of Level 2.

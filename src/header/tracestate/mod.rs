@@ -29,7 +29,7 @@ pub use self::iter::TraceStateIter;
 use self::iter::members;
 use self::parse::count_members;
 use super::list::{self, trim, trimmed};
-use super::{as_str, header_value, remove};
+use super::value::{as_str, header_value, remove};
 
 pub(super) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 

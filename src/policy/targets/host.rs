@@ -92,7 +92,8 @@ fn port_of(uri: &Uri) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Disclose, Targets};
+    use crate::policy::disclose::Disclose;
+    use crate::policy::targets::Targets;
 
     /// An entry of the list, a URL, and whether the entry matches it.
     const ROWS: &[(&str, &str, bool)] = &[

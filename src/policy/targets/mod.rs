@@ -9,7 +9,7 @@ use http::Uri;
 use self::host::HostPattern;
 #[cfg(feature = "regex")]
 use self::url::UrlPattern;
-use super::Disclose;
+use super::disclose::Disclose;
 
 /// A list of receivers, and what each is sent. The first matching entry applies; if none matches, the default given to
 /// the constructor does.

@@ -33,7 +33,8 @@ fn text(uri: &Uri) -> Option<String> {
 mod tests {
     use std::error::Error as _;
 
-    use super::super::{Disclose, Targets};
+    use crate::policy::disclose::Disclose;
+    use crate::policy::targets::Targets;
 
     #[test]
     fn regular_expression_matches_the_whole_url() {
