@@ -47,6 +47,10 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&["a=\u{e9}"], Err("invalid tags: pair 1, character 3: expected a value of letters, digits and '_', then ',' or the end")),
     (&["abcdefghijklmnopq=abcdefghijklmnop\u{e9}"], Err("invalid tags: pair 1, character 35: expected a value of letters, digits and '_', then ',' or the end")),
     // A duplicate name, even with the same value; an error of the grammar anywhere is reported first.
+    // Names that share their first eight characters, and names that share all but the length.
+    (&["customer_id_a=1,customer_id_b=2"], Ok(&[("customer_id_a", "1"), ("customer_id_b", "2")])),
+    (&["customer_id=1,customer_id_=2"], Ok(&[("customer_id", "1"), ("customer_id_", "2")])),
+    (&["customer_id_a=1,customer_id_b=2,customer_id_a=3"], Err("duplicate key: pair 3: name already used by an earlier pair")),
     (&["a=b,a=c"], Err("duplicate key: pair 2: name already used by an earlier pair")),
     (&["a=b,a=b"], Err("duplicate key: pair 2: name already used by an earlier pair")),
     (&["x=1,abcdefghijkl=2,y=3,abcdefghijkl=4,y=5"], Err("duplicate key: pair 4: name already used by an earlier pair")),
