@@ -5,6 +5,9 @@
 #[doc = include_str!("../docs/decisions.md")]
 pub mod decisions {}
 
+// The page links to files, for readers of the repository; of two definitions of a link, the first counts.
+#[doc = "[layers]: recipes::layers\n[opentelemetry]: recipes::opentelemetry"]
+#[doc = "[clients]: recipes::clients\n[scoping]: recipes::scoping\n"]
 #[doc = include_str!("../docs/recipes.md")]
 pub mod recipes {
     #[doc = include_str!("../docs/recipes/layers.md")]
