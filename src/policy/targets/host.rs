@@ -4,14 +4,16 @@ use std::net::Ipv6Addr;
 
 use http::Uri;
 
-#[derive(Clone, Debug)]
+use super::Pattern;
+
+#[derive(Debug)]
 pub(super) struct HostPattern {
     host: Host,
     /// Any port, if there is none.
     port: Option<u16>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 enum Host {
     Exact(String),
     /// What a host ends with, including the dot.
@@ -28,8 +30,10 @@ impl HostPattern {
         };
         Some(Self { host: Host::parse(host)?, port })
     }
+}
 
-    pub(super) fn matches(&self, uri: &Uri) -> bool {
+impl Pattern for HostPattern {
+    fn matches(&self, uri: &Uri) -> bool {
         uri.host().is_some_and(|host| self.host.matches(host))
             && self.port.is_none_or(|port| port_of(uri) == Some(port))
     }

@@ -4,6 +4,9 @@ mod host;
 #[cfg(feature = "regex")]
 mod url;
 
+use std::fmt;
+use std::sync::Arc;
+
 use http::Uri;
 
 use self::host::HostPattern;
@@ -45,15 +48,13 @@ use super::disclose::Disclose;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Targets {
-    entries: Vec<(Pattern, Disclose)>,
+    entries: Vec<(Arc<dyn Pattern>, Disclose)>,
     default: Disclose,
 }
 
-#[derive(Clone, Debug)]
-enum Pattern {
-    Host(HostPattern),
-    #[cfg(feature = "regex")]
-    Url(UrlPattern),
+/// What an entry matches.
+trait Pattern: fmt::Debug + Send + Sync {
+    fn matches(&self, uri: &Uri) -> bool;
 }
 
 impl Targets {
@@ -70,7 +71,7 @@ impl Targets {
     /// characters outside ASCII.
     pub fn host(self, host: &str, disclose: Disclose) -> Result<Self, InvalidTarget> {
         let pattern = HostPattern::parse(host).ok_or(InvalidTarget(ErrorKind::Host))?;
-        Ok(self.entry(Pattern::Host(pattern), disclose))
+        Ok(self.entry(pattern, disclose))
     }
 
     /// Adds the URLs that a regular expression matches as a whole.
@@ -95,11 +96,11 @@ impl Targets {
     #[cfg(feature = "regex")]
     pub fn url_regex(self, regex: &str, disclose: Disclose) -> Result<Self, InvalidTarget> {
         let pattern = UrlPattern::parse(regex).map_err(|error| InvalidTarget(ErrorKind::Regex(error)))?;
-        Ok(self.entry(Pattern::Url(pattern), disclose))
+        Ok(self.entry(pattern, disclose))
     }
 
-    fn entry(mut self, pattern: Pattern, disclose: Disclose) -> Self {
-        self.entries.push((pattern, disclose));
+    fn entry(mut self, pattern: impl Pattern + 'static, disclose: Disclose) -> Self {
+        self.entries.push((Arc::new(pattern), disclose));
         self
     }
 
@@ -107,16 +108,6 @@ impl Targets {
     pub fn for_uri(&self, uri: &Uri) -> Disclose {
         let entry = self.entries.iter().find(|(pattern, _)| pattern.matches(uri));
         entry.map_or(self.default, |&(_, disclose)| disclose)
-    }
-}
-
-impl Pattern {
-    fn matches(&self, uri: &Uri) -> bool {
-        match self {
-            Self::Host(pattern) => pattern.matches(uri),
-            #[cfg(feature = "regex")]
-            Self::Url(pattern) => pattern.matches(uri),
-        }
     }
 }
 

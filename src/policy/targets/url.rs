@@ -3,7 +3,9 @@
 use http::Uri;
 use regex::{Error, Regex};
 
-#[derive(Clone, Debug)]
+use super::Pattern;
+
+#[derive(Debug)]
 pub(super) struct UrlPattern(Regex);
 
 impl UrlPattern {
@@ -15,8 +17,10 @@ impl UrlPattern {
         let whole = Regex::new(&format!(r"\A(?:{regex})\z"));
         whole.or_else(|_| Regex::new(&format!("\\A(?:{regex}\n)\\z"))).map(Self)
     }
+}
 
-    pub(super) fn matches(&self, uri: &Uri) -> bool {
+impl Pattern for UrlPattern {
+    fn matches(&self, uri: &Uri) -> bool {
         text(uri).is_some_and(|url| self.0.is_match(&url))
     }
 }
