@@ -9,12 +9,12 @@ use crate::table::{pair, thousands};
 /// What is counted, in words, by the name of the series, and for those that are drawn, what the limit is that ends it.
 const TITLES: [(&str, &str, Option<&str>); 5] = [
     ("tags", "tags of 119 characters each", Some("25 tags are the limit")),
-    ("alike", "the same, with names that differ in the middle alone", None),
+    ("alike", "the same, with names that differ only in the middle", None),
     ("members", "members of `tracestate`, of 30 characters each", Some("32 members are the limit")),
     (
         "lines-tags",
         "lines of tags, in a `HeaderMap` with a `traceparent`",
-        Some("read up to 3,000 characters, then refused"),
+        Some("read up to 3,000 characters, then rejected"),
     ),
     (
         "lines-tracestate",
