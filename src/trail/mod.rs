@@ -96,8 +96,8 @@ impl Trail {
     /// `None` if the response names no trace, or only in invalid headers: see
     /// [`TraceParent::from_response_headers`].
     ///
-    /// Whoever controls the server chooses the trace-id and the `sampled` flag of the requests that follow, so use
-    /// this only with servers that you trust.
+    /// The server then chooses the trace-id and the `sampled` flag of the requests that follow, so use this only with
+    /// servers that you trust.
     ///
     /// # Panics
     ///

@@ -153,7 +153,7 @@ impl TraceParent {
     /// Parses the trace that a response names: in its `traceparent`, or, if that is missing or invalid, in its
     /// `traceresponse`. Returns `None` if the response has neither.
     ///
-    /// Whoever controls the server chooses these ids and flags. To continue that trace, see
+    /// The server chooses these ids and flags. To continue that trace, see
     /// [`Trail::from_response_headers`](crate::Trail::from_response_headers).
     ///
     /// # Errors
