@@ -16,12 +16,12 @@ use crate::{tags, traceparent, tracestate};
 
 /// Sends header lines through the whole server layer.
 ///
-/// The first line contains settings, a byte each: whom to trust, what is sampled, what to do with invalid tags, what to
+/// The first line holds settings, one byte each: whom to trust, what is sampled, what to do with invalid tags, what to
 /// echo. Each further line is a header line, whose first byte names the header.
 ///
 /// # Panics
 ///
-/// If a check fails.
+/// If one of the checks fails.
 pub fn inbound(data: &[u8]) {
     let mut lines = data.split(|&byte| byte == b'\n');
     let settings = Settings::read(lines.next().unwrap_or_default());
@@ -36,7 +36,7 @@ pub fn inbound(data: &[u8]) {
     let rejected = expected.tags.is_err() && !settings.drops;
     assert_eq!(rejections.load(Ordering::Relaxed), usize::from(rejected));
     if rejected {
-        assert!(handler.seen.is_none(), "the handler saw a request that was rejected");
+        assert!(handler.seen.is_none(), "the handler saw a rejected request");
         check_rejection(&headers, &response, &body, expected.tags.as_ref().err().copied());
         if let Some(own) = own {
             expected.check_parent(&own);
@@ -46,7 +46,7 @@ pub fn inbound(data: &[u8]) {
         let parent = traceparent::fields(*trail.traceparent());
         expected.check_parent(&parent);
         expected.check_trail(&trail);
-        assert!(own.is_none_or(|own| own == parent), "the response names another span");
+        assert!(own.is_none_or(|own| own == parent), "the response names another operation");
         assert_eq!((response.status(), &*body), (StatusCode::OK, &b"ok"[..]));
         let echoed = response.headers().get("x-fauna-tags").map(HeaderValue::as_bytes);
         let sent = settings.echo & 8 != 0 && !trail.tags().is_empty();
@@ -84,7 +84,7 @@ impl Settings {
     }
 }
 
-/// Returns `None` if a line is not a header line.
+/// `None` if a line is not a header line.
 fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in lines {
@@ -105,13 +105,13 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
-/// What must become of a request, by the table of the spec.
+/// What the layer must do with a request. A trace continues if it is valid and not restarted.
 struct Expected {
     caller: Option<Parent>,
     members: Pairs,
     admit: Admit,
     sampled: bool,
-    tags: Result<Vec<(String, String)>, &'static str>,
+    tags: Result<Pairs, &'static str>,
 }
 
 impl Expected {
@@ -120,8 +120,8 @@ impl Expected {
             [value] => oracle::traceparent(value),
             _ => None,
         };
-        let goes_on = caller.is_some() && settings.admit != Admit::Restart;
-        let members = oracle::tracestate(&oracle::joined(&values(headers, "tracestate"))).filter(|_| goes_on);
+        let continued = caller.is_some() && settings.admit != Admit::Restart;
+        let members = oracle::tracestate(&oracle::joined(&values(headers, "tracestate"))).filter(|_| continued);
         let tags = oracle::tags(&oracle::joined(&values(headers, "x-fauna-tags")), Limits::DEFAULT);
         Self { caller, members: members.unwrap_or_default(), admit: settings.admit, sampled: settings.sampled, tags }
     }
@@ -138,7 +138,7 @@ impl Expected {
                 assert_eq!(own.flags, 0b10 | u8::from(self.sampled));
             }
         }
-        // This operation has its own id.
+        // The operation has its own id.
         assert!(self.caller.as_ref().is_none_or(|caller| caller.parent_id != own.parent_id));
     }
 
@@ -151,14 +151,14 @@ impl Expected {
     }
 }
 
-/// Keeps the trail of a request, which must be the same in its extensions and as the current one.
+/// Keeps the trail of its request, which must be the same in the extensions and as the current trail.
 #[derive(Default)]
 struct Handler {
     seen: Option<Trail>,
 }
 
 impl Service<Request<()>> for &mut Handler {
-    type Response = Response<Answer>;
+    type Response = Response<TrailBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -170,7 +170,7 @@ impl Service<Request<()>> for &mut Handler {
         let trail: &Trail = request.extensions().get().expect("a trail in the extensions");
         assert!(is_current(trail));
         self.seen = Some(trail.clone());
-        ready(Ok(Response::new(Answer { trail: trail.clone(), text: Some(Bytes::from_static(b"ok")) })))
+        ready(Ok(Response::new(TrailBody { trail: trail.clone(), text: Some(Bytes::from_static(b"ok")) })))
     }
 }
 
@@ -178,13 +178,13 @@ fn is_current(trail: &Trail) -> bool {
     Trail::current().is_some_and(|current| current.span_id() == trail.span_id())
 }
 
-/// A body that requires its trail to be the current one.
-struct Answer {
+/// A body whose trail must be current when it is polled and dropped.
+struct TrailBody {
     trail: Trail,
     text: Option<Bytes>,
 }
 
-impl Body for Answer {
+impl Body for TrailBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -194,7 +194,7 @@ impl Body for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for TrailBody {
     fn drop(&mut self) {
         assert!(is_current(&self.trail));
     }
@@ -216,16 +216,16 @@ fn send(
     *request.headers_mut() = headers;
     let mut cx = Context::from_waker(Waker::noop());
     let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut cx) else { panic!("no response") };
-    let (head, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let (mut body, mut text) = (pin!(body), Vec::new());
     while let Poll::Ready(Some(Ok(frame))) = body.as_mut().poll_frame(&mut cx) {
         text.extend_from_slice(frame.data_ref().expect("data"));
     }
-    assert!(body.is_end_stream() || !head.status.is_client_error());
-    (Response::from_parts(head, ()), text)
+    assert!(body.is_end_stream() || !parts.status.is_client_error());
+    (Response::from_parts(parts, ()), text)
 }
 
-/// Returns the trace that a response names: the same in each header that was selected, and in no other.
+/// The trace that a response names: the same in each header that was selected, and in no other header.
 fn echoed(response: &Response<()>, settings: Settings) -> Option<Parent> {
     let mut named = Vec::new();
     for (bit, name, before) in [(1, "traceparent", ""), (2, "traceresponse", ""), (4, "server-timing", "trace;desc=")] {
@@ -241,7 +241,7 @@ fn echoed(response: &Response<()>, settings: Settings) -> Option<Parent> {
     named.pop()
 }
 
-/// Checks that clients can read a rejection, and that it is bounded and contains nothing that was sent.
+/// Asserts that a rejection has the format that the client reads, is bounded, and repeats nothing of the request.
 fn check_rejection(headers: &HeaderMap, response: &Response<()>, body: &[u8], rule: Option<&str>) {
     let rule = rule.expect("a rule was broken");
     let content_type = response.headers()["content-type"].to_str().expect("ASCII");

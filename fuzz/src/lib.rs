@@ -1,7 +1,7 @@
-//! What must hold for any bytes: the bodies of the fuzz targets, which a test also runs over the corpus.
+//! What must hold for any bytes: the bodies of the fuzz targets, and of the test that runs them over the corpus.
 //!
-//! Every check compares with a slow and obvious reader that shares nothing with the crate's parsers: a regular
-//! expression, or a loop over `split`. The integration tests use the same readers.
+//! Each check compares the crate with a slow, obvious reader that shares nothing with it: a regular expression, or a
+//! loop over `split`. The tests of the crate use the same readers.
 
 mod inbound;
 #[path = "../../tests/it/parse/oracle.rs"]
@@ -29,7 +29,7 @@ fn header_map(name: &'static str, lines: &[&[u8]]) -> Option<HeaderMap> {
     Some(map)
 }
 
-/// Checks that an error's text starts with the header, is bounded, and contains only characters that a log can hold.
+/// Asserts that an error's text is bounded, and safe to log.
 #[track_caller]
 fn check_message(message: &str, start: &str) {
     assert!(message.starts_with(start), "{message}");

@@ -18,23 +18,23 @@ use crate::{traceparent, tracestate};
 
 /// Sends a request through the whole client layer.
 ///
-/// The first line contains settings, a byte each: what is disclosed by default, where the trail is, whether new traces
+/// The first line holds settings, one byte each: what is disclosed by default, where the trail is, whether new traces
 /// are started. Each further line is a part of the request or of the list of targets, as its first byte says.
 ///
 /// # Panics
 ///
-/// If a check fails.
+/// If one of the checks fails.
 pub fn outbound(data: &[u8]) {
     let Some(input) = Input::read(data) else { return };
-    let disclosed = input.disclosed();
+    let disclose = input.disclose();
     let before = input.headers();
     let expected = input.expected();
 
     let trail = input.trail.clone().filter(|_| input.place != Place::Nowhere);
-    let announced = Arc::new(Mutex::new(Vec::new()));
+    let notified = Arc::new(Mutex::new(Vec::new()));
     if let Some(trail) = &trail {
-        let announced = Arc::clone(&announced);
-        trail.add_send_listener(move |id| announced.lock().expect("no panic").push(id.to_string()));
+        let notified = Arc::clone(&notified);
+        trail.add_send_listener(move |id| notified.lock().expect("no panic").push(id.to_string()));
     }
     let sent = send(&input, before.clone(), trail.as_ref());
     let Some(expected) = expected else {
@@ -42,14 +42,15 @@ pub fn outbound(data: &[u8]) {
         return;
     };
     let sent = sent.expect("the request was sent");
-    check_trace(&sent, disclosed, &expected, &announced.lock().expect("no panic"));
-    let tags = expected.tags.filter(|tags| disclosed == Disclose::All && !tags.is_empty());
+    let notified = notified.lock().expect("no panic");
+    check_trace(&sent, disclose, &expected, trail.is_some(), &notified);
+    let tags = expected.tags.filter(|tags| disclose == Disclose::All && !tags.is_empty());
     assert_eq!(values(&sent, "x-fauna-tags"), tags.iter().map(String::as_bytes).collect::<Vec<_>>());
     assert_eq!(values(&sent, "x-other"), values(&before, "x-other"));
-    assert!(sent.keys().all(|name| OURS.contains(&name.as_str()) || before.contains_key(name)));
+    assert!(sent.keys().all(|name| CONTEXT_HEADERS.contains(&name.as_str()) || before.contains_key(name)));
 }
 
-const OURS: [&str; 3] = ["traceparent", "tracestate", "x-fauna-tags"];
+const CONTEXT_HEADERS: [&str; 3] = ["traceparent", "tracestate", "x-fauna-tags"];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
@@ -61,9 +62,9 @@ enum Place {
 struct Input {
     default: Disclose,
     place: Place,
-    starts: bool,
+    starts_traces: bool,
     uri: Uri,
-    /// Hosts as they are written, and what is disclosed to each.
+    /// Each target as it is written, and what is disclosed to it.
     targets: Vec<(String, Disclose)>,
     lines: Vec<(&'static str, HeaderValue)>,
     request_tags: Option<Vec<u8>>,
@@ -71,16 +72,16 @@ struct Input {
 }
 
 impl Input {
-    /// Returns `None` if a line contains something that a program could not pass.
+    /// `None` if a program could not make this input.
     fn read(data: &[u8]) -> Option<Self> {
         let mut lines = data.split(|&byte| byte == b'\n');
         let settings = lines.next().unwrap_or_default();
         let byte = |index| settings.get(index).copied().unwrap_or_default();
         let place = [Place::Extensions, Place::Current, Place::Nowhere][usize::from(byte(1) % 3)];
         let mut input = Self {
-            default: disclose(byte(0)),
+            default: disclose_from(byte(0)),
             place,
-            starts: byte(2) % 2 == 0,
+            starts_traces: byte(2) % 2 == 0,
             uri: Uri::from_static("http://example.com/"),
             targets: Vec::new(),
             lines: Vec::new(),
@@ -100,7 +101,7 @@ impl Input {
                 b'P' => parent = Some(TraceParent::from_bytes(value).ok()?),
                 b'S' => state = TraceState::from_bytes(value).ok()?,
                 b'T' => tags = Tags::from_bytes(value).ok()?,
-                byte => input.targets.push((str::from_utf8(value).ok()?.to_owned(), disclose(*byte))),
+                byte => input.targets.push((str::from_utf8(value).ok()?.to_owned(), disclose_from(*byte))),
             }
         }
         input.trail = parent.map(|parent| Trail::from_context(TraceContext::new(parent, state)).with_tags(tags));
@@ -131,17 +132,17 @@ impl Input {
             }
         }
         let outbound = Outbound::targets(targets);
-        if self.starts { outbound } else { outbound.new_traces(NewTraces::Never) }
+        if self.starts_traces { outbound } else { outbound.new_traces(NewTraces::Never) }
     }
 
-    /// Returns what may be disclosed to the receiver.
-    fn disclosed(&self) -> Disclose {
+    /// What the receiver may get.
+    fn disclose(&self) -> Disclose {
         let readable = self.targets.iter().filter_map(|(host, disclose)| Some((Target::read(host)?, *disclose)));
         let first = readable.into_iter().find(|(target, _)| target.matches(&self.uri));
         first.map_or(self.default, |(_, disclose)| disclose)
     }
 
-    /// Returns what is sent if everything may be disclosed; `None` if nothing is sent, because of invalid tags.
+    /// What is sent to a receiver that may get everything; `None` if nothing is sent, because of invalid tags.
     fn expected(&self) -> Option<Expected> {
         let headers = self.headers();
         let list = |name: &str| oracle::joined(&values(&headers, name));
@@ -163,14 +164,14 @@ impl Input {
         };
         let trace = match parent {
             Some(parent) => Trace::Known(parent, oracle::tracestate(&list("tracestate")).unwrap_or_default()),
-            None if self.starts => Trace::New,
+            None if self.starts_traces => Trace::New,
             None => Trace::None,
         };
         Some(Expected { trace, tags: request_tags.or(tags) })
     }
 }
 
-fn disclose(byte: u8) -> Disclose {
+fn disclose_from(byte: u8) -> Disclose {
     match byte % 3 {
         0 => Disclose::All,
         1 => Disclose::TraceOnly,
@@ -189,7 +190,7 @@ enum Trace {
     None,
 }
 
-/// Sends a request; `None` if the layer does not.
+/// Sends a request; `None` if the layer returns an error.
 fn send(input: &Input, headers: HeaderMap, trail: Option<&Trail>) -> Option<HeaderMap> {
     let mut request = Request::new(());
     *request.uri_mut() = input.uri.clone();
@@ -214,7 +215,7 @@ fn send(input: &Input, headers: HeaderMap, trail: Option<&Trail>) -> Option<Head
     }
 }
 
-/// Responds with the headers that it is sent.
+/// Responds with the headers of the request.
 struct Network;
 
 impl Service<Request<()>> for Network {
@@ -235,10 +236,10 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
-fn check_trace(sent: &HeaderMap, disclosed: Disclose, expected: &Expected, announced: &[String]) {
+fn check_trace(sent: &HeaderMap, disclose: Disclose, expected: &Expected, has_trail: bool, notified: &[String]) {
     let (parents, states) = (values(sent, "traceparent"), values(sent, "tracestate"));
-    if disclosed == Disclose::Nothing || matches!(expected.trace, Trace::None) {
-        assert!(parents.is_empty() && states.is_empty() && announced.is_empty());
+    if disclose == Disclose::Nothing || matches!(expected.trace, Trace::None) {
+        assert!(parents.is_empty() && states.is_empty() && notified.is_empty());
         return;
     }
     let [parent] = parents[..] else { panic!("{} lines of traceparent", parents.len()) };
@@ -256,8 +257,9 @@ fn check_trace(sent: &HeaderMap, disclosed: Disclose, expected: &Expected, annou
         }
         Trace::New | Trace::None => assert_eq!((parent.flags, members.len()), (0b11, 0)),
     }
-    // The listener was notified of this id, once.
-    assert!(announced.is_empty() || announced == [parent.parent_id]);
+    // The listener of the trail got this id, once. Without a trail there is no listener.
+    let listeners = usize::from(has_trail);
+    assert_eq!(notified, vec![parent.parent_id; listeners]);
 }
 
 /// An entry of a list of targets.
@@ -281,7 +283,7 @@ impl Target {
             Some(port) => Some(port.as_str().parse().ok()?),
             None => None,
         };
-        Some(Self { under: fields.get(1).is_some(), host: plain(host)?, port })
+        Some(Self { under: fields.get(1).is_some(), host: normalized(host)?, port })
     }
 
     fn matches(&self, uri: &Uri) -> bool {
@@ -294,13 +296,13 @@ impl Target {
         };
         let (host, rest) = address.split_at(host_end);
         let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let by_scheme = match uri.scheme_str() {
+        let default_port = match uri.scheme_str() {
             Some("http" | "ws") => Some(80),
             Some("https" | "wss") => Some(443),
             _ => None,
         };
-        let port = port.or(by_scheme);
-        let Some(host) = plain(host) else { return false };
+        let port = port.or(default_port);
+        let Some(host) = normalized(host) else { return false };
         let matches = match host.strip_suffix(&self.host) {
             Some("") => !self.under,
             Some(before) => self.under && before.len() > 1 && before.ends_with('.'),
@@ -310,8 +312,8 @@ impl Target {
     }
 }
 
-/// Normalizes a host: in lower case, without the dot at the end, an address as Rust writes it.
-fn plain(host: &str) -> Option<String> {
+/// Normalizes a host: in lowercase, without a dot at the end, an IPv6 address as Rust writes it.
+fn normalized(host: &str) -> Option<String> {
     match host.strip_prefix('[') {
         Some(address) => Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string()),
         None => Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()),

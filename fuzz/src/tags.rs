@@ -1,16 +1,16 @@
 use tagtrail::{InvalidTags, TagOptions, Tags};
 
-use crate::oracle::{self, Limits};
+use crate::oracle::{self, Limits, Pairs};
 use crate::{check_message, header_map};
 
 /// Limits that a fuzzer reaches soon.
 const SMALL: Limits = Limits { tags: 3, name: 4, value: 5, length: 24 };
 
-/// Parses a tag header: one field line, or several separated by line feeds.
+/// Checks a tag header: one field line, or several, separated by line feeds.
 ///
 /// # Panics
 ///
-/// If a check fails.
+/// If one of the checks fails.
 pub fn tags(data: &[u8]) {
     let small =
         TagOptions::default().max_tags(SMALL.tags).max_name(SMALL.name).max_value(SMALL.value).max_length(SMALL.length);
@@ -31,7 +31,7 @@ fn check(options: &TagOptions, limits: Limits, read: Result<Tags, InvalidTags>, 
         Err(error) => {
             check_message(&error.to_string(), "Invalid header 'x-fauna-tags': ");
             if error.kind().as_str() == "invalid tags" {
-                check_place(&error.to_string(), list);
+                check_position(&error.to_string(), list);
             }
         }
         Ok(tags) => {
@@ -47,24 +47,24 @@ fn check(options: &TagOptions, limits: Limits, read: Result<Tags, InvalidTags>, 
     }
 }
 
-pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
+pub(crate) fn pairs(tags: &Tags) -> Pairs {
     tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Checks that the error names the first position that no continuation can make valid.
-fn check_place(message: &str, list: &[u8]) {
+/// Asserts that the error names the first position after which no continuation makes the list valid.
+fn check_position(message: &str, list: &[u8]) {
     let number = |before: &str| -> usize {
-        let rest = message.split_once(before).expect("a place").1;
+        let rest = message.split_once(before).expect("a position").1;
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().expect("a number")
     };
     // Whitespace around the list is not counted.
     let list = oracle::trim(list);
     let (pair, position) = (number("pair "), number("character "));
-    let can_continue =
+    let completable =
         |start: &[u8]| [&b""[..], b"a", b"=a", b"a=a"].iter().any(|end| oracle::is_tags(&[start, end].concat()));
     let good = &list[..position - 1];
-    assert!(can_continue(good), "{message}");
-    assert!(list.len() < position || !can_continue(&list[..position]), "{message}");
+    assert!(completable(good), "{message}");
+    assert!(list.len() < position || !completable(&list[..position]), "{message}");
     assert_eq!(pair, good.split(|&byte| byte == b',').count(), "{message}");
 }

@@ -3,11 +3,11 @@ use tagtrail::TraceState;
 use crate::oracle::{self, Pairs};
 use crate::{check_message, header_map};
 
-/// Parses a `tracestate`: one field line, or several separated by line feeds.
+/// Checks a `tracestate`: one field line, or several, separated by line feeds.
 ///
 /// # Panics
 ///
-/// If a check fails.
+/// If one of the checks fails.
 pub fn tracestate(data: &[u8]) {
     let one = TraceState::from_bytes(data);
     check(one.as_ref(), oracle::tracestate(data));
@@ -28,12 +28,12 @@ fn check(read: Result<&TraceState, &tagtrail::InvalidTraceState>, expected: Opti
         Ok(state) => {
             let expected = expected.unwrap_or_default();
             assert_eq!((state.len(), state.is_empty()), (expected.len(), expected.is_empty()));
-            // The first member with a key is the newest.
+            // The first of a key is the newest.
             for (key, _) in &expected {
                 let first = expected.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str());
                 assert_eq!(state.get(key), first);
             }
-            // What is sent is parsed as the same list, and an empty list is not sent.
+            // The list that is sent reads the same, and is empty if there are no members.
             assert_eq!(state.as_str().is_empty(), expected.is_empty());
             assert_eq!(oracle::tracestate(state.as_str().as_bytes()), Some(expected));
             assert_eq!(state.as_str().parse().as_ref(), Ok(state));
@@ -45,7 +45,7 @@ pub(crate) fn members(state: &TraceState) -> Pairs {
     state.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Compares changes of a list with the same changes of a `Vec`.
+/// Compares each change to a list with the same change to a `Vec`.
 fn mutate(state: &TraceState, seed: usize) {
     let before = members(state);
     let mut keys: Vec<String> = before.iter().map(|(key, _)| key.clone()).collect();

@@ -1,9 +1,9 @@
-//! The targets on the rows in `seeds/`, and on what fuzzing found and kept in `corpus/`.
+//! Runs the targets on the rows in `seeds/`, and on the inputs that fuzzing found, in `corpus/`.
 
 use std::fs;
 use std::path::Path;
 
-/// Runs a target on every file of its two folders, and asks that there be some.
+/// Runs a target on every file of its two folders, neither of which may be empty.
 fn run(target: &str, body: fn(&[u8])) {
     for folder in ["seeds", "corpus"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(target);
@@ -20,26 +20,26 @@ fn run(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
-fn traceparent() {
+fn traceparent_holds_for_seeds_and_corpus() {
     run("traceparent", tagtrail_fuzz::traceparent);
 }
 
 #[test]
-fn tracestate() {
+fn tracestate_holds_for_seeds_and_corpus() {
     run("tracestate", tagtrail_fuzz::tracestate);
 }
 
 #[test]
-fn tags() {
+fn tags_holds_for_seeds_and_corpus() {
     run("tags", tagtrail_fuzz::tags);
 }
 
 #[test]
-fn inbound() {
+fn inbound_holds_for_seeds_and_corpus() {
     run("inbound", tagtrail_fuzz::inbound);
 }
 
 #[test]
-fn outbound() {
+fn outbound_holds_for_seeds_and_corpus() {
     run("outbound", tagtrail_fuzz::outbound);
 }

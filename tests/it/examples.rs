@@ -19,7 +19,8 @@ fn example(name: &str) -> Command {
     let path = profile.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),
-        "{} does not exist: run `cargo build -p tagtrail --examples` with the same profile, or `cargo test -p tagtrail`",
+        "{} does not exist: run `cargo build -p tagtrail --examples` (with `--release` if the tests have it), or \
+         `cargo test -p tagtrail`, which builds the examples too",
         path.display()
     );
     Command::new(path)

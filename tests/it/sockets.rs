@@ -218,7 +218,8 @@ async fn hyper_head_rejection_has_no_body_over_both_http_versions() {
             Request::head(format!("http://{address}/")).header("x-fauna-tags", "?").body(Empty::new()).unwrap();
         let response = client.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 400);
-        assert_ne!(header(response.headers(), "content-length"), "0");
+        let length: usize = header(response.headers(), "content-length").parse().unwrap();
+        assert!(length > 0);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 0);
     }
     assert!(requests.lock().unwrap().is_empty());

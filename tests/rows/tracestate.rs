@@ -1,4 +1,4 @@
-// Field lines of `tracestate`: the members that are read, or the words of the error.
+// Field lines of `tracestate`, and the parsed members or the text of the error.
 
 type Pairs = &'static [(&'static str, &'static str)];
 
@@ -8,10 +8,16 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"], Ok(&[("rojo", "00f067aa0ba902b7"), ("congo", "t61rcWkgMzE")])),
     // Several lines are one list.
     (&["foo=1", "bar=2"], Ok(&[("foo", "1"), ("bar", "2")])),
-    (&["foo=1,bar=2", "rojo=1,congo=2", "baz=3"], Ok(&[("foo", "1"), ("bar", "2"), ("rojo", "1"), ("congo", "2"), ("baz", "3")])),
+    (
+        &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"],
+        Ok(&[("foo", "1"), ("bar", "2"), ("rojo", "1"), ("congo", "2"), ("baz", "3")]),
+    ),
     (&["foo=1", ""], Ok(&[("foo", "1")])),
     (&["", "foo=1"], Ok(&[("foo", "1")])),
-    (&["foo=1", "bar"], Err("member 2, character 10: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
+    (
+        &["foo=1", "bar"],
+        Err("member 2, character 10: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='"),
+    ),
     // Empty members, and whitespace around members.
     (&[""], Ok(&[])),
     (&[" \t"], Ok(&[])),
@@ -21,7 +27,7 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&[",foo=1,,bar=2,"], Ok(&[("foo", "1"), ("bar", "2")])),
     (&["foo=1 \t , \t bar=2, \t baz=3"], Ok(&[("foo", "1"), ("bar", "2"), ("baz", "3")])),
     (&[" foo=1", "\tbar=2 "], Ok(&[("foo", "1"), ("bar", "2")])),
-    // Duplicates are kept; a look-up returns the first.
+    // Duplicates are kept; a lookup returns the first.
     (&["foo=1,foo=1"], Ok(&[("foo", "1"), ("foo", "1")])),
     (&["foo=1,foo=2"], Ok(&[("foo", "1"), ("foo", "2")])),
     (&["foo=1", "foo=2"], Ok(&[("foo", "1"), ("foo", "2")])),
@@ -34,12 +40,27 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     (&["-foo=1"], Err("member 1, character 1: a key starts with a-z or 0-9")),
     (&["=1"], Err("member 1, character 1: a key starts with a-z or 0-9")),
     (&["Foo=1"], Err("member 1, character 1: a key starts with a-z or 0-9")),
-    (&["fOo=1"], Err("member 1, character 2: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
-    (&["foo =1"], Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
-    (&["foo\t=1"], Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
-    (&["foo.bar=1"], Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
+    (
+        &["fOo=1"],
+        Err("member 1, character 2: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='"),
+    ),
+    (
+        &["foo =1"],
+        Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='"),
+    ),
+    (
+        &["foo\t=1"],
+        Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='"),
+    ),
+    (
+        &["foo.bar=1"],
+        Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='"),
+    ),
     (&["foo"], Err("member 1, character 4: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
-    (&["foo=1,bar=2,b az=3"], Err("member 3, character 14: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='")),
+    (
+        &["foo=1,bar=2,b az=3"],
+        Err("member 3, character 14: a key consists of a-z, 0-9, '_', '-', '*', '/' and '@', and ends with '='"),
+    ),
     // Values.
     (&["foo= 1"], Ok(&[("foo", " 1")])),
     (&["foo=  1  "], Ok(&[("foo", "  1")])),

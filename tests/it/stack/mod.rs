@@ -1,6 +1,7 @@
 mod opentelemetry;
 mod redirects;
 mod retries;
+mod server_future;
 mod signed;
 mod spawned;
 mod streams;

@@ -1,32 +1,20 @@
-//! Places where context gets lost: what is current in each, and that nothing is left behind.
+//! Where context gets lost: what is current in each place, and that no trail is left behind.
 
 use std::cell::OnceCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{Method, StatusCode};
-use axum::response::Response;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use http_body_util::BodyExt;
-use tagtrail::{Admit, Disclose, InboundLayer, OutboundLayer, Sample, TraceId, Trail};
+use tagtrail::{Sample, TraceId, Trail};
 use tokio::task::{JoinSet, LocalSet, spawn, spawn_blocking, spawn_local, yield_now};
-use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{CALLER, Received, empty_response, get};
+use crate::support::{block_on, current_trace};
 
-fn current() -> Option<TraceId> {
-    Trail::current().map(|trail| trail.trace_id())
-}
-
-/// A place: a future that is given a trail, and returns the trace that was current there.
+/// A place: a future that gets a trail, and returns the trace that was current there.
 type Place = fn(Trail) -> BoxFuture<'static, Option<TraceId>>;
 
 macro_rules! places {
@@ -37,87 +25,90 @@ macro_rules! places {
 
 /// Places where the trail is current.
 const KEPT: &[(&str, Place)] = places! {
-    "enter": |trail| trail.in_scope(current);
-    "enter in enter": |trail| Trail::start(Sample::Always).in_scope(|| trail.in_scope(current));
-    "enter in scope": |trail| Trail::start(Sample::Always).scope(async { trail.in_scope(current) }).await;
-    "scope": |trail| trail.scope(async { current() }).await;
-    "scope in scope": |trail| Trail::start(Sample::Always).scope(trail.scope(async { current() })).await;
-    "after an await": |trail| trail.scope(async { yield_now().await; current() }).await;
+    "enter": |trail| trail.in_scope(current_trace);
+    "enter in enter": |trail| Trail::start(Sample::Always).in_scope(|| trail.in_scope(current_trace));
+    "enter in scope": |trail| Trail::start(Sample::Always).scope(async { trail.in_scope(current_trace) }).await;
+    "scope": |trail| trail.scope(async { current_trace() }).await;
+    "scope in scope": |trail| Trail::start(Sample::Always).scope(trail.scope(async { current_trace() })).await;
+    "after an await": |trail| trail.scope(async { yield_now().await; current_trace() }).await;
     "after an inner scope": |trail| trail.scope(async {
         Trail::start(Sample::Always).scope(yield_now()).await;
-        current()
+        current_trace()
     }).await;
     "after an inner panic": |trail| trail.scope(async {
         let inner = AssertUnwindSafe(Trail::start(Sample::Always).scope(async { yield_now().await; panic!("on purpose") }));
         assert!(inner.catch_unwind().await.is_err());
-        current()
+        current_trace()
     }).await;
     "after a panic in enter": |trail| trail.in_scope(|| {
         let inner = || Trail::start(Sample::Always).in_scope(|| panic!("on purpose"));
         assert!(std::panic::catch_unwind(AssertUnwindSafe(inner)).is_err());
-        current()
+        current_trace()
     });
-    "spawn": |trail| spawn(trail.scope(async { yield_now().await; current() })).await.unwrap();
+    "spawn": |trail| spawn(trail.scope(async { yield_now().await; current_trace() })).await.unwrap();
     "spawn in spawn": |trail| spawn(trail.scope(async {
         let trail = Trail::current().unwrap();
-        spawn(trail.scope(async { current() })).await.unwrap()
+        spawn(trail.scope(async { current_trace() })).await.unwrap()
     })).await.unwrap();
     "JoinSet": |trail| {
         let mut tasks = JoinSet::new();
-        tasks.spawn(trail.scope(async { current() }));
+        tasks.spawn(trail.scope(async { current_trace() }));
         tasks.join_next().await.unwrap().unwrap()
     };
-    "spawn_blocking": |trail| spawn_blocking(move || trail.in_scope(current)).await.unwrap();
-    "a thread": |trail| std::thread::spawn(move || trail.in_scope(current)).join().unwrap();
+    "spawn_blocking": |trail| spawn_blocking(move || trail.in_scope(current_trace)).await.unwrap();
+    "a thread": |trail| std::thread::spawn(move || trail.in_scope(current_trace)).join().unwrap();
     "block_on in a thread": |trail| std::thread::spawn(move || {
-        block_on(trail.scope(async { yield_now().await; current() }))
+        block_on(trail.scope(async { yield_now().await; current_trace() }))
     }).join().unwrap();
     "the winner of select": |trail| trail.scope(async {
         tokio::select! { biased;
-            seen = async { yield_now().await; current() } => seen,
+            seen = async { yield_now().await; current_trace() } => seen,
             () = std::future::pending() => None,
         }
     }).await;
     "after select cancelled an inner scope": |trail| trail.scope(async {
         tokio::select! { biased;
             () = Trail::start(Sample::Always).scope(std::future::pending()) => None,
-            () = yield_now() => current(),
+            () = yield_now() => current_trace(),
         }
     }).await;
     "join": |trail| trail.scope(async {
-        let ((), seen) = tokio::join!(Trail::start(Sample::Always).scope(yield_now()), async { yield_now().await; current() });
+        let other = Trail::start(Sample::Always).scope(yield_now());
+        let ((), seen) = tokio::join!(other, async { yield_now().await; current_trace() });
         seen
     }).await;
     "buffer_unordered": |trail| trail.scope(async {
-        let seen: Vec<_> = stream::iter(0..4).map(|_| async { yield_now().await; current() })
+        let seen: Vec<_> = stream::iter(0..4).map(|_| async { yield_now().await; current_trace() })
             .buffer_unordered(2).collect().await;
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
         seen[0]
     }).await;
-    "buffer_unordered of scopes": |trail| {
+    "buffered scopes": |trail| {
         let others = (0..3).map(|_| Trail::start(Sample::Always)).chain([trail]);
         let seen: Vec<_> = stream::iter(others)
             .map(|trail| { let expected = trail.trace_id(); trail.scope(async move {
                 yield_now().await;
-                assert_eq!(current(), Some(expected));
-                current()
+                assert_eq!(current_trace(), Some(expected));
+                current_trace()
             })})
             .buffered(4).collect().await;
         seen[3]
     };
-    "a clone": |trail| trail.clone().scope(async { current() }).await;
-    "what drops with the scope": |trail| {
+    "a clone": |trail| trail.clone().scope(async { current_trace() }).await;
+    "drop of a scope": |trail| {
         let seen = Arc::new(Mutex::new(None));
-        let dropped = NoteOnDrop(Arc::clone(&seen));
-        let mut scope = Box::pin(trail.scope(async move { let _dropped = dropped; std::future::pending::<()>().await }));
+        let dropped = RecordOnDrop(Arc::clone(&seen));
+        let pending = async move { let _dropped = dropped; std::future::pending::<()>().await };
+        let mut scope = Box::pin(trail.scope(pending));
         assert!(scope.as_mut().now_or_never().is_none());
         drop(scope);
         *seen.lock().unwrap()
     };
-    "what an aborted task drops": |trail| {
+    "drop of an aborted task": |trail| {
         let seen = Arc::new(Mutex::new(None));
-        let dropped = NoteOnDrop(Arc::clone(&seen));
-        let task = spawn(trail.scope(async move { let _dropped = dropped; std::future::pending::<()>().await }));
+        let dropped = RecordOnDrop(Arc::clone(&seen));
+        let pending = async move { let _dropped = dropped; std::future::pending::<()>().await };
+        let task = spawn(trail.scope(pending));
         yield_now().await;
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
@@ -125,46 +116,36 @@ const KEPT: &[(&str, Place)] = places! {
     };
 };
 
-/// Places where none is current: spawned work has the trail only if it is given it.
+/// Places without the trail: spawned work has none unless it is passed on.
 const LOST: &[(&str, Place)] = places! {
-    "spawn": |trail| trail.scope(async { spawn(async { current() }).await.unwrap() }).await;
-    "spawn_blocking": |trail| trail.scope(async { spawn_blocking(current).await.unwrap() }).await;
-    "a thread": |trail| trail.in_scope(|| std::thread::spawn(current).join().unwrap());
-    "a future that is made under a trail, and not polled there": |trail| {
-        let future = trail.in_scope(|| async { current() });
+    "spawn": |trail| trail.scope(async { spawn(async { current_trace() }).await.unwrap() }).await;
+    "spawn_blocking": |trail| trail.scope(async { spawn_blocking(current_trace).await.unwrap() }).await;
+    "a thread": |trail| trail.in_scope(|| std::thread::spawn(current_trace).join().unwrap());
+    "a future that is created under a trail and polled elsewhere": |trail| {
+        let future = trail.in_scope(|| async { current_trace() });
         future.await
     };
-    "after scope": |trail| { trail.scope(yield_now()).await; current() };
-    "after enter": |trail| { trail.in_scope(|| ()); current() };
+    "after scope": |trail| { trail.scope(yield_now()).await; current_trace() };
+    "after enter": |trail| { trail.in_scope(|| ()); current_trace() };
     "after a cancelled scope": |trail| {
         tokio::select! { biased;
             () = trail.scope(std::future::pending()) => (),
             () = yield_now() => (),
         }
-        current()
+        current_trace()
     };
-    "beside a scope, in join": |trail| {
-        let ((), seen) = tokio::join!(trail.scope(yield_now()), async { yield_now().await; current() });
+    "next to a scope in join": |trail| {
+        let ((), seen) = tokio::join!(trail.scope(yield_now()), async { yield_now().await; current_trace() });
         seen
     };
 };
 
-struct NoteOnDrop(Arc<Mutex<Option<TraceId>>>);
+/// Records the current trace when it is dropped.
+pub(super) struct RecordOnDrop(pub(super) Arc<Mutex<Option<TraceId>>>);
 
-impl Drop for NoteOnDrop {
+impl Drop for RecordOnDrop {
     fn drop(&mut self) {
-        *self.0.lock().unwrap() = current();
-    }
-}
-
-/// Polls a future on this thread until it is ready: an executor without a runtime.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
+        *self.0.lock().unwrap() = current_trace();
     }
 }
 
@@ -173,21 +154,21 @@ async fn check_places() {
         let trail = Trail::start(Sample::Always);
         let expected = trail.trace_id();
         assert_eq!(place(trail).await, Some(expected), "{name}");
-        assert_eq!(current(), None, "left behind by {name}");
+        assert_eq!(current_trace(), None, "left behind by {name}");
     }
     for (name, place) in LOST {
         assert_eq!(place(Trail::start(Sample::Always)).await, None, "{name}");
-        assert_eq!(current(), None, "left behind by {name}");
+        assert_eq!(current_trace(), None, "left behind by {name}");
     }
 }
 
 #[tokio::test]
-async fn each_place_keeps_trail_on_one_thread() {
+async fn places_on_one_thread_keep_or_lose_trail() {
     check_places().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_place_keeps_trail_on_many_threads() {
+async fn places_on_many_threads_keep_or_lose_trail() {
     let checks = (0..8).map(|_| spawn(check_places()));
     for check in checks.collect::<Vec<_>>() {
         check.await.unwrap();
@@ -195,16 +176,16 @@ async fn each_place_keeps_trail_on_many_threads() {
 }
 
 #[test]
-fn scope_reaches_local_task() {
+fn local_task_keeps_trail() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let trail = Trail::start(Sample::Always);
     let seen = LocalSet::new().block_on(&runtime, async {
-        // An `Rc` is not `Send`.
+        // Not `Send`.
         let held = std::rc::Rc::new(());
         spawn_local(trail.scope(async move {
             yield_now().await;
             drop(held);
-            current()
+            current_trace()
         }))
         .await
         .unwrap()
@@ -213,13 +194,13 @@ fn scope_reaches_local_task() {
 }
 
 #[test]
-fn future_keeps_trail_across_threads() {
+fn future_keeps_trail_when_moved_between_threads() {
     let trail = Trail::start(Sample::Always);
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let note = Arc::clone(&seen);
+    let record = Arc::clone(&seen);
     let mut polls = 0;
     let mut future = Box::pin(trail.scope(poll_fn(move |_| {
-        note.lock().unwrap().push((std::thread::current().id(), current()));
+        record.lock().unwrap().push((std::thread::current().id(), current_trace()));
         polls += 1;
         if polls < 8 { Poll::Pending } else { Poll::Ready(()) }
     })));
@@ -227,7 +208,7 @@ fn future_keeps_trail_across_threads() {
         let polled = std::thread::spawn(move || {
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             let _ = future.as_mut().poll(&mut cx);
-            assert_eq!(current(), None);
+            assert_eq!(current_trace(), None);
             future
         });
         future = polled.join().unwrap();
@@ -238,29 +219,30 @@ fn future_keeps_trail_across_threads() {
     assert!(seen.iter().all(|(_, current)| *current == Some(trail.trace_id())));
 }
 
-/// Work that a thread does while it ends: whether a trail can be current then depends on what was torn down first.
-struct AtTheEnd(Sender<[Option<TraceId>; 3]>);
+/// Work while a thread shuts down. Whether a trail can be current there depends on which thread locals are left.
+struct AtShutdown(Sender<[Option<TraceId>; 3]>);
 
-impl Drop for AtTheEnd {
+impl Drop for AtShutdown {
     fn drop(&mut self) {
         let trail = Trail::start(Sample::Always);
-        let seen = [current(), trail.in_scope(current), block_on(trail.scope(async { current() }))];
+        let seen = [current_trace(), trail.in_scope(current_trace), block_on(trail.scope(async { current_trace() }))];
+        // A message that cannot be sent is missing from the count in the test.
         let _ = self.0.send(seen);
     }
 }
 
 #[test]
-fn torn_down_thread_has_no_trail_and_does_not_panic() {
+fn thread_shutdown_has_no_trail_and_does_not_panic() {
     thread_local! {
-        static BEFORE: OnceCell<AtTheEnd> = const { OnceCell::new() };
-        static AFTER: OnceCell<AtTheEnd> = const { OnceCell::new() };
+        static BEFORE: OnceCell<AtShutdown> = const { OnceCell::new() };
+        static AFTER: OnceCell<AtShutdown> = const { OnceCell::new() };
     }
     let (sender, seen) = channel();
     let thread = std::thread::spawn(move || {
-        // The drop order of thread-locals is not specified; one of the two is dropped after the crate's own.
-        BEFORE.with(|end| assert!(end.set(AtTheEnd(sender.clone())).is_ok()));
-        Trail::start(Sample::Always).in_scope(|| assert!(current().is_some()));
-        AFTER.with(|end| assert!(end.set(AtTheEnd(sender)).is_ok()));
+        // The order in which thread locals are dropped is unspecified; one of the two is dropped after the crate's own.
+        BEFORE.with(|end| assert!(end.set(AtShutdown(sender.clone())).is_ok()));
+        Trail::start(Sample::Always).in_scope(|| assert!(current_trace().is_some()));
+        AFTER.with(|end| assert!(end.set(AtShutdown(sender)).is_ok()));
     });
     thread.join().unwrap();
     let seen: Vec<_> = seen.iter().collect();
@@ -270,131 +252,17 @@ fn torn_down_thread_has_no_trail_and_does_not_panic() {
 }
 
 #[test]
-fn two_requests_on_one_task_stay_separate() {
+fn joined_requests_keep_trails_apart() {
     let (one, other) = (Trail::start(Sample::Always), Trail::start(Sample::Always));
     let expect = |trail: &Trail| {
         let expected = Some(trail.trace_id());
         trail.scope(async move {
             for _ in 0..100 {
-                assert_eq!(current(), expected);
+                assert_eq!(current_trace(), expected);
                 yield_now().await;
             }
         })
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async { tokio::join!(expect(&one), expect(&other)) });
-}
-
-/// The same for the parts of a request that a server layer handles.
-mod server {
-    use super::*;
-
-    fn get_as_caller(method: Method) -> Request {
-        Request::builder().method(method).header("traceparent", CALLER).body(Body::empty()).unwrap()
-    }
-
-    fn expected() -> TraceId {
-        crate::support::caller().trace_id()
-    }
-
-    fn layer() -> InboundLayer {
-        InboundLayer::new(Admit::Continue)
-    }
-
-    #[tokio::test]
-    async fn in_the_synchronous_part_of_call_and_in_polls() {
-        for method in [Method::GET, Method::HEAD, Method::CONNECT] {
-            let mut service = layer().layer(service_fn(|_: Request| {
-                let in_call = current();
-                async move {
-                    yield_now().await;
-                    assert_eq!((in_call, current()), (Some(expected()), Some(expected())));
-                    Ok::<_, Infallible>(empty_response(StatusCode::OK))
-                }
-            }));
-            let response = service.call(get_as_caller(method));
-            assert_eq!(current(), None);
-            assert!(response.await.unwrap().headers().contains_key("traceparent"));
-            assert_eq!(current(), None);
-        }
-    }
-
-    async fn panicking() -> Result<Response, Infallible> {
-        yield_now().await;
-        panic!("on purpose")
-    }
-
-    #[tokio::test]
-    async fn after_a_panic_in_call_or_in_a_poll() {
-        let panics = [true, false].map(|in_call| {
-            service_fn(move |_: Request| {
-                assert!(!in_call, "on purpose");
-                panicking()
-            })
-        });
-        for service in panics {
-            let mut service = layer().layer(service);
-            let outcome =
-                AssertUnwindSafe(async { service.call(get_as_caller(Method::GET)).await }).catch_unwind().await;
-            assert!(outcome.is_err());
-            assert_eq!(current(), None);
-        }
-    }
-
-    #[tokio::test]
-    async fn future_dropped_halfway() {
-        let seen = Arc::new(Mutex::new(None));
-        let note = Arc::clone(&seen);
-        let mut service = layer().layer(service_fn(move |_: Request| {
-            let dropped = NoteOnDrop(Arc::clone(&note));
-            async move {
-                let _dropped = dropped;
-                std::future::pending::<Result<Response, Infallible>>().await
-            }
-        }));
-        let mut response = Box::pin(service.call(get_as_caller(Method::GET)));
-        assert!(response.as_mut().now_or_never().is_none());
-        drop(response);
-        assert_eq!((*seen.lock().unwrap(), current()), (Some(expected()), None));
-    }
-
-    #[tokio::test]
-    async fn body_outlives_response_future() {
-        let mut service = layer().layer(service_fn(|_: Request| async {
-            let chunks = stream::iter(0..3).then(|_| async {
-                yield_now().await;
-                assert_eq!(current(), Some(expected()));
-                Ok::<_, Infallible>("chunk")
-            });
-            Ok::<_, Infallible>(Response::new(Body::from_stream(chunks)))
-        }));
-        let body = service.call(get_as_caller(Method::GET)).await.unwrap().into_body();
-        // Also on another thread.
-        let collected = spawn_blocking(|| block_on(body.collect())).await.unwrap();
-        assert_eq!(collected.unwrap().to_bytes(), "chunkchunkchunk");
-        assert_eq!(current(), None);
-    }
-
-    #[tokio::test]
-    async fn nested_clients() {
-        // A service that calls a service that calls a service, in memory.
-        let heads = Received::default();
-        let innermost =
-            OutboundLayer::new(Disclose::All).layer(layer().layer(heads.app(|_, _| empty_response(StatusCode::OK))));
-        let middle = layer().layer(service_fn(move |_: Request| {
-            let client = innermost.clone();
-            async move {
-                let before = current();
-                client.oneshot(get("/")).await.unwrap();
-                assert_eq!((before, current()), (Some(expected()), Some(expected())));
-                Ok::<_, Infallible>(empty_response(StatusCode::OK))
-            }
-        }));
-        let client = OutboundLayer::new(Disclose::All).layer(middle);
-        let trail =
-            Trail::from_context(tagtrail::TraceContext::new(crate::support::caller(), tagtrail::TraceState::empty()));
-        trail.scope(client.oneshot(get("/"))).await.unwrap();
-        assert_eq!(heads.assert_one_trace(), expected());
-        assert_eq!(current(), None);
-    }
 }

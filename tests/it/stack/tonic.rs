@@ -1,4 +1,4 @@
-//! gRPC with tonic, over a socket: server and client, single calls and streams in both directions.
+//! gRPC by tonic over a socket: server and client, single calls, and streams in both directions.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -9,8 +9,8 @@ use axum::http::{Request, Response};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, stream};
 use tagtrail::{
-    Admit, Disclose, InboundLayer, InvalidTags, OutboundLayer, OutboundService, RequestTags, Sample, Tags, Targets,
-    TraceParent, Trail,
+    Admit, Disclose, InboundLayer, InvalidTags, OutboundLayer, OutboundService, RequestTags, Targets, TraceParent,
+    Trail,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -22,20 +22,20 @@ use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::{Layer, Service};
 
-use crate::support::CALLER;
+use crate::support::{CALLER, trail};
 
-/// A message of one string, as generated code would have it.
+/// A message of one string, as in generated code.
 type Text = ProstCodec<String, String>;
 
-/// What the generated server of a service would be. It responds with the current trace and tags.
+/// Stands in for the generated server of a service. It responds with the current trace and tags.
 #[derive(Clone)]
-struct EchoService;
+struct Echo;
 
-impl NamedService for EchoService {
-    const NAME: &'static str = "test.EchoService";
+impl NamedService for Echo {
+    const NAME: &'static str = "test.Echo";
 }
 
-impl Service<Request<Body>> for EchoService {
+impl Service<Request<Body>> for Echo {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -48,7 +48,7 @@ impl Service<Request<Body>> for EchoService {
         Box::pin(async move {
             let mut server = Server::new(Text::default());
             Ok(match request.uri().path() {
-                "/test.EchoService/Once" => server.unary(Self, request).await,
+                "/test.Echo/Once" => server.unary(Self, request).await,
                 _ => server.streaming(Self, request).await,
             })
         })
@@ -59,7 +59,7 @@ fn current() -> String {
     Trail::current().map_or("none".to_owned(), |trail| format!("{} {}", trail.trace_id(), trail.tags()))
 }
 
-impl UnaryService<String> for EchoService {
+impl UnaryService<String> for Echo {
     type Response = String;
     type Future = BoxFuture<'static, Result<tonic::Response<String>, Status>>;
 
@@ -68,7 +68,7 @@ impl UnaryService<String> for EchoService {
     }
 }
 
-impl StreamingService<String> for EchoService {
+impl StreamingService<String> for Echo {
     type Response = String;
     type ResponseStream = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
     type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
@@ -79,10 +79,11 @@ impl StreamingService<String> for EchoService {
     }
 }
 
+/// A connection to a new server.
 async fn channel() -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tonic::transport::Server::builder().layer(InboundLayer::new(Admit::Continue)).add_service(EchoService);
+    let server = tonic::transport::Server::builder().layer(InboundLayer::new(Admit::Continue)).add_service(Echo);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
@@ -91,7 +92,8 @@ async fn client() -> Client<OutboundService<Channel>> {
     Client::new(OutboundLayer::new(Disclose::All).layer(channel().await))
 }
 
-async fn once<S>(client: &mut Client<S>, request: tonic::Request<String>) -> Result<String, Status>
+/// Makes a single call.
+async fn call_once<S>(client: &mut Client<S>, request: tonic::Request<String>) -> Result<String, Status>
 where
     S: GrpcService<Body>,
     S::Error: Into<tower::BoxError>,
@@ -99,14 +101,11 @@ where
     <S::ResponseBody as http_body::Body>::Error: Into<tower::BoxError>,
 {
     client.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
-    let path = http::uri::PathAndQuery::from_static("/test.EchoService/Once");
+    let path = http::uri::PathAndQuery::from_static("/test.Echo/Once");
     Ok(client.unary(request, path, Text::default()).await?.into_inner())
 }
 
-fn trail() -> Trail {
-    Trail::start(Sample::Always).with_tags(Tags::from_pairs([("project", "blog")]).unwrap())
-}
-
+/// What [`Echo`] responds with for this trail.
 fn expected(trail: &Trail) -> String {
     format!("{} {}", trail.trace_id(), trail.tags())
 }
@@ -114,36 +113,36 @@ fn expected(trail: &Trail) -> String {
 #[tokio::test]
 async fn call_carries_trail() {
     let (mut client, trail) = (client().await, trail());
-    let response = trail.scope(once(&mut client, tonic::Request::new(String::new()))).await;
+    let response = trail.scope(call_once(&mut client, tonic::Request::new(String::new()))).await;
     assert_eq!(response.unwrap(), expected(&trail));
 
-    // Also with the trail in the request's extensions.
+    // The trail in the request's extensions works too.
     let mut request = tonic::Request::new(String::new());
     request.extensions_mut().insert(trail.clone());
-    assert_eq!(once(&mut client, request).await.unwrap(), expected(&trail));
+    assert_eq!(call_once(&mut client, request).await.unwrap(), expected(&trail));
 }
 
 #[tokio::test]
 async fn response_names_trace() {
     let (mut client, trail) = (client().await, trail());
-    let path = http::uri::PathAndQuery::from_static("/test.EchoService/Once");
+    let path = http::uri::PathAndQuery::from_static("/test.Echo/Once");
     let call = async {
         client.ready().await.unwrap();
         client.unary::<String, String, _>(tonic::Request::new(String::new()), path, Text::default()).await.unwrap()
     };
     let response = trail.scope(call).await;
-    let named: TraceParent = response.metadata().get("traceparent").unwrap().to_str().unwrap().parse().unwrap();
-    assert_eq!(named.trace_id(), trail.trace_id());
+    let echoed: TraceParent = response.metadata().get("traceparent").unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(echoed.trace_id(), trail.trace_id());
 }
 
 #[tokio::test]
-async fn invalid_tags_are_invalid_argument() {
+async fn invalid_tags_are_rejected_as_invalid_argument() {
     let mut client = Client::new(channel().await);
     for (name, value) in [("x-fauna-tags", "a=b=c"), ("x-fauna-tags", "a b=1")] {
         let mut request = tonic::Request::new(String::new());
         request.metadata_mut().insert("traceparent", CALLER.parse().unwrap());
         request.metadata_mut().insert(name, value.parse().unwrap());
-        let status = once(&mut client, request).await.unwrap_err();
+        let status = call_once(&mut client, request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().starts_with("Invalid header 'x-fauna-tags': invalid tags"), "{status:?}");
         assert!(status.metadata().get("traceparent").unwrap().to_str().unwrap().starts_with(&CALLER[..35]));
@@ -155,22 +154,22 @@ async fn invalid_request_tags_fail_before_sending() {
     let mut client = client().await;
     let mut request = tonic::Request::new(String::new());
     request.extensions_mut().insert(RequestTags::new([("a b", "1")]));
-    let status = once(&mut client, request).await.unwrap_err();
+    let status = call_once(&mut client, request).await.unwrap_err();
     assert!(status.source().unwrap().is::<InvalidTags>(), "{status:?}");
 }
 
 #[tokio::test]
-async fn streams_in_both_directions_keep_trail() {
+async fn bidirectional_stream_keeps_trail() {
     let (mut client, trail) = (client().await, trail());
     let (messages, received) = tokio::sync::mpsc::channel::<String>(1);
-    let path = http::uri::PathAndQuery::from_static("/test.EchoService/Stream");
+    let path = http::uri::PathAndQuery::from_static("/test.Echo/Stream");
     let open = async {
         client.ready().await.unwrap();
         let received = tokio_stream::wrappers::ReceiverStream::new(received);
         client.streaming::<_, _, String, _>(tonic::Request::new(received), path, Text::default()).await.unwrap()
     };
     let mut responses = trail.scope(open).await.into_inner();
-    // The handler has returned long ago.
+    // The handler has already returned.
     for message in 0..3 {
         messages.send(message.to_string()).await.unwrap();
         let response = responses.message().await.unwrap().unwrap();
@@ -181,11 +180,11 @@ async fn streams_in_both_directions_keep_trail() {
 }
 
 #[tokio::test]
-async fn two_streams_on_one_connection_stay_separate() {
+async fn concurrent_streams_keep_trails_apart() {
     let client = client().await;
     let open = |trail: Trail| {
         let mut client = client.clone();
-        let path = http::uri::PathAndQuery::from_static("/test.EchoService/Stream");
+        let path = http::uri::PathAndQuery::from_static("/test.Echo/Stream");
         async move {
             let messages = tonic::Request::new(stream::iter(["1".to_owned(), "2".to_owned()]));
             let call = async {
@@ -199,17 +198,17 @@ async fn two_streams_on_one_connection_stay_separate() {
     futures_util::future::join_all((0..20).map(|_| open(trail()))).await;
 }
 
-/// tonic's channel adds the host below the layer: without an origin the layer only sees a path, which no entry matches.
+/// tonic's channel adds the host below the layer. Without an origin the layer sees only a path, which no entry matches.
 #[tokio::test]
-async fn targets_need_origin() {
+async fn targets_match_only_with_origin() {
     let targets = Targets::with_default(Disclose::Nothing).host("127.0.0.1", Disclose::All).unwrap();
     let layered = OutboundLayer::new(targets).layer(channel().await);
     let trail = trail();
     let mut by_path = Client::new(layered.clone());
-    let response = trail.scope(once(&mut by_path, tonic::Request::new(String::new()))).await.unwrap();
+    let response = trail.scope(call_once(&mut by_path, tonic::Request::new(String::new()))).await.unwrap();
     assert_ne!(response, expected(&trail));
 
     let mut by_origin = Client::with_origin(layered, "http://127.0.0.1".parse().unwrap());
-    let response = trail.scope(once(&mut by_origin, tonic::Request::new(String::new()))).await.unwrap();
+    let response = trail.scope(call_once(&mut by_origin, tonic::Request::new(String::new()))).await.unwrap();
     assert_eq!(response, expected(&trail));
 }
