@@ -1,4 +1,4 @@
-//! The peers on the work of `tagtrail_benches::ours`. Each group is measured in a process of its own, since most of them
+//! The peers on the work of `tagtrail_benches::ours`. Each group is measured in a separate process, since most of them
 //! set something for the whole process: a subscriber, a reporter, a tracer provider.
 
 mod axum_tracing_opentelemetry;
