@@ -460,3 +460,18 @@ async fn answers_are_as_they_were() {
     }
     assert!(logged.records().iter().all(|record| record.response.outcome == Some(Outcome::Complete)));
 }
+
+/// The futures of a response of the layer's own, and of one whose record is acknowledged before it is sent.
+#[tokio::test]
+async fn futures_panic_if_polled_after_completion() {
+    let logged = Logged::new();
+    let handler = service_fn(async |_: Request<_>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+    let acknowledged = QueryLogLayer::new(logged.log.clone()).standalone().acknowledged();
+    for layer in [QueryLogLayer::new(logged.log.clone()), acknowledged] {
+        let mut future = Box::pin(layer.layer(handler).call(request("/")));
+        future.as_mut().await.unwrap();
+        let panic = tokio::spawn(future).await.unwrap_err().into_panic();
+        let text = panic.downcast_ref::<String>().map_or(*panic.downcast_ref().unwrap_or(&""), String::as_str);
+        assert!(text.contains("polled after completion"), "{text}");
+    }
+}

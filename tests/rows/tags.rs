@@ -89,6 +89,9 @@ pub(crate) const ROWS: &[(&[&str], Result<Pairs, &str>)] = &[
     ),
     (&["a=b,a=c"], Err("duplicate key: pair 2: name already used by an earlier pair")),
     (&["a=b,a=b"], Err("duplicate key: pair 2: name already used by an earlier pair")),
-    (&["x=1,abcdefghijkl=2,y=3,abcdefghijkl=4,y=5"], Err("duplicate key: pair 4: name already used by an earlier pair")),
+    (
+        &["x=1,abcdefghijkl=2,y=3,abcdefghijkl=4,y=5"],
+        Err("duplicate key: pair 4: name already used by an earlier pair"),
+    ),
     (&["a=b,a=c,d"], Err("invalid tags: pair 3, character 10: expected a name of letters, digits and '_', then '='")),
 ];

@@ -51,7 +51,10 @@ pub(crate) const ROWS: &[(&str, Result<&str, &str>)] = &[
     ("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0", Err("expected at least 55 characters, found 54")),
     // Version 00 ends after the flags.
     ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-", Err("expected 55 characters in version 00, found 56")),
-    ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what", Err("expected 55 characters in version 00, found 60")),
+    (
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what",
+        Err("expected 55 characters in version 00, found 60"),
+    ),
     ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.", Err("expected 55 characters in version 00, found 56")),
     // Version ff.
     ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Err("version ff is forbidden")),
@@ -178,7 +181,10 @@ pub(crate) const ROWS: &[(&str, Result<&str, &str>)] = &[
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\u{0}",
         Err("expected a lowercase hexadecimal digit at character 55"),
     ),
-    ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n", Err("expected 55 characters in version 00, found 56")),
+    (
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n",
+        Err("expected 55 characters in version 00, found 56"),
+    ),
     (
         "\n00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         Err("expected a lowercase hexadecimal digit at character 1"),

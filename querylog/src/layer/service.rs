@@ -221,11 +221,11 @@ where
                 StateProjection::Acknowledging { answer, ack } => {
                     // The answer goes out whether the record is written or not.
                     let _ = ready!(Pin::new(ack).poll(cx));
-                    return answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)));
+                    return Poll::Ready(Ok(answer.take().expect("future polled after completion")));
                 }
                 StateProjection::Answered { answer } => {
-                    let answer = answer.take().map(|answer| answer.map(LoggedBody::own));
-                    return answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)));
+                    let answer = answer.take().expect("future polled after completion");
+                    return Poll::Ready(Ok(answer.map(LoggedBody::own)));
                 }
             };
             match ack {
