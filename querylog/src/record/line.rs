@@ -397,9 +397,9 @@ impl Serialize for TagMember {
 impl<'de> Deserialize<'de> for TagMember {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let pairs = deserializer.deserialize_map(Pairs)?;
-        const MAX: usize = u16::MAX as usize;
         // The service that wrote them may have had other limits.
-        let options = TagOptions::default().max_tags(u8::MAX.into()).max_name(MAX).max_value(MAX).max_length(MAX);
+        let max = usize::from(u16::MAX);
+        let options = TagOptions::default().max_tags(u8::MAX.into()).max_name(max).max_value(max).max_length(max);
         options.from_pairs(pairs).map(Self).map_err(Error::custom)
     }
 }
