@@ -56,3 +56,10 @@ impl<S> Layer<S> for InboundLayer {
         InboundService::from_parts(inner, Arc::clone(&self.0))
     }
 }
+
+impl InboundService<()> {
+    /// Creates a layer that wraps services in `InboundService`.
+    pub fn layer(inbound: impl Into<Inbound>) -> InboundLayer {
+        InboundLayer::new(inbound)
+    }
+}

@@ -9,11 +9,12 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Inbound, InboundBody, InboundLayer, Rejection};
+use super::{Inbound, InboundBody, Rejection};
 use crate::macros::inner_service_accessors;
 use crate::trail::{InTrail, enter};
 
-/// Assigns a [`Trail`](crate::Trail) to each request, and adds the trace to each response: see [`InboundLayer`].
+/// Assigns a [`Trail`](crate::Trail) to each request, and adds the trace to each response: see
+/// [`InboundLayer`](super::InboundLayer).
 #[derive(Clone, Debug)]
 pub struct InboundService<S> {
     inner: S,
@@ -21,7 +22,7 @@ pub struct InboundService<S> {
 }
 
 impl<S> InboundService<S> {
-    /// Wraps a service. The settings are those of [`InboundLayer::new`].
+    /// Wraps a service. The settings are those of [`InboundLayer::new`](super::InboundLayer::new).
     pub fn new(inner: S, inbound: impl Into<Inbound>) -> Self {
         Self::from_parts(inner, Arc::new(inbound.into()))
     }
@@ -31,13 +32,6 @@ impl<S> InboundService<S> {
     }
 
     inner_service_accessors!();
-}
-
-impl InboundService<()> {
-    /// Creates a layer that wraps services in `InboundService`.
-    pub fn layer(inbound: impl Into<Inbound>) -> InboundLayer {
-        InboundLayer::new(inbound)
-    }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for InboundService<S>

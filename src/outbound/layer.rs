@@ -52,3 +52,10 @@ impl<S> Layer<S> for OutboundLayer {
         OutboundService::from_parts(inner, Arc::clone(&self.0))
     }
 }
+
+impl OutboundService<()> {
+    /// Creates a layer that wraps clients in `OutboundService`.
+    pub fn layer(outbound: impl Into<Outbound>) -> OutboundLayer {
+        OutboundLayer::new(outbound)
+    }
+}

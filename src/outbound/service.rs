@@ -10,13 +10,13 @@ use http::Request;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Outbound, OutboundLayer};
+use super::Outbound;
 use crate::header::InvalidTags;
 use crate::macros::inner_service_accessors;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Sends the [`Trail`](crate::Trail) with each request of a tower client: see [`OutboundLayer`].
+/// Sends the [`Trail`](crate::Trail) with each request of a tower client: see [`OutboundLayer`](super::OutboundLayer).
 #[derive(Clone, Debug)]
 pub struct OutboundService<S> {
     inner: S,
@@ -24,7 +24,7 @@ pub struct OutboundService<S> {
 }
 
 impl<S> OutboundService<S> {
-    /// Wraps a client. The settings are those of [`OutboundLayer::new`].
+    /// Wraps a client. The settings are those of [`OutboundLayer::new`](super::OutboundLayer::new).
     pub fn new(inner: S, outbound: impl Into<Outbound>) -> Self {
         Self::from_parts(inner, Arc::new(outbound.into()))
     }
@@ -34,13 +34,6 @@ impl<S> OutboundService<S> {
     }
 
     inner_service_accessors!();
-}
-
-impl OutboundService<()> {
-    /// Creates a layer that wraps clients in `OutboundService`.
-    pub fn layer(outbound: impl Into<Outbound>) -> OutboundLayer {
-        OutboundLayer::new(outbound)
-    }
 }
 
 impl<S, B> Service<Request<B>> for OutboundService<S>
