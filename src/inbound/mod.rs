@@ -162,7 +162,8 @@ impl Inbound {
         Self { on_rejection: Some(on_rejection), ..self }
     }
 
-    /// Sets the hook that creates the context of another tracing system for each trail.
+    /// Sets the hook that creates the context of another tracing system for each trail. There is one: a second call
+    /// replaces the first.
     pub fn context_hook(self, hook: impl ContextHook) -> Self {
         Self { context_hook: Some(Arc::new(hook)), ..self }
     }
