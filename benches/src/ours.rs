@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::Full;
 use tagtrail::{
-    Admit, Disclose, Inbound, InboundLayer, OutboundLayer, ParentId, Sample, TagOptions, Tags, TraceContext, TraceId, TraceParent,
-    TraceState, Trail,
+    Admit, Disclose, Inbound, InboundLayer, OutboundLayer, ParentId, Sample, TagOptions, Tags, TraceContext, TraceId,
+    TraceParent, TraceState, Trail,
 };
 use tower::Layer;
 

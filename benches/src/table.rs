@@ -122,8 +122,8 @@ impl Budgets {
                 Some(&budget.text),
                 Some(&shown(budget, ours)),
                 limit(budget).as_deref(),
-                Some(&best.map(peer).unwrap_or_deerror()),
-                Some(&best.map(|best| format!("{:.2}", ours.amount / best.amount)).unwrap_or_deerror()),
+                Some(&best.map(peer).unwrap_or_default()),
+                Some(&best.map(|best| format!("{:.2}", ours.amount / best.amount)).unwrap_or_default()),
                 Some(&others.join(" · ")),
             ]);
         }
