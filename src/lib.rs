@@ -1,6 +1,6 @@
 //! Tower layers and reqwest middleware that carry a W3C trace context and validated request tags through your services.
 //!
-//! A server layer gives each request a [`Trail`]: the trace it belongs to, its tags, and an id of its own. A client layer
+//! A server layer gives each request a [`Trail`]: the trace it belongs to, its tags, and its own span id. A client layer
 //! sends the trail with the requests that your handler makes. A server parses, decides, carries, and writes; a client
 //! takes the same steps in reverse:
 //!
