@@ -40,7 +40,7 @@ pub(super) fn first_not_in(class: impl Fn(u8) -> bool + Copy, bytes: &[u8], star
     Scanner::new(bytes, start, class).next_stop()
 }
 
-/// Returns a bit for each byte that is not in a class. It is a separate function so that the compiler turns the loop into
+/// Returns a bit for each byte that is not in a class. A separate function, since the compiler then turns the loop into
 /// a dozen vector instructions.
 #[inline(never)]
 fn not_in(class: impl Fn(u8) -> bool, mut block: [u8; 16]) -> u32 {
