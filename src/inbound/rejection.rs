@@ -1,6 +1,7 @@
 //! What happens to a request with invalid tags. The default is a 400 in a JSON form that Fauna's drivers of either
 //! generation read, or, for gRPC, the form that its clients read.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +146,19 @@ impl Rejection {
     /// Returns the response, to send it.
     pub fn into_response(self) -> Response<Bytes> {
         self.0.response
+    }
+}
+
+/// Writes what is wrong with the tags.
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request rejected: {}", self.error())
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.error())
     }
 }
 

@@ -56,13 +56,17 @@ use super::Trail;
 pub trait ContextHook: Send + Sync + 'static {
     /// Creates the context of a trail. Called once when the trail is created, and again for each trail that
     /// [`with_tags`](Trail::with_tags) or [`with_tracestate`](Trail::with_tracestate) creates from it.
+    ///
+    /// Read what you need from `trail`, and do not keep a clone of it: the trail that requests get is a different one,
+    /// with this context attached.
     fn context(&self, trail: &Trail) -> Arc<dyn Attach>;
 }
 
 /// The context that a [`ContextHook`] creates for one trail.
 pub trait Attach: Send + Sync + 'static {
     /// Makes the context current on this thread until the returned guard is dropped, which happens on the same thread,
-    /// in reverse order. `None` leaves everything as it is.
+    /// in reverse order. When this is called, the previous trail is still the current one; when the guard is dropped,
+    /// this trail still is. `None` leaves everything as it is.
     fn attach(&self) -> Option<Box<dyn Any>>;
 }
 

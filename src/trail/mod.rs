@@ -161,7 +161,7 @@ impl Trail {
     /// assert_eq!(task.await.unwrap(), trail.trace_id());
     /// # }
     /// ```
-    pub fn scope<F>(&self, future: F) -> Scoped<F> {
+    pub fn scope<F: Future>(&self, future: F) -> Scoped<F> {
         Scoped::new(self.clone(), future)
     }
 

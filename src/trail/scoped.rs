@@ -52,7 +52,8 @@ pin_project! {
     impl<T> PinnedDrop for InTrail<T> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _guards = this.trail.is_some().then(|| enter(this.trail));
+            // The context is detached first, while the trail is still current, as everywhere.
+            let (_entered, _attached) = enter(this.trail);
             this.inner.set(None);
         }
     }
@@ -86,9 +87,9 @@ impl<T> InTrail<T> {
     #[inline]
     pub(crate) fn finish(self: Pin<&mut Self>) -> Option<Trail> {
         let mut this = self.project();
-        let guards = enter(this.trail);
+        let (entered, attached) = enter(this.trail);
         this.inner.set(None);
-        drop(guards);
+        drop((attached, entered));
         this.trail.take()
     }
 }

@@ -30,6 +30,7 @@ fn public_types_have_expected_auto_traits() {
     assert_error::<InvalidTraceState>();
     assert_error::<InvalidId>();
     assert_error::<RedirectError>();
+    assert_error::<Rejection>();
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl TagOptions {
     ///
     /// # Errors
     ///
-    /// See [`from_bytes`](Self::from_bytes). The position is that in the header that the pairs would make.
+    /// See [`from_bytes`](Self::from_bytes); a comma or an equals sign in a name or a value is reported first. The
+    /// position is that in the header that the pairs would make.
     pub fn from_pairs<N, V>(&self, pairs: impl IntoIterator<Item = (N, V)>) -> Result<Tags, InvalidTags>
     where
         N: AsRef<str>,

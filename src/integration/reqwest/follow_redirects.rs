@@ -36,9 +36,12 @@ static COOKIE2: HeaderName = HeaderName::from_static("cookie2");
 /// - changes a `POST` to a `GET` without a body after a 301 or 302, and any method but `HEAD` after a 303;
 /// - keeps method and body after a 307 or 308; if the body is a stream, which cannot be sent again, it returns the
 ///   redirect as the response;
-/// - removes `Authorization`, `Cookie` and similar headers if the scheme, host or port changes.
+/// - removes `Authorization`, `Cookie` and similar headers of the request if the scheme, host or port changes.
 ///
 /// # Caveats
+///
+/// Headers that `reqwest::ClientBuilder::default_headers` adds are not on the request yet when this middleware sees it,
+/// so it cannot remove them: reqwest sends them to every host, `Authorization` included. Set credentials per request.
 ///
 /// It does not set `Referer`. A request timeout applies to each request on the way separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,8 +76,8 @@ impl Targets {
 
     /// Adds the URLs that a regular expression matches as a whole.
     ///
-    /// The expression is matched against `scheme://host:port/path?query`: the host is in lower case, the port is left
-    /// out if the URL has none, and so is user information. It has to match all of that, so
+    /// The expression is matched against `scheme://host:port/path?query`: the host is in lower case and without a dot at
+    /// its end, the port is left out if the URL has none, and so is user information. It has to match all of that, so
     /// `https://api\.example\.com/.*` never matches in the middle of another URL. Escape the dots in a host's name.
     ///
     /// ```

@@ -28,9 +28,12 @@ impl Pattern for UrlPattern {
 /// Returns the text that the expression is matched against; `None` for a URL without a scheme or a host.
 fn text(uri: &Uri) -> Option<String> {
     let (scheme, host) = (uri.scheme_str()?, uri.host()?.to_ascii_lowercase());
+    let host = host.strip_suffix('.').unwrap_or(&host);
     let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Some(format!("{scheme}://{host}{port}{path}"))
+    // Not `path_and_query`, which has no slash if the URL has a query and no path.
+    let path = if uri.path().is_empty() { "/" } else { uri.path() };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Some(format!("{scheme}://{host}{port}{path}{query}"))
 }
 
 #[cfg(test)]
@@ -56,6 +59,11 @@ mod tests {
             (r"https://a\.example/|https://b\.example/", "https://b.example/", true),
             (r"https://a\.example/|https://b\.example/", "https://a.example/b", false),
             (r".*", "/", false),
+            // A query without a path, and a dot at the end of the host.
+            (r"https://[^/]+\.internal\.example/.*", "https://evil.example?x.internal.example/a", false),
+            (r"https://[^/]+\.internal\.example/.*", "https://a.internal.example?x", true),
+            (r"https://a\.example/\?b", "https://a.example?b", true),
+            (r"https://a\.example/.*", "https://a.example./b", true),
             // Comments, of which the last one is not ended by a line feed.
             (r"(?x) https://a\.example/ .* # any path", "https://a.example/b", true),
             (r"(?x) https://a\.example/ .* # any path", "https://b.example/", false),

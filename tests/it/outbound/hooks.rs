@@ -1,8 +1,9 @@
-//! Send listeners.
+//! Send listeners, and hooks.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex};
 
-use tagtrail::{Disclose, Tags, Trail};
+use tagtrail::{Attach, ContextHook, Disclose, Tags, Trail};
 
 use super::{get, send, sent, trail_with_state};
 
@@ -38,4 +39,38 @@ async fn send_listener_can_register_another() {
         trail.scope(send(Disclose::All, get())).await.unwrap();
         assert_eq!(*calls.lock().unwrap(), expected);
     }
+}
+
+/// A hook whose guard records whether a trail is current when the context is detached.
+struct Recorder(Arc<Mutex<Vec<bool>>>);
+
+impl ContextHook for Recorder {
+    fn context(&self, _: &Trail) -> Arc<dyn Attach> {
+        Arc::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+impl Attach for Recorder {
+    fn attach(&self) -> Option<Box<dyn Any>> {
+        Some(Box::new(Detach(Arc::clone(&self.0))))
+    }
+}
+
+struct Detach(Arc<Mutex<Vec<bool>>>);
+
+impl Drop for Detach {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(Trail::current().is_some());
+    }
+}
+
+#[tokio::test]
+async fn context_is_detached_while_trail_is_current() {
+    let detached = Arc::new(Mutex::new(Vec::new()));
+    let trail = trail_with_state().with_context_hook(Recorder(Arc::clone(&detached)));
+    trail.in_scope(|| ());
+    trail.scope(async {}).await;
+    drop(trail.scope(std::future::pending::<()>()));
+    let detached = detached.lock().unwrap();
+    assert!(detached.len() >= 3 && detached.iter().all(|&is_current| is_current), "{detached:?}");
 }
