@@ -106,7 +106,7 @@ impl Inbound {
             admit,
             sample: Choice::Fixed(Sample::Always),
             tag_options: TagOptions::default(),
-            invalid_tags: InvalidTagsPolicy::reject(),
+            invalid_tags: InvalidTagsPolicy::default(),
             echo: Echo::default(),
             on_rejection: None,
             context_hook: None,

@@ -77,6 +77,13 @@ impl InvalidTagsPolicy {
     }
 }
 
+/// Rejects the request: see [`reject`](Self::reject).
+impl Default for InvalidTagsPolicy {
+    fn default() -> Self {
+        Self::reject()
+    }
+}
+
 impl fmt::Debug for InvalidTagsPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {

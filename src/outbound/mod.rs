@@ -73,6 +73,13 @@ pub enum NewTraces {
     Never,
 }
 
+/// Starts traces, all of which are sampled.
+impl Default for NewTraces {
+    fn default() -> Self {
+        Self::Sampled(Sample::Always)
+    }
+}
+
 impl Outbound {
     /// Creates settings that disclose the same to every receiver. To decide by receiver, see
     /// [`targets`](Self::targets) and [`disclose_with`](Self::disclose_with).
@@ -100,12 +107,7 @@ impl Outbound {
     }
 
     fn with_choice(disclose: Choice<Uri, Disclose>) -> Self {
-        Self {
-            disclose,
-            new_traces: NewTraces::Sampled(Sample::Always),
-            tag_options: TagOptions::default(),
-            parent_span: None,
-        }
+        Self { disclose, new_traces: NewTraces::default(), tag_options: TagOptions::default(), parent_span: None }
     }
 
     /// Sets whether this client starts traces, and how they are sampled. By default it starts one for each request

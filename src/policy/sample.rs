@@ -14,7 +14,7 @@ use crate::header::TraceId;
 /// assert!(Sample::Always.is_sampled(id));
 /// assert!(!Sample::ratio(0.0).is_sampled(id));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Sample {
     /// Samples every trace.
@@ -28,7 +28,7 @@ pub enum Sample {
 }
 
 /// The share of traces that [`Sample::ratio`] samples.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ratio {
     /// The random numbers below this one are not sampled.
     threshold: u64,

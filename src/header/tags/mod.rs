@@ -174,6 +174,13 @@ impl From<&Tags> for HeaderValue {
     }
 }
 
+/// Returns the value as it is sent. Do not send an empty one.
+impl From<Tags> for HeaderValue {
+    fn from(tags: Tags) -> Self {
+        tags.value
+    }
+}
+
 /// Writes the value of the header.
 impl fmt::Display for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,7 +21,7 @@ use crate::header::value::{header_value, remove};
 /// );
 /// # Ok::<_, tagtrail::InvalidTags>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct TagOptions {
     name: HeaderName,

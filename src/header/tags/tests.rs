@@ -134,7 +134,8 @@ fn equality_and_hash_depend_on_pairs_in_order() {
     }
     assert_eq!(HashSet::from([tags.clone(), " a=1,b=2".parse().unwrap(), Tags::empty()]).len(), 2);
     assert_eq!(format!("{tags:?}"), r#"{"a": "1", "b": "2"}"#);
-    assert_eq!(Tags::try_from(tags.as_ref()), Ok(tags));
+    assert_eq!(Tags::try_from(tags.as_ref()).as_ref(), Ok(&tags));
+    assert_eq!(HeaderValue::from(&tags), HeaderValue::from(tags));
 }
 
 #[test]

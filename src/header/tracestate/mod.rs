@@ -268,6 +268,13 @@ impl From<&TraceState> for HeaderValue {
     }
 }
 
+/// Returns the value as it is sent. Do not send an empty one.
+impl From<TraceState> for HeaderValue {
+    fn from(state: TraceState) -> Self {
+        state.value
+    }
+}
+
 /// Writes the value of the header.
 impl fmt::Display for TraceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

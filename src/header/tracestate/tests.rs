@@ -80,7 +80,8 @@ fn equality_and_hash_depend_on_characters() {
     }
     assert_eq!(HashSet::from([two.clone(), state(" a=1,b=2"), state("a=1")]).len(), 2);
     assert_eq!(format!("{two:?}"), r#"{"a": "1", "b": "2"}"#);
-    assert_eq!(TraceState::try_from(two.as_ref()), Ok(two));
+    assert_eq!(TraceState::try_from(two.as_ref()).as_ref(), Ok(&two));
+    assert_eq!(HeaderValue::from(&two), HeaderValue::from(two));
 }
 
 #[test]
