@@ -63,36 +63,23 @@
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// What is recorded, and how it is written down.
-mod record;
-mod time;
-// Where it comes from.
-mod layer;
-// How it gets to the disk, and is read back.
-mod log;
-// What is asked for, and answered.
-#[cfg(any(feature = "client", feature = "store"))]
-mod distinct;
-#[cfg(any(feature = "client", feature = "store"))]
-mod export_scope;
-#[cfg(any(feature = "client", feature = "store"))]
-mod export_state;
-#[cfg(any(feature = "client", feature = "store"))]
-mod status;
-#[cfg(any(feature = "client", feature = "store"))]
-mod trace_tree;
-mod window;
-// How it is kept, and asked for: in a process, by REST.
 #[cfg(any(feature = "audit-api", feature = "export"))]
-mod api;
+mod access;
 #[cfg(feature = "store")]
-mod audit_log;
+mod audit;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "export")]
 mod export;
+mod files;
+mod layer;
+mod model;
+mod queue;
+#[cfg(any(feature = "audit-api", feature = "export"))]
+mod server;
 #[cfg(feature = "store")]
 pub mod store;
+mod wire;
 
 /// The code of the README, compiled.
 #[cfg(doctest)]
@@ -124,18 +111,14 @@ pub mod security {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 
-#[cfg(feature = "audit-api")]
-pub use crate::api::audit::AuditApi;
 #[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::api::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
-#[cfg(feature = "export")]
-pub use crate::api::export::ExportApi;
+pub use crate::access::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
 #[cfg(feature = "store")]
-pub use crate::audit_log::requests::Requests;
+pub use crate::audit::destination::StoreSettings;
 #[cfg(feature = "store")]
-pub use crate::audit_log::stored::StoreSettings;
+pub use crate::audit::log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "store")]
-pub use crate::audit_log::{AuditLog, Found, FoundRequests};
+pub use crate::audit::requests::Requests;
 #[cfg(feature = "client")]
 pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
 #[cfg(feature = "client")]
@@ -144,35 +127,40 @@ pub use crate::client::export::{
 };
 #[cfg(feature = "client")]
 pub use crate::client::requests::{RequestsPage, RequestsQuery};
-#[cfg(any(feature = "client", feature = "store"))]
-pub use crate::distinct::Distinct;
 #[cfg(feature = "export")]
 pub use crate::export::{ExportFiles, ExportSettings, Exports};
-#[cfg(any(feature = "client", feature = "store"))]
-pub use crate::export_scope::{ExportScope, InvalidExportScope};
-#[cfg(any(feature = "client", feature = "store"))]
-pub use crate::export_state::{Export, ExportState, InvalidExportState};
+pub use crate::files::keeper::Keep;
+pub use crate::files::reader::{Entries, Entry, ForeignLine, read};
+pub use crate::files::rolling::Roll;
+pub use crate::files::settings::{Durability, FileSettings, Form, OpenError};
 pub use crate::layer::QueryLogLayer;
 #[cfg(feature = "axum")]
 pub use crate::layer::axum::MissingRecord;
 pub use crate::layer::body::{CountedBody, LoggedBody};
 pub use crate::layer::open::RecordHandle;
 pub use crate::layer::service::{QueryLogFuture, QueryLogService};
-pub use crate::log::ack::{Ack, NotWritten};
-pub use crate::log::files::Roll;
-pub use crate::log::keeper::Keep;
-pub use crate::log::read::{Entries, Entry, ForeignLine, read};
-pub use crate::log::settings::{Durability, FileSettings, Form, OpenError, Overload};
-pub use crate::log::{Counters, QueryLog, Unwritten};
-pub use crate::record::audit::{AuditRecord, InvalidRecordId, RecordId};
-pub use crate::record::gap::Gap;
-pub use crate::record::text::printable;
-pub use crate::record::{
+pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::model::distinct::Distinct;
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::model::export_scope::{ExportScope, InvalidExportScope};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::model::export_state::{Export, ExportState, InvalidExportState};
+pub use crate::model::gap::Gap;
+pub use crate::model::printable::printable;
+pub use crate::model::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };
 #[cfg(any(feature = "client", feature = "store"))]
-pub use crate::status::{InvalidStatus, Status};
-pub use crate::time::{InvalidTimestamp, Timestamp};
+pub use crate::model::status::{InvalidStatus, Status};
+pub use crate::model::time::{InvalidTimestamp, Timestamp};
 #[cfg(any(feature = "client", feature = "store"))]
-pub use crate::trace_tree::{Trace, TraceRequest};
-pub use crate::window::Window;
+pub use crate::model::trace_tree::{Trace, TraceRequest};
+pub use crate::model::window::Window;
+pub use crate::queue::ack::{Ack, NotWritten};
+pub use crate::queue::log::{Counters, QueryLog, Unwritten};
+pub use crate::queue::overload::Overload;
+#[cfg(feature = "audit-api")]
+pub use crate::server::audit::AuditApi;
+#[cfg(feature = "export")]
+pub use crate::server::export::ExportApi;

@@ -15,9 +15,9 @@ use serde_json::Value;
 use tagtrail::{Disclose, OutboundMiddleware};
 use url::Url;
 
-use crate::distinct::Distinct;
-use crate::record::audit::AuditRecord;
-use crate::time::Timestamp;
+use crate::model::audit_record::AuditRecord;
+use crate::model::distinct::Distinct;
+use crate::model::time::Timestamp;
 
 /// Asks an audit log, by its REST API. A clone is the same client.
 ///

@@ -5,10 +5,10 @@ use serde::Deserialize;
 use tagtrail::TraceId;
 
 use crate::client::audit::{AuditClient, ClientError};
-use crate::record::Record;
-use crate::status::Status;
-use crate::time::Timestamp;
-use crate::trace_tree::Trace;
+use crate::model::record::Record;
+use crate::model::status::Status;
+use crate::model::time::Timestamp;
+use crate::model::trace_tree::Trace;
 
 impl AuditClient {
     /// A question about the requests of the caller's environment: all of them, until it says otherwise.

@@ -12,10 +12,10 @@ use tokio::time::sleep;
 
 use super::files::ExportFiles;
 use super::line::write_details;
-use crate::audit_log::AuditLog;
-use crate::export_scope::ExportScope;
+use crate::audit::log::AuditLog;
+use crate::model::export_scope::ExportScope;
+use crate::model::window::Window;
 use crate::store::{ExportStore, ExportedRow, Range, StoreError};
-use crate::window::Window;
 
 /// How many records are read in one transaction.
 const PAGE: usize = 4_000;

@@ -9,12 +9,12 @@ use std::io;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::export_scope::ExportScope;
-use crate::record::counters;
-use crate::record::exported::{Exported, headers, limits_hit, whole_millis};
-use crate::record::line::{StatsMember, write_line};
+use crate::model::export_scope::ExportScope;
+use crate::model::record::counters;
+use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
-use crate::time::Timestamp;
+use crate::wire::exported::{Exported, headers, limits_hit, whole_millis};
+use crate::wire::line::{StatsMember, write_line};
 
 /// What exports have of the details of a request.
 #[derive(Deserialize)]
@@ -122,9 +122,9 @@ mod tests {
     use tagtrail::{Sample, Tags, Trail};
 
     use super::*;
-    use crate::audit_log::details::Details;
-    use crate::record::{Outcome, Record};
+    use crate::model::record::{Outcome, Record};
     use crate::store::Place;
+    use crate::wire::details::Details;
 
     fn row(record: &Record, details: String) -> ExportedRow {
         let place = Place { micros: record.begin.as_micros(), id: record.id.to_string() };
@@ -166,7 +166,7 @@ mod tests {
             let row = row(&record, serde_json::to_string(&Details::of(&record)).unwrap());
             let (mut line, mut expected) = (Vec::new(), Vec::new());
             assert!(write_details(&row, &scope, "v1", &mut line).unwrap());
-            crate::record::exported::write_record(&record, "v1", &mut expected).unwrap();
+            crate::wire::exported::write_record(&record, "v1", &mut expected).unwrap();
             assert_eq!(String::from_utf8(line).unwrap(), String::from_utf8(expected).unwrap());
         }
     }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::api::page_token::signing;
-use crate::time::Timestamp;
+use crate::access::signing::signing;
+use crate::model::time::Timestamp;
 
 /// Makes such URLs, and checks them.
 #[derive(Clone)]

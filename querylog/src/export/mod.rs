@@ -24,13 +24,13 @@ use uuid::Uuid;
 pub use self::files::ExportFiles;
 use self::link::Links;
 pub(crate) use self::link::{FILES, Refused};
-use crate::api::callers::Account;
-use crate::audit_log::AuditLog;
-use crate::export_scope::ExportScope;
-use crate::export_state::{Export, ExportState};
+use crate::access::callers::Account;
+use crate::audit::log::AuditLog;
+use crate::model::export_scope::ExportScope;
+use crate::model::export_state::{Export, ExportState};
+use crate::model::time::Timestamp;
+use crate::model::window::Window;
 use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
-use crate::time::Timestamp;
-use crate::window::Window;
 
 /// For how long a token stands for the same export.
 const TOKEN: Duration = Duration::from_secs(24 * 3_600);

@@ -11,9 +11,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::extract::Extraction;
 use super::{Core, file_name, window};
-use crate::export_state::ExportState;
+use crate::model::export_state::ExportState;
+use crate::model::time::Timestamp;
 use crate::store::{ExportStore, Job, StoreError};
-use crate::time::Timestamp;
 
 /// How often jobs are looked for, that other processes took, or that come due.
 const LOOK: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use tagtrail::{Sample, Trail};
 use tokio::time::sleep;
 
 use super::*;
-use crate::record::{Outcome, Record};
+use crate::model::record::{Outcome, Record};
 use crate::store::Sqlite;
 
 const HOUR: i64 = 3_600 * 1_000_000;

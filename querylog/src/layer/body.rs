@@ -10,8 +10,8 @@ use pin_project_lite::pin_project;
 
 use crate::layer::open::RecordHandle;
 use crate::layer::service::Logged;
-use crate::log::ack::Ack;
-use crate::record::Outcome;
+use crate::model::record::Outcome;
+use crate::queue::ack::Ack;
 
 pin_project! {
     /// The body of a request: its bytes are counted as they are read.

@@ -23,8 +23,8 @@ use tower_layer::{Layer, Stack};
 
 use crate::layer::client_address::ClientAddress;
 use crate::layer::service::QueryLogService;
-use crate::log::QueryLog;
-use crate::record::{Caller, Outcome, Record};
+use crate::model::record::{Caller, Outcome, Record};
+use crate::queue::log::QueryLog;
 
 /// Records every request of a tower service in a [`QueryLog`].
 ///

@@ -10,8 +10,8 @@ use tagtrail::{ParentId, Trail};
 use uuid::Uuid;
 
 use crate::layer::QueryLogLayer;
-use crate::log::ack::{Ack, NotWritten};
-use crate::record::{MAX_SENT, Notes, Outcome, Record};
+use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
+use crate::queue::ack::{Ack, NotWritten};
 
 /// The record of the request that is being handled: a service adds to it what only it knows.
 ///

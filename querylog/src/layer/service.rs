@@ -15,9 +15,9 @@ use tower_service::Service;
 use crate::layer::QueryLogLayer;
 use crate::layer::body::{CountedBody, LoggedBody};
 use crate::layer::open::Open;
-use crate::log::ack::Ack;
-use crate::log::settings::Overload;
-use crate::record::Outcome;
+use crate::model::record::Outcome;
+use crate::queue::ack::Ack;
+use crate::queue::overload::Overload;
 
 /// A service inside a [`QueryLogLayer`]. Its inner service gets [`CountedBody`].
 pub struct QueryLogService<S> {

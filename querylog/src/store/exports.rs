@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Key, Place, Range, StoreError};
-use crate::export_scope::ExportScope;
-use crate::export_state::ExportState;
-use crate::time::Timestamp;
-use crate::window::Window;
+use crate::model::export_scope::ExportScope;
+use crate::model::export_state::ExportState;
+use crate::model::time::Timestamp;
+use crate::model::window::Window;
 
 /// What a store does for exports, where it can: see [`Store::exports`](super::Store::exports).
 ///

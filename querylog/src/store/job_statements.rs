@@ -2,8 +2,8 @@
 
 use super::exports::JobList;
 use super::{Place, many};
-use crate::export_scope::ExportScope;
-use crate::export_state::ExportState;
+use crate::model::export_scope::ExportScope;
+use crate::model::export_state::ExportState;
 
 /// The columns of a job, in the order in which they are written and read.
 const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";

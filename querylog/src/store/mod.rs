@@ -17,9 +17,9 @@ use std::fmt;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::distinct::Distinct;
-use crate::record::audit::AuditRecord;
-use crate::window::Window;
+use crate::model::audit_record::AuditRecord;
+use crate::model::distinct::Distinct;
+use crate::model::window::Window;
 
 pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
 pub use self::payloads::Payloads;

@@ -15,7 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{Members, Row, Store, StoreError};
-use crate::record::audit::AuditRecord;
+use crate::model::audit_record::AuditRecord;
 
 /// How many objects are written or read at a time, for one call.
 const AT_A_TIME: usize = 8;

@@ -39,8 +39,8 @@ use self::rows::{Columns, read_place, read_row};
 use super::{
     COLUMNS, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, many, short_columns, without_begins,
 };
-use crate::distinct::Distinct;
-use crate::time::Timestamp;
+use crate::model::distinct::Distinct;
+use crate::model::time::Timestamp;
 
 pub use self::partitions::Partition;
 pub use self::settings::PostgresSettings;

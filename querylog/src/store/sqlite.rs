@@ -31,7 +31,7 @@ use self::reader::{find, first_of_each, read_range};
 use self::rows::read_row;
 use self::writer::{Put, Task};
 use super::{COLUMNS, ExportStore, Hits, Key, Range, Row, Store, StoreError, short_columns};
-use crate::distinct::Distinct;
+use crate::model::distinct::Distinct;
 
 pub use self::settings::{SqliteSettings, Synchronous};
 

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{ExportError, Exported, ExportedFile, refused};
-use crate::export_state::Export;
+use crate::model::export_state::Export;
 
 /// How often a download is taken up again without a byte of progress.
 const RESUMED: u32 = 5;

@@ -17,9 +17,9 @@ use url::Url;
 use uuid::Uuid;
 
 pub use self::download::{Download, Downloaded};
-use crate::export_scope::ExportScope;
-use crate::export_state::{Export, ExportState};
-use crate::time::Timestamp;
+use crate::model::export_scope::ExportScope;
+use crate::model::export_state::{Export, ExportState};
+use crate::model::time::Timestamp;
 
 /// Exports the log of a service, by its REST API. A clone is the same client.
 ///

@@ -45,8 +45,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::record::audit::AuditRecord;
-    use crate::time::Timestamp;
+    use crate::model::audit_record::AuditRecord;
+    use crate::model::time::Timestamp;
 
     #[test]
     fn is_known_until_it_ends_and_the_number_has_a_bound() {

@@ -5,12 +5,12 @@ use tokio_postgres::types::ToSql;
 
 use super::Postgres;
 use super::rows::get;
-use crate::export_state::ExportState;
+use crate::model::export_state::ExportState;
+use crate::model::time::Timestamp;
+use crate::model::window::Window;
 use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
-use crate::time::Timestamp;
-use crate::window::Window;
 
 /// Jobs of exports, and the index of requests that are open.
 pub(super) const VERSION_3: &str = "

@@ -14,8 +14,8 @@ use jiff::{SignedDuration, ToSpan};
 use tokio_postgres::error::SqlState;
 
 use super::faults::failed;
+use crate::model::time::Timestamp;
 use crate::store::StoreError;
-use crate::time::Timestamp;
 
 /// How the tables of a [`Postgres`](super::Postgres) are partitioned, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

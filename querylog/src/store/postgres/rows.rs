@@ -3,9 +3,9 @@
 use tokio_postgres::types::{FromSql, ToSql};
 
 use super::faults::failed;
-use crate::record::audit::AuditRecord;
+use crate::model::audit_record::AuditRecord;
+use crate::model::time::Timestamp;
 use crate::store::{Members, Place, Row, StoreError};
-use crate::time::Timestamp;
 
 /// Rows, column by column.
 #[derive(Default)]

@@ -5,9 +5,9 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::*;
-use crate::record::audit::AuditRecord;
+use crate::model::audit_record::AuditRecord;
+use crate::model::window::Window;
 use crate::store::Selection;
-use crate::window::Window;
 
 const DAY: i64 = 86_400_000_000;
 

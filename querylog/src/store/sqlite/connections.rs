@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Synchronous, tables};
-use crate::log::folder::append_new;
+use crate::files::folder::append_new;
 use crate::store::StoreError;
 
 /// How long a connection waits for another process that writes to the same file.

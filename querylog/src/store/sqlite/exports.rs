@@ -5,11 +5,11 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, TransactionBehavior, params};
 
 use super::Sqlite;
-use crate::export_state::ExportState;
+use crate::model::export_state::ExportState;
+use crate::model::window::Window;
 use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
 use crate::store::{Key, Place, Range, StoreError, many};
-use crate::window::Window;
 
 /// Jobs of exports, and the index of requests that are open.
 pub(super) const VERSION_3: &str = "

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
 use super::rows::read_row;
 use super::statements;
-use crate::distinct::Distinct;
+use crate::model::distinct::Distinct;
 use crate::store::{COLUMNS, Hits, Key, Place, Range, Row, many};
 
 pub(super) fn read_range<T>(

@@ -2,9 +2,9 @@
 
 use rusqlite::{ToSql, params};
 
-use crate::record::audit::AuditRecord;
+use crate::model::audit_record::AuditRecord;
+use crate::model::time::Timestamp;
 use crate::store::{Key, Members, Row};
-use crate::time::Timestamp;
 
 pub(super) fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     let record = &row.record;

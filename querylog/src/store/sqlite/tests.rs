@@ -2,8 +2,8 @@
 
 use super::connections::open_writer;
 use super::*;
+use crate::model::window::Window;
 use crate::store::Selection;
-use crate::window::Window;
 
 /// How SQLite answers a range: the index, and whether it sorts.
 fn plan(connection: &Connection, columns: &str, range: &Range) -> String {

@@ -1,0 +1,107 @@
+//! `tagtrail-log` and PostgreSQL, on the server that `TAGTRAIL_TEST_POSTGRES` names.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::support::audit;
+use tagtrail_querylog::store::{Partition, Range, Selection};
+use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn old_partitions_are_pruned_by_the_program() {
+    let Some((settings, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    let store = settings.partition_by(Partition::Month).connect().await.unwrap();
+    let audit = AuditLog::new(store);
+    for time in ["2025-01-31", "2025-02-01", "2025-03-10", "2025-04-01", "1000-01-01", "9000-01-01"] {
+        let mut record = AuditRecord::new(Uuid::now_v7(), time.parse::<Timestamp>().unwrap());
+        record.exec_env_id = Some("env1".into());
+        audit.put(vec![record]).await.unwrap();
+    }
+    let prune = |store: &str, before: &str| {
+        let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+            .args(["prune", "--store", store, "--before", before])
+            .output()
+            .unwrap();
+        (program.status.success(), String::from_utf8(program.stderr).unwrap())
+    };
+    let (pruned, said) = prune(&url, "2025-03-31T23:59");
+    assert!(pruned && said.contains("partitions dropped: 2"), "{said}");
+    let left = audit.page(Range::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
+    let left: Vec<_> = left.iter().map(|record| record.timestamp.to_string()[..7].to_owned()).collect();
+    assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
+    for (store, before, why) in [
+        ("sqlite:none.db", "2025-01-01", "only PostgreSQL has partitions"),
+        (&*url, "yesterday", "no time in ISO 8601"),
+        (&*url, "8999-01-01", "--before: a time in the future"),
+    ] {
+        let (pruned, said) = prune(store, before);
+        assert!(!pruned && said.contains(why), "{said}");
+    }
+    let left = audit.page(Range::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
+    assert_eq!(left.len(), 3, "what is mistyped drops nothing");
+}
+
+#[tokio::test]
+async fn what_cannot_be_pruned_is_said_without_the_password() {
+    let Some((settings, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    settings.connect().await.unwrap();
+    let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+        .args(["prune", "--store", &url, "--before", "365d"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(program.stderr).unwrap();
+    assert!(said.contains("--store postgres://...: the tables have no partitions"), "{said}");
+}
+
+#[tokio::test]
+async fn a_question_makes_no_tables_which_may_have_partitions_then() {
+    let Some((settings, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    let trace = "3ec5539163441bd4957502a294a01b55";
+    for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace], &["prune", "--before", "365d"]] {
+        let of = if question[0] == "prune" { &[][..] } else { &["--exec-env-id", "env1"] };
+        let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+            .args(question)
+            .args(["--store", &url])
+            .args(of)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(program.stderr).unwrap();
+        assert_eq!(program.status.code(), Some(1), "{said}");
+        assert!(said.contains("--store postgres://...: there is no audit log in this database yet"), "{said}");
+    }
+    settings.partition_by(Partition::Month).connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_exports_says_so() {
+    let Some((_, url)) = audit::postgres_settings().await else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.json");
+    std::fs::write(&tokens, audit::TOKENS).unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &url, "--tokens"])
+        .arg(&tokens)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What it says comes before the line on the standard output.
+    let mut listening = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut listening).unwrap();
+    server.kill().unwrap();
+    let said = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
+    assert!(listening.starts_with("listening on") && said.contains("there are no exports: --exports says"), "{said}");
+}

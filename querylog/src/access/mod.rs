@@ -1,0 +1,4 @@
+//! Who may ask, and what is signed.
+
+pub(crate) mod callers;
+pub(crate) mod signing;

@@ -1,0 +1,296 @@
+//! A folder of log files: their names, who writes them, and what a crash left.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::files::disk::{Disk, DiskFile, Place};
+use crate::files::keeper::Keeper;
+use crate::model::gap::Gap;
+use crate::model::time::Timestamp;
+use crate::wire::gap::read_gap;
+use crate::wire::line::read_record;
+
+const PREFIX: &str = "querylog-";
+const PLAIN: &str = ".jsonl";
+const GZIP: &str = ".jsonl.gz";
+const LOCK: &str = "querylog.lock";
+const BUSY: &str =
+    "a query log is being written to this folder, by this process or another: give each a folder of its own";
+
+/// So long a folder that is locked may be so for another reason: a program that is being started has, for a moment, all
+/// that the one that starts it had open, a log that was closed meanwhile too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A file of a log, by its name: `querylog-20240510T180542.871000Z.jsonl`, or the same with `.gz`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LogFile {
+    pub(crate) begin: Timestamp,
+    pub(crate) gzip: bool,
+    pub(crate) path: PathBuf,
+}
+
+impl LogFile {
+    pub(crate) fn named(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+        let (begin, gzip) = match name.strip_suffix(GZIP) {
+            Some(begin) => (begin, true),
+            None => (name.strip_suffix(PLAIN)?, false),
+        };
+        Some(Self { begin: Timestamp::from_compact(begin)?, gzip, path })
+    }
+
+    /// The files of a folder, oldest first. One that is there plain and compressed is there compressed.
+    pub(crate) fn list(folder: &Path) -> io::Result<Vec<Self>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            files.extend(Self::named(entry?.path()));
+        }
+        // Compressed first, of two.
+        files.sort_by(|one, other| one.begin.cmp(&other.begin).then(other.gzip.cmp(&one.gzip)));
+        files.dedup_by_key(|file| file.begin);
+        Ok(files)
+    }
+
+    fn of(folder: &Path, begin: Timestamp) -> PathBuf {
+        folder.join(format!("{PREFIX}{}{PLAIN}", begin.compact()))
+    }
+}
+
+/// A folder, opened for writing.
+pub(crate) struct Folder {
+    path: PathBuf,
+    // Before the lock, so that it is dropped while nobody else has the folder.
+    keeper: Keeper,
+    lock: Lock,
+    /// The begin of the newest file.
+    newest: Timestamp,
+}
+
+/// What was found when a folder was opened.
+pub(crate) struct Found {
+    /// The begin of the newest file.
+    pub(crate) newest: Timestamp,
+    /// What is unknown since the process before did not stop as it should.
+    pub(crate) gap: Option<Gap>,
+}
+
+impl Folder {
+    /// Opens a folder, which is made if it is not there. Moves aside what a crash left of a line.
+    pub(crate) fn open(path: &Path, keeper: Keeper) -> io::Result<(Self, Found)> {
+        if path.is_file() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "this is a file, and a folder is needed"));
+        }
+        fs::create_dir_all(path)?;
+        let (lock, unclean) = Lock::take(path)?;
+        let files = LogFile::list(path)?;
+        for file in files.iter().filter(|file| !file.gzip) {
+            repair(&file.path)?;
+        }
+        let newest = files.last().map_or(Timestamp::MIN, |file| file.begin);
+        let gap = unclean.map(|since| Gap {
+            from: files.last().and_then(|file| last_moment(&file.path)).unwrap_or(since),
+            to: Timestamp::now(),
+            count: None,
+            why: "unclean stop".into(),
+        });
+        let folder = Self { path: path.to_owned(), lock, keeper, newest };
+        folder.look();
+        Ok((folder, Found { newest, gap }))
+    }
+
+    /// Looks after the files that are there, which are whole.
+    fn look(&self) {
+        self.keeper.look(&self.path, Timestamp::from_micros(self.newest.as_micros() + 1));
+    }
+}
+
+impl Disk for Folder {
+    fn create(&mut self, begin: Timestamp, synced: bool) -> io::Result<Box<dyn DiskFile>> {
+        if !self.lock.is_there() {
+            fs::create_dir_all(&self.path)?;
+            (self.lock, _) = Lock::take(&self.path)?;
+        }
+        let path = LogFile::of(&self.path, begin);
+        let file = append_new().open(&path)?;
+        if synced {
+            sync_folder(&self.path)?;
+        }
+        self.newest = begin;
+        Ok(Box::new(PlainFile { file, path }))
+    }
+
+    fn rolled(&mut self) {
+        self.look();
+    }
+
+    fn stopped(&mut self) -> io::Result<()> {
+        self.lock.release()
+    }
+}
+
+struct PlainFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile for PlainFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        place(&self.file, &self.path)
+    }
+}
+
+/// The mark of the process that writes a folder: a locked file, which has a text until the process stops as it should.
+struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Also tells since when a process had it that did not stop as it should.
+    fn take(folder: &Path) -> io::Result<(Self, Option<Timestamp>)> {
+        let path = folder.join(LOCK);
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let end = Instant::now() + PATIENCE;
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if Instant::now() < end => thread::sleep(Duration::from_millis(10)),
+                TryLockError::WouldBlock => return Err(io::Error::new(io::ErrorKind::ResourceBusy, BUSY)),
+                TryLockError::Error(error) => return Err(error),
+            }
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let since = text.strip_prefix("open since ").and_then(|since| since.trim_end().parse().ok());
+        let unclean = (!text.is_empty()).then(|| since.unwrap_or_default());
+        let mut lock = Self { file, path };
+        lock.write(&format!("open since {}\n", Timestamp::now()))?;
+        Ok((lock, unclean))
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_data()
+    }
+
+    fn is_there(&self) -> bool {
+        matches!(place(&self.file, &self.path), Ok(Place::Kept))
+    }
+
+    fn release(&mut self) -> io::Result<()> {
+        self.write("")
+    }
+}
+
+/// Moves what is after the last line feed to a file beside it, `….jsonl.torn`.
+fn repair(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    let whole = whole_lines(&mut file, length)?;
+    if whole == length {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(whole))?;
+    let aside = path.with_extension("jsonl.torn");
+    let mut torn = OpenOptions::new().append(true).create(true).open(&aside)?;
+    io::copy(&mut file, &mut torn)?;
+    torn.write_all(b"\n")?;
+    torn.sync_data()?;
+    file.set_len(whole)?;
+    file.sync_data()?;
+    tracing::warn!(bytes = length - whole, aside = %aside.display(), "query log: a torn line was moved aside");
+    Ok(())
+}
+
+/// How many bytes of a file are whole lines.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
+    const BLOCK: u64 = 64 * 1024;
+    let mut end = length;
+    let mut block = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        block.clear();
+        file.seek(SeekFrom::Start(start))?;
+        Read::by_ref(file).take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// When the last record of a plain file began, or its last gap ended.
+fn last_moment(path: &Path) -> Option<Timestamp> {
+    let mut file = File::open(path).ok()?;
+    let length = file.seek(SeekFrom::End(0)).ok()?;
+    let start = whole_lines(&mut file, length.checked_sub(1)?).ok()?;
+    let mut line = Vec::new();
+    file.seek(SeekFrom::Start(start)).ok()?;
+    file.read_to_end(&mut line).ok()?;
+    read_record(&line).map(|record| record.begin).or_else(|_| read_gap(&line).map(|gap| gap.to)).ok()
+}
+
+/// How a file of records is made: one that is new, to be read by its owner and group alone. Records are about people, and
+/// not for everybody on the machine.
+#[cfg(unix)]
+pub(crate) fn append_new() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true).mode(0o640);
+    options
+}
+
+#[cfg(not(unix))]
+pub(crate) fn append_new() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true);
+    options
+}
+
+/// Makes the names in a folder safe.
+#[cfg(unix)]
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn place(file: &File, path: &Path) -> io::Result<Place> {
+    use std::os::unix::fs::MetadataExt;
+    let file = file.metadata()?;
+    if file.nlink() == 0 {
+        return Ok(Place::Deleted);
+    }
+    match fs::metadata(path) {
+        Ok(there) if (there.dev(), there.ino()) == (file.dev(), file.ino()) => Ok(Place::Kept),
+        Ok(_) => Ok(Place::Moved),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Moved),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn place(_file: &File, path: &Path) -> io::Result<Place> {
+    Ok(if path.try_exists()? { Place::Kept } else { Place::Moved })
+}

@@ -1,0 +1,52 @@
+//! Values that are strings in JSON.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
+/// A value that is a string in JSON: written by its `Display`, read by its `FromStr`.
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut short = Short { bytes: [0; _], len: 0 };
+        match write!(short, "{}", self.0) {
+            Ok(()) => serializer.serialize_str(short.as_str()),
+            Err(fmt::Error) => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+/// A text that needs no allocation: most are short, and written faster as one piece.
+struct Short {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Short {
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Text<T>
+where
+    T: FromStr<Err: fmt::Display>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(Error::custom)
+    }
+}

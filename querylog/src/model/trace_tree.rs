@@ -1,0 +1,155 @@
+//! The requests of a trace, in order, as a tree: [`Trace`].
+
+#[cfg(feature = "store")]
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::record::Record;
+
+/// The requests of a trace, across services.
+///
+/// A request is below the one that sent it, which is known by the parent-ids that are recorded as sent. Where the sender
+/// is not on record (it is no service of ours, was not sampled, or sent more than the 64 that a record names), the
+/// request is a root. Requests that have the same sender are in the order in which they began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Trace {
+    /// The requests, each before those that it sent.
+    #[serde(rename = "items")]
+    pub requests: Vec<TraceRequest>,
+    /// Whether that is all of them. Of a trace at most [`Trace::MOST`] are read.
+    pub complete: bool,
+}
+
+/// A request of a [`Trace`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TraceRequest {
+    /// How deep in the tree: 0 for a root.
+    pub depth: usize,
+    /// The place of its sender in [`Trace::requests`]; `None` for a root.
+    pub parent: Option<usize>,
+    /// The request, without what it printed.
+    #[serde(rename = "request")]
+    pub record: Record,
+}
+
+impl Trace {
+    /// How many requests of a trace are read.
+    pub const MOST: usize = 5_000;
+
+    /// Makes the tree of records, which are in the order of time.
+    #[cfg(feature = "store")]
+    pub(crate) fn of(records: Vec<Record>, complete: bool) -> Self {
+        let below = children(&records);
+        let mut order = Vec::with_capacity(records.len());
+        // By hand and not by calls of itself, since a chain may be as long as a trace.
+        let mut stack: Vec<(usize, usize, Option<usize>)> = Vec::new();
+        let mut seen = vec![false; records.len()];
+        let is_child = below.iter().flatten().fold(vec![false; records.len()], |mut is_child, &child| {
+            is_child[child] = true;
+            is_child
+        });
+        let roots = (0..records.len()).filter(|&place| !is_child[place]);
+        // What is left is in circles, which only ids that were made up can make: the first of each is a root.
+        for root in roots.chain(0..records.len()) {
+            stack.push((root, 0, None));
+            while let Some((place, depth, parent)) = stack.pop() {
+                if std::mem::replace(&mut seen[place], true) {
+                    continue;
+                }
+                let here = order.len();
+                order.push((place, depth, parent));
+                stack.extend(below[place].iter().rev().map(|&child| (child, depth + 1, Some(here))));
+            }
+        }
+        let mut records: Vec<Option<Record>> = records.into_iter().map(Some).collect();
+        let requests = order
+            .into_iter()
+            .filter_map(|(place, depth, parent)| Some(TraceRequest { depth, parent, record: records[place].take()? }));
+        Self { requests: requests.collect(), complete }
+    }
+}
+
+/// For each record the places of those below it, in the order of time.
+#[cfg(feature = "store")]
+fn children(records: &[Record]) -> Vec<Vec<usize>> {
+    let senders: HashMap<_, _> = records
+        .iter()
+        .enumerate()
+        .rev()
+        .flat_map(|(place, record)| record.sent.iter().chain([&record.operation_id]).map(move |id| (*id, place)))
+        .collect();
+    let mut below = vec![Vec::new(); records.len()];
+    for (place, record) in records.iter().enumerate() {
+        let sender = record.caller_id.and_then(|id| senders.get(&id));
+        if let Some(&sender) = sender.filter(|&&sender| sender != place) {
+            below[sender].push(place);
+        }
+    }
+    below
+}
+
+#[cfg(all(test, feature = "store"))]
+mod tests {
+    use tagtrail::{ParentId, Sample, Trail};
+
+    use super::*;
+
+    fn id(number: u64) -> ParentId {
+        format!("{number:016x}").parse().unwrap()
+    }
+
+    /// Records of a name, an own id, the caller's id, and those that were sent.
+    fn tree(records: &[(&str, u64, u64, &[u64])]) -> String {
+        let trail = Trail::start(Sample::Always);
+        let records = records.iter().map(|(name, own, caller, sent)| Record {
+            operation_id: id(*own),
+            caller_id: (*caller > 0).then(|| id(*caller)),
+            sent: sent.iter().map(|sent| id(*sent)).collect(),
+            ..Record::new(&trail, *name)
+        });
+        let trace = Trace::of(records.collect(), true);
+        let shown = trace.requests.iter().map(|request| {
+            let parent = request.parent.map_or(String::new(), |parent| {
+                assert_eq!(trace.requests[parent].depth + 1, request.depth);
+                trace.requests[parent].record.request.path.clone()
+            });
+            format!("{}{}<{parent}", " ".repeat(request.depth), request.record.request.path)
+        });
+        shown.collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn a_request_is_below_the_one_that_sent_it_in_the_order_of_time() {
+        assert_eq!(tree(&[]), "");
+        let web: [(&str, u64, u64, &[u64]); 4] =
+            [("web", 1, 0, &[11, 12]), ("auth", 2, 11, &[]), ("shop", 3, 12, &[31]), ("stock", 4, 31, &[])];
+        assert_eq!(tree(&web), "web<, auth<web, shop<web,  stock<shop");
+        // Clocks of machines differ: a child may come first.
+        assert_eq!(tree(&[web[3], web[2], web[1], web[0]]), "web<, shop<web,  stock<shop, auth<web");
+        // One that sent its own id on, and two whose sender is unknown.
+        assert_eq!(tree(&[("a", 1, 9, &[]), ("b", 2, 1, &[]), ("c", 3, 8, &[])]), "a<, b<a,c<");
+    }
+
+    #[test]
+    fn circles_end() {
+        assert_eq!(tree(&[("a", 1, 1, &[])]), "a<");
+        assert_eq!(tree(&[("a", 1, 2, &[]), ("b", 2, 1, &[]), ("c", 3, 0, &[])]), "c<,a<, b<a");
+        // Two that say they sent the same: it is below the first, once.
+        assert_eq!(tree(&[("a", 1, 0, &[7]), ("b", 2, 0, &[7]), ("c", 3, 7, &[])]), "a<, c<a,b<");
+    }
+
+    #[test]
+    fn a_chain_as_long_as_a_trace_may_be_is_no_trouble() {
+        let trail = Trail::start(Sample::Always);
+        let records = (1..=Trace::MOST as u64).map(|number| Record {
+            operation_id: id(number),
+            caller_id: (number > 1).then(|| id(number - 1)),
+            ..Record::new(&trail, "x")
+        });
+        let trace = Trace::of(records.collect(), true);
+        assert_eq!(trace.requests.last().unwrap().depth, Trace::MOST - 1);
+    }
+}

@@ -1,0 +1,83 @@
+//! A span of time whose records are asked for: [`Window`].
+
+use crate::model::time::{InvalidTimestamp, Timestamp, read_micros};
+
+/// A span of time, both ends included. An end that is between two microseconds loses none of its precision: the span
+/// has exactly the moments of records that are within.
+///
+/// ```
+/// use tagtrail_querylog::{Timestamp, Window};
+///
+/// let window = Window::parse(Some("2025-04-01T00:00:00.0000001Z"), None)?;
+/// assert_eq!(window.start.to_string(), "2025-04-01T00:00:00.000001Z");
+/// assert_eq!(window.end, Timestamp::MAX);
+/// # Ok::<_, tagtrail_querylog::InvalidTimestamp>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// The first moment.
+    pub start: Timestamp,
+    /// The last moment.
+    pub end: Timestamp,
+}
+
+impl Window {
+    /// All the time there is.
+    pub const ALL: Self = Self { start: Timestamp::MIN, end: Timestamp::MAX };
+
+    /// A window from texts in ISO 8601; `None` for no limit.
+    ///
+    /// # Errors
+    ///
+    /// If a text is no time.
+    pub fn parse(start: Option<&str>, end: Option<&str>) -> Result<Self, InvalidTimestamp> {
+        let start = start.map_or(Ok(Timestamp::MIN), start_of)?;
+        let end = end.map_or(Ok(Timestamp::MAX), end_of)?;
+        Ok(Self { start, end })
+    }
+}
+
+/// The whole of time.
+impl Default for Window {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+/// The first microsecond that is not before the text's moment.
+pub(crate) fn start_of(text: &str) -> Result<Timestamp, InvalidTimestamp> {
+    let (micros, is_whole) = read_micros(text)?;
+    Ok(Timestamp::from_micros(if is_whole { micros } else { micros + 1 }))
+}
+
+/// The last microsecond that is not after the text's moment.
+pub(crate) fn end_of(text: &str) -> Result<Timestamp, InvalidTimestamp> {
+    let (micros, _) = read_micros(text)?;
+    Ok(Timestamp::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_a_window_are_exact() {
+        let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
+        for (text, start, end) in [
+            ("1970-01-01", 0, 0),
+            ("1970-01-01T00:00:00.000001", 1, 1),
+            ("1970-01-01T00:00:00.000000001", 1, 0),
+            ("1970-01-01T00:00:00.000001999", 2, 1),
+            ("1969-12-31T23:59:59.999999999", 0, -1),
+            ("1969-12-31T23:59:59.999999", -1, -1),
+            ("1970-01-01T00:59:59.9999999+01:00", 0, -1),
+            ("-000001-01-01", first, first),
+            ("-009999-01-01T00:00+25:59", first, first),
+            ("9999-12-31T23:59:59.999999999", last, last),
+            ("9999-12-31T23:59:59-20:00", last, last),
+        ] {
+            assert_eq!(start_of(text), Ok(Timestamp::from_micros(start)), "{text}");
+            assert_eq!(end_of(text), Ok(Timestamp::from_micros(end)), "{text}");
+        }
+    }
+}

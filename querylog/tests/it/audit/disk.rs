@@ -1,0 +1,94 @@
+//! SQLite where it cannot write: a full disk, a file that another process holds, one that is deleted.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::common::SmallDisk;
+use tagtrail::{Sample, Trail};
+use tagtrail_querylog::store::{Range, Sqlite};
+use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn request() -> Record {
+    let mut record = Record::new(&Trail::start(Sample::Always), "/");
+    record.notes.caller.exec_env_id = Some("env1".into());
+    record.end(Duration::from_millis(1), Outcome::Complete);
+    record
+}
+
+async fn count(log: &AuditLog) -> usize {
+    log.requests(Range::new(Requests::of("env1"), Window::ALL), 10_000).await.unwrap().requests.len()
+}
+
+#[tokio::test]
+async fn on_a_full_disk_it_fails_aloud_and_goes_on_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(directory.path()) else {
+        eprintln!("left out: this process may not mount a disk");
+        return;
+    };
+    let audit = AuditLog::new(Sqlite::open(directory.path().join("audit.db")).unwrap());
+    let filler = directory.path().join("filler");
+    audit.put_requests(&[request()]).await.unwrap();
+    assert!(fs::write(&filler, vec![0; 2 << 20]).is_err(), "full");
+    let many: Vec<_> = (0..500).map(|_| request()).collect();
+    let error = audit.put_requests(&many).await.unwrap_err().to_string();
+    assert!(error.contains("full"), "{error}");
+    assert_eq!(count(&audit).await, 1, "all of a batch or nothing");
+
+    // A query log tries again until there is room.
+    let log = QueryLog::storing(audit.clone()).retry_for(SOON).open().unwrap();
+    let ack = log.append(&request());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(log.counters().written, 0);
+    fs::remove_file(&filler).unwrap();
+    ack.await.unwrap();
+    // One that may not try for long says what it misses.
+    fs::write(&filler, vec![0; 2 << 20]).unwrap_err();
+    let impatient = QueryLog::storing(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
+    let acks: Vec<_> = many.iter().map(|request| impatient.append(request)).collect();
+    let mut lost = 0;
+    for ack in acks {
+        lost += u64::from(ack.await.is_err());
+    }
+    fs::remove_file(&filler).unwrap();
+    assert!(lost > 0 && impatient.counters().failed == lost, "{lost} {:?}", impatient.counters());
+    assert_eq!(count(&audit).await as u64, 2 + many.len() as u64 - lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_holds_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let audit = AuditLog::new(Sqlite::open(&path).unwrap());
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let put = tokio::spawn({
+        let audit = audit.clone();
+        async move { audit.put_requests(&[request()]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!put.is_finished());
+    assert_eq!(count(&audit).await, 0, "readers do not wait");
+    other.execute_batch("COMMIT").unwrap();
+    put.await.unwrap().unwrap();
+    assert_eq!(count(&audit).await, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_deleted_or_moved_is_not_written_to_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("audit.db"), folder.path().join("moved.db"));
+    let audit = AuditLog::new(Sqlite::open(&path).unwrap());
+    audit.put_requests(&[request()]).await.unwrap();
+    fs::rename(&path, &moved).unwrap();
+    let error = audit.put_requests(&[request()]).await.unwrap_err().to_string();
+    assert!(error.contains("deleted or moved") && error.contains("open the log again"), "{error}");
+    // Another file in its place is not the one that is written.
+    fs::copy(&moved, &path).unwrap();
+    assert!(audit.put_requests(&[request()]).await.is_err());
+    fs::rename(&moved, &path).unwrap();
+    audit.put_requests(&[request()]).await.unwrap();
+    assert_eq!(count(&audit).await, 2);
+}

@@ -1,0 +1,103 @@
+//! The API beside a store, and callers, that fail: every answer is JSON, and says no more than it may.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use crate::support::audit::{Server, TOKENS};
+use async_trait::async_trait;
+use tagtrail_querylog::store::{Hits, Key, Range, Row, Store, StoreError};
+use tagtrail_querylog::{AuditApi, AuditLog, Callers, Distinct, Principal, Tokens};
+
+#[derive(Debug)]
+enum Broken {
+    Overloaded,
+    Failed,
+    Panics,
+}
+
+impl Broken {
+    fn fail<T>(&self) -> Result<T, StoreError> {
+        match self {
+            Self::Overloaded => Err(StoreError::Overloaded),
+            Self::Failed => Err(StoreError::failed("the password of the store is hunter2")),
+            Self::Panics => panic!("the password of the store is hunter2"),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Broken {
+    async fn put(&self, _: Vec<Row>) -> Result<(), StoreError> {
+        self.fail()
+    }
+    async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
+        self.fail()
+    }
+    async fn page(&self, _: Range, _: usize) -> Result<Vec<Row>, StoreError> {
+        self.fail()
+    }
+    async fn first_of_each(&self, _: Range, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+        self.fail()
+    }
+    async fn find(&self, _: Range<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+        self.fail()
+    }
+    async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
+        self.fail()
+    }
+    async fn secret(&self) -> Result<[u8; 32], StoreError> {
+        Ok([7; 32])
+    }
+}
+
+struct NoCallers;
+
+#[async_trait]
+impl Callers for NoCallers {
+    async fn caller(&self, _: &str) -> Result<Option<Principal>, Box<dyn Error + Send + Sync>> {
+        Err("the directory is down".into())
+    }
+}
+
+async fn server(store: Broken, callers: impl Callers) -> Server {
+    let log = AuditLog::new(store);
+    let api = AuditApi::new(log.clone(), callers).await.unwrap();
+    Server { log, router: api.server(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+}
+
+const PATHS: [&str; 7] = [
+    "/requests",
+    "/requests?status=5xx",
+    "/traces/0af7651916cd43dd8448eb211c80319c",
+    "/log/self",
+    "/log/by-id/0190163d-8694-739b-aea5-966c26f8ad91",
+    "/log/by-udf-name/x",
+    "/log/distinct-udf-id/self",
+];
+
+#[tokio::test]
+async fn a_store_with_too_much_to_do_is_asked_again_later() {
+    let server = server(Broken::Overloaded, TOKENS.parse::<Tokens>().unwrap()).await;
+    for path in PATHS {
+        let answer = server.get("ada", path).await;
+        assert_eq!((answer.status.as_u16(), answer.headers["retry-after"].as_bytes()), (429, &b"1"[..]), "{path}");
+        assert!(answer.json["detail"].is_string());
+        assert_eq!(server.get("ada", "/log/self?limit=x").await.status, 422, "a bad request is one all the same");
+    }
+}
+
+#[tokio::test]
+async fn failures_and_panics_are_ours_and_keep_their_reasons() {
+    for store in [Broken::Failed, Broken::Panics] {
+        let server = server(store, TOKENS.parse::<Tokens>().unwrap()).await;
+        for path in PATHS {
+            let answer = server.get("ada", path).await;
+            assert_eq!(answer.status, 500, "{path}");
+            assert!(!answer.json.to_string().contains("hunter2"), "{}", answer.json);
+        }
+    }
+    let server = server(Broken::Failed, NoCallers).await;
+    for path in PATHS {
+        assert_eq!(server.get("ada", path).await.status, 500, "{path}");
+    }
+}

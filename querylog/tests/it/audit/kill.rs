@@ -1,0 +1,78 @@
+//! A process that keeps its records in SQLite is killed at any moment, many times: every record that was acknowledged is
+//! there, once, and its end too where that was acknowledged.
+
+use std::collections::{HashMap, HashSet};
+use std::env;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::killed::{tell, told_until_killed};
+use tagtrail::{Sample, Trail};
+use tagtrail_querylog::store::{Range, Sqlite, Synchronous};
+use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
+
+const TRIES: u32 = 40;
+
+fn open(folder: &Path) -> AuditLog {
+    // A kill leaves what the operating system has: the sync is another matter, and slow.
+    AuditLog::new(Sqlite::settings(folder.join("audit.db")).synchronous(Synchronous::Normal).open().unwrap())
+}
+
+/// The process that is killed: this test, started by the other one. Tells what is acknowledged.
+#[test]
+fn child() {
+    let Ok(folder) = env::var("AUDIT_FOLDER") else { return };
+    let log = QueryLog::storing(open(Path::new(&folder))).gather(4_000, Duration::from_millis(1)).open().unwrap();
+    let (sender, receiver) = mpsc::sync_channel(200);
+    for number in 0..2 {
+        let (log, sender) = (log.clone(), sender.clone());
+        thread::spawn(move || {
+            loop {
+                let mut record = Record::new(&Trail::start(Sample::Always), "x".repeat(number * 3_000));
+                record.notes.caller.exec_env_id = Some("env1".into());
+                sender.send((record.id, "begun", log.begin(&record))).unwrap();
+                record.end(Duration::from_millis(1), Outcome::Complete);
+                sender.send((record.id, "ended", log.append(&record))).unwrap();
+            }
+        });
+    }
+    for (id, what, ack) in receiver {
+        if ack.wait(Duration::from_secs(60)) == Some(Ok(())) {
+            tell(&format!("{id} {what}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
+    for _ in 0..TRIES {
+        for (id, what) in acknowledged_until_killed(folder.path()) {
+            if what == "ended" { &mut ended } else { &mut begun }.insert(id);
+        }
+        let log = open(folder.path());
+        let mut found = HashMap::new();
+        let mut next = Some(Range::new(Requests::of("env1"), Window::ALL));
+        while let Some(range) = next {
+            let page = log.requests(range, 1_000).await.unwrap();
+            for request in page.requests {
+                let id = request.id.to_string();
+                assert!(found.insert(id, request.response.outcome.is_some()).is_none(), "twice");
+            }
+            next = page.next;
+        }
+        assert!(begun.iter().all(|id| found.contains_key(id)), "a begin is missing");
+        assert!(ended.iter().all(|id| found.get(id) == Some(&true)), "an end is missing");
+    }
+    println!("{} begins and {} ends were acknowledged by {TRIES} processes", begun.len(), ended.len());
+    // One in four told something, at the least.
+    assert!(begun.len() > TRIES as usize / 8, "they were killed before they did anything: {}", begun.len());
+}
+
+fn acknowledged_until_killed(folder: &Path) -> Vec<(String, String)> {
+    let told = told_until_killed("audit::kill::child", &[("AUDIT_FOLDER", folder.as_os_str())], 150);
+    told.iter().filter_map(|told| told.split_once(' ')).map(|(id, what)| (id.to_owned(), what.to_owned())).collect()
+}

@@ -1,0 +1,13 @@
+//! The audit log: its stores, its API and its client.
+
+mod api;
+mod client;
+#[cfg(target_os = "linux")]
+mod disk;
+mod faults;
+#[cfg(unix)]
+mod kill;
+mod openapi;
+mod payloads;
+mod requests;
+mod stored;

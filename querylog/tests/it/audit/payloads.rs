@@ -1,0 +1,170 @@
+//! Long values: whole and inline at every endpoint, in the object store and not in the row.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::audit::Server;
+use serde_json::Value;
+use tagtrail_querylog::{AuditRecord, Timestamp};
+use uuid::Uuid;
+
+fn record(number: i64) -> AuditRecord {
+    let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(number));
+    record.exec_env_id = Some("env1".into());
+    record.user_email = Some("ada@example.com".into());
+    record.udf_name = Some(format!("name {number}"));
+    record.udf_id = Some("id".into());
+    record.shared_token = Some("token".into());
+    record.execution_time = Some(1.0);
+    record
+}
+
+fn objects(server: &Server) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(server.folder.path().join("audit.db.payloads")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = entries.filter(|entry| entry.is_dir());
+    folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
+}
+
+fn age(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7_200)).unwrap();
+}
+
+#[tokio::test]
+async fn values_come_back_whole_whatever_their_length() {
+    let server = Server::start().await;
+    // Two bytes a character: the limit is one of bytes.
+    for (number, (text, out)) in [
+        ("é".repeat(51_199), 0),
+        ("é".repeat(51_199) + "x", 0),
+        ("é".repeat(51_200), 3),
+        ("\0".repeat(102_401), 3),
+        ("x".repeat(50_000_000), 3),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = objects(&server).len();
+        let mut record = record(i64::try_from(number).unwrap());
+        for member in [&mut record.stdout, &mut record.stderr, &mut record.udf_data] {
+            *member = Some(text.clone());
+        }
+        server.log.put(vec![record.clone()]).await.unwrap();
+        assert_eq!(objects(&server).len() - before, out, "{number}");
+        let found = server.log.get(record.id.as_str()).await.unwrap().unwrap();
+        assert!(found == record, "{number}");
+    }
+    if let Ok(file) = fs::metadata(server.folder.path().join("audit.db")) {
+        assert!(file.len() < 2_000_000, "{}", file.len());
+    }
+}
+
+#[tokio::test]
+async fn long_values_are_inline_at_every_endpoint() {
+    let server = Server::start().await;
+    let mut record = record(1);
+    record.stderr = Some("e".repeat(102_400));
+    server.log.put(vec![record.clone()]).await.unwrap();
+    let expected = serde_json::to_value(&record).unwrap();
+    let id = format!("/log/by-id/{}", record.id);
+    for path in [
+        "/log/self",
+        "/log/exec-env/self",
+        "/log/by-udf-id/id",
+        "/log/by-udf-name/name%201",
+        "/log/by-shared-token/token",
+        "/log/distinct-udf-names/self",
+        "/log/distinct-udf-names/exec-env/self",
+        "/log/distinct-udf-id/self",
+        "/log/distinct-udf-id/exec-env/self",
+        &id,
+    ] {
+        assert!(server.get("ada", path).await.json["items"][0] == expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_object_is_null_and_a_text_like_a_pointer_is_text() {
+    let server = Server::start().await;
+    let (mut long, mut short) = (record(1), record(2));
+    long.stdout = Some("x".repeat(200_000));
+    long.stderr = Some("y".repeat(200_000));
+    server.log.put(vec![long.clone()]).await.unwrap();
+    let stdout = objects(&server).into_iter().find(|path| path.extension().unwrap() == "stdout").unwrap();
+    short.stdout = Some(stdout.file_stem().unwrap().to_str().unwrap().to_owned());
+    server.log.put(vec![short.clone()]).await.unwrap();
+
+    fs::remove_file(&stdout).unwrap();
+    let answer = server.get("ada", "/log/self").await;
+    assert_eq!(answer.json["items"][0]["stdout"], Value::Null);
+    assert_eq!(answer.json["items"][0]["stderr"], long.stderr.unwrap());
+    assert_eq!(answer.json["items"][1]["stdout"], short.stdout.unwrap());
+
+    fs::write(&stdout, b"\xff\xfe").unwrap();
+    assert_eq!(server.get("ada", "/log/self").await.json["items"][0]["stdout"], Value::Null, "no UTF-8");
+}
+
+#[tokio::test]
+async fn objects_without_a_record_are_swept_and_others_stay() {
+    let server = Server::start().await;
+    let mut record = record(1);
+    record.stdout = Some("x".repeat(200_000));
+    server.log.put(vec![record.clone()]).await.unwrap();
+    // The row stays as it is, so the second object is nobody's.
+    server.log.put(vec![record.clone()]).await.unwrap();
+    assert_eq!(objects(&server).len(), 2);
+    let foreign = server.folder.path().join("audit.db.payloads/readme.txt");
+    fs::write(&foreign, "not ours").unwrap();
+    age(&foreign);
+
+    assert_eq!(server.log.sweep(Duration::from_secs(3_600)).await.unwrap(), 0, "both are young");
+    for path in objects(&server) {
+        age(&path);
+    }
+    assert_eq!(server.log.sweep(Duration::from_secs(3_600)).await.unwrap(), 1);
+    assert!(foreign.exists());
+    assert!(server.log.get(record.id.as_str()).await.unwrap().unwrap() == record);
+}
+
+#[tokio::test]
+async fn long_values_of_a_begin_are_not_those_of_its_end() {
+    let server = Server::start().await;
+    for now in [None, Some("short".to_owned()), Some("y".repeat(200_000))] {
+        let mut begun = record(1);
+        begun.execution_time = None;
+        begun.udf_data = Some("x".repeat(200_000));
+        let mut ended = record(1);
+        (ended.id, ended.udf_data) = (begun.id.clone(), now);
+        server.log.begin(vec![begun.clone()]).await.unwrap();
+        assert!(server.log.get(begun.id.as_str()).await.unwrap().unwrap() == begun);
+        server.log.put(vec![ended.clone()]).await.unwrap();
+        assert!(server.log.get(begun.id.as_str()).await.unwrap().unwrap() == ended);
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_objects_that_is_gone_is_said() {
+    let server = Server::start().await;
+    let folder = server.folder.path().join("audit.db.payloads");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "a file").unwrap();
+    let mut record = record(1);
+    record.stdout = Some("x".repeat(200_000));
+    assert!(server.log.put(vec![record.clone()]).await.is_err());
+    assert_eq!(server.log.get(record.id.as_str()).await.unwrap(), None, "no row without its object");
+}
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn an_object_store_whose_feature_is_not_on_is_said() {
+    use tagtrail_querylog::ExportFiles;
+    use tagtrail_querylog::store::Payloads;
+
+    let (url, expected) = ("s3://key:hunter2@bucket/folder", "needs the feature `s3`");
+    for error in [Payloads::at(url).unwrap_err(), ExportFiles::at(url).unwrap_err()] {
+        let said = error.to_string();
+        assert!(said.contains(expected) && !said.contains("hunter2") && !said.contains("the store fails"), "{said}");
+    }
+}

@@ -1,0 +1,62 @@
+//! The documented flow: ask, poll, download.
+
+use crate::support::export::{Server, at, lines, numbers, range, record};
+use serde_json::json;
+use tagtrail::TraceParent;
+use tagtrail_querylog::{ExportState, Exported};
+
+#[tokio::test]
+async fn a_range_is_asked_for_polled_and_downloaded() {
+    let server = Server::start().await;
+    let records: Vec<_> = (0..10).map(|number| record(number, at(number), "us-std/shop")).collect();
+    server.log.put_requests(&records).await.unwrap();
+
+    let asked = server.ask("us", &range("us-std", 2, 7)).await;
+    assert_eq!(asked.status, 200, "{}", asked.json);
+    let id = asked.json["request_id"].as_str().unwrap();
+    assert_eq!(
+        asked.json,
+        json!({
+            "request_id": id,
+            "state": "Pending",
+            "time_start": "2024-05-10T00:00:02Z",
+            "time_end": "2024-05-10T00:00:07Z",
+            "region_group": "us-std",
+            "updated_at": asked.json["updated_at"],
+            "version": 0,
+        })
+    );
+    let export = server.wait("us", id).await;
+    let exported = server.lines(&export).await;
+    assert_eq!(numbers(&exported), [2, 3, 4, 5, 6]);
+    let first = &records[2];
+    assert_eq!(
+        exported[0],
+        json!({
+            "API_VERSION": "1",
+            "BYTES_IN": 0, "BYTES_OUT": 5, "BYTE_READ_OPS": 0, "BYTE_WRITE_OPS": 0, "COMPUTE_OPS": 0,
+            "DATABASE": ["shop"], "QUERY_TIME_MS": 12, "REGION_GROUP": "us-std", "REQUEST_HEADERS": "{}",
+            "REQUEST_METHOD": "GET", "RESPONSE_CODE": "200",
+            "TAGS": {"number": "2", "project": "blog"},
+            "TRACEPARENT": TraceParent::new(first.trace_id, first.operation_id, first.flags).to_string(),
+            "TS": "2024-05-10 00:00:02.000 Z", "TXN_RETRIES": 0,
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_client_does_the_whole_flow() {
+    let server = Server::start().await;
+    let records: Vec<_> = (0..10).map(|number| record(number, at(number), "us-std/shop")).collect();
+    server.log.put_requests(&records).await.unwrap();
+    let client = server.client("shop");
+    let request = client.export("us-std/shop".parse().unwrap(), at(0), at(5));
+    let Exported::Complete(file) = request.wait().await.unwrap() else { panic!("no file") };
+    let export = file.export().clone();
+    assert_eq!((export.state, export.database.as_deref()), (ExportState::Complete, Some("us-std/shop")));
+    let path = server.folder.path().join("logs.jsonl.gz");
+    let downloaded = file.save(&path).await.unwrap();
+    let gzip = std::fs::read(&path).unwrap();
+    assert_eq!((downloaded.lines, downloaded.bytes), (5, gzip.len() as u64));
+    assert_eq!(numbers(&lines(&gzip)), [0, 1, 2, 3, 4]);
+}

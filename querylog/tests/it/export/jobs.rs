@@ -1,0 +1,361 @@
+//! Jobs of exports: each ends, once, whatever happens meanwhile.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use crate::support::export::{self, Server, lines, numbers, open, range, record};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, UploadPart,
+};
+use serde_json::{Value, json};
+use tagtrail_querylog::{ExportFiles, Record, Timestamp};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+fn between(start: Timestamp, end: Timestamp) -> Value {
+    json!({"region_group": "us-std", "time_start": start.to_string(), "time_end": end.to_string()})
+}
+
+#[tokio::test]
+async fn a_range_that_ends_in_the_future_is_waited_for_and_has_all_that_was_written_meanwhile() {
+    let server = Server::with(|settings| settings.arrival(Duration::from_millis(500))).await;
+    let start = Timestamp::now();
+    let end = start.plus(Duration::from_millis(1_500));
+    let asked = server.ask("us", &between(start, end)).await.json;
+    let id = asked["request_id"].as_str().unwrap();
+    // Many write at the same time: some with a begin, some whose end comes late.
+    let number = Arc::new(AtomicI64::new(0));
+    let writers = (0..4).map(|_| {
+        let (log, number) = (server.log.clone(), Arc::clone(&number));
+        tokio::spawn(async move {
+            let mut written = Vec::new();
+            while Timestamp::now() < end.plus(Duration::from_millis(200)) {
+                let number = number.fetch_add(1, SeqCst);
+                let ended = record(number, Timestamp::now(), "us-std");
+                let mut begun = open(number, ended.begin, "us-std");
+                begun.id = ended.id;
+                log.put_requests(&[begun]).await.unwrap();
+                let late = number % 10 == 0;
+                sleep(Duration::from_millis(if late { 100 } else { 1 })).await;
+                log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
+                written.push(ended);
+            }
+            written
+        })
+    });
+    let written: Vec<Record> =
+        futures_util::future::join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    let export = server.wait("us", id).await;
+    let exported = server.lines(&export).await;
+    let mut found = numbers(&exported);
+    found.sort_unstable();
+    let mut expected: Vec<_> = written.iter().filter(|record| (start..end).contains(&record.begin)).collect();
+    expected.sort_by_key(|record| record.tags.get("number").unwrap().parse::<i64>().unwrap());
+    let expected: Vec<i64> =
+        expected.iter().map(|record| record.tags.get("number").unwrap().parse().unwrap()).collect();
+    assert_eq!(found, expected);
+    assert!(expected.len() > 20 && expected.len() < written.len(), "{}", expected.len());
+    assert!(exported.iter().all(|line| line["RESPONSE_CODE"] == "200"), "each with its end");
+}
+
+#[tokio::test]
+async fn requests_that_are_open_are_waited_for_and_then_exported_as_ones_that_never_ended() {
+    let settle = Duration::from_secs(3);
+    let server = Server::with(|settings| settings.arrival(Duration::ZERO).settle(settle)).await;
+    let now = Timestamp::now();
+    let start = now.minus(Duration::from_secs(10));
+    let (slow, crashed) = (open(1, start, "us-std"), open(2, start.plus(Duration::from_secs(1)), "us-std"));
+    server.log.put_requests(&[slow.clone(), crashed.clone()]).await.unwrap();
+    let long_ago = server.export("us", &between(start, now.minus(Duration::from_secs(5)))).await;
+    let never: Vec<_> = server.lines(&long_ago).await;
+    assert_eq!(numbers(&never), [1, 2], "what was settled long ago is not waited for");
+    assert!(never.iter().all(|line| line["RESPONSE_CODE"] == "0" && line["QUERY_TIME_MS"] == 0));
+
+    let begin = Instant::now();
+    let asked = server.ask("us", &between(start, now)).await.json;
+    sleep(Duration::from_millis(300)).await;
+    let mut ended = record(1, slow.begin, "us-std");
+    ended.id = slow.id;
+    server.log.put_requests(&[ended]).await.unwrap();
+    let waited = server.wait("us", asked["request_id"].as_str().unwrap()).await;
+    assert!(
+        begin.elapsed() > Duration::from_secs(2) && begin.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begin.elapsed()
+    );
+    let exported = server.lines(&waited).await;
+    let codes: Vec<_> = exported.iter().map(|line| line["RESPONSE_CODE"].as_str().unwrap()).collect();
+    assert_eq!((numbers(&exported), codes), (vec![1, 2], vec!["200", "0"]));
+}
+
+#[tokio::test]
+async fn many_at_once_wait_for_their_turn_and_are_made_once_by_one_of_several_servers() {
+    // 50 exports, two replicas, each of which makes three at a time.
+    let folder = tempfile::tempdir().unwrap();
+    let log = export::log(folder.path()).await;
+    let slow = Slow::default();
+    let files = || ExportFiles::new(slow.clone());
+    let first = Server::of(folder, log.clone(), files(), |settings| settings.at_once(3).arrival(Duration::ZERO)).await;
+    let other =
+        Server::of(tempfile::tempdir().unwrap(), log, files(), |settings| settings.at_once(3).arrival(Duration::ZERO))
+            .await;
+    let records: Vec<_> = (0..200).map(|number| record(number, export::at(number), "us-std")).collect();
+    first.log.put_requests(&records).await.unwrap();
+    let asked = futures_util::future::join_all((0..50).map(|number| {
+        let server = if number % 2 == 0 { &first } else { &other };
+        async move { server.export("us", &range("us-std", number, 150 + number)).await }
+    }))
+    .await;
+    for (number, export) in (0..).zip(&asked) {
+        assert_eq!(numbers(&other.lines(export).await), (number..150 + number).collect::<Vec<_>>());
+    }
+    assert_eq!(slow.0.uploads.load(SeqCst), 50, "each once");
+    let most = slow.0.most.load(SeqCst);
+    assert!((2..=6).contains(&most), "{most} at once");
+}
+
+/// An object store that takes its time, and may be down.
+#[derive(Clone, Debug, Default)]
+struct Slow(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: InMemory,
+    /// Which uploads fail, from this one on, and up to that one.
+    down: std::sync::Mutex<std::ops::Range<usize>>,
+    uploads: AtomicUsize,
+    now: AtomicUsize,
+    most: AtomicUsize,
+    takes: AtomicUsize,
+    /// Objects are there, and cannot be read.
+    unreadable: AtomicBool,
+}
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("slow")
+    }
+}
+
+fn down() -> object_store::Error {
+    object_store::Error::Generic { store: "slow", source: "it is down".into() }
+}
+
+#[derive(Debug)]
+struct Upload {
+    inner: Box<dyn MultipartUpload>,
+    store: Arc<Inner>,
+    fails: bool,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let part = self.inner.put_part(data);
+        let (fails, takes) = (self.fails, self.store.takes.load(SeqCst));
+        Box::pin(async move {
+            sleep(Duration::from_millis(20 + takes as u64)).await;
+            if fails { Err(down()) } else { part.await }
+        })
+    }
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        self.inner.complete().await
+    }
+    async fn abort(&mut self) -> object_store::Result<()> {
+        self.inner.abort().await
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.store.now.fetch_sub(1, SeqCst);
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Slow {
+    async fn put_opts(&self, at: &Path, bytes: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+        self.0.objects.put_opts(at, bytes, options).await
+    }
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        let inner = self.0.objects.put_multipart_opts(at, options).await?;
+        let number = self.0.uploads.fetch_add(1, SeqCst);
+        let now = self.0.now.fetch_add(1, SeqCst) + 1;
+        self.0.most.fetch_max(now, SeqCst);
+        let fails = self.0.down.lock().unwrap().contains(&number);
+        Ok(Box::new(Upload { inner, store: Arc::clone(&self.0), fails }))
+    }
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        if self.0.unreadable.load(SeqCst) && !options.head {
+            return Err(down());
+        }
+        self.0.objects.get_opts(at, options).await
+    }
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.0.objects.delete_stream(paths)
+    }
+    fn list(&self, beneath: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.0.objects.list(beneath)
+    }
+    async fn list_with_delimiter(&self, beneath: Option<&Path>) -> object_store::Result<ListResult> {
+        self.0.objects.list_with_delimiter(beneath).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.0.objects.copy_opts(from, to, options).await
+    }
+}
+
+async fn slow_server(slow: &Slow, time_limit: Duration) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let log = export::log(folder.path()).await;
+    let server = Server::of(folder, log, ExportFiles::new(slow.clone()), |settings| {
+        settings.arrival(Duration::ZERO).time_limit(time_limit)
+    })
+    .await;
+    server.log.put_requests(&[record(0, export::at(0), "us-std")]).await.unwrap();
+    server
+}
+
+#[tokio::test]
+async fn an_object_store_that_is_down_for_a_while_delays_and_for_longer_fails() {
+    let slow = Slow::default();
+    let server = slow_server(&slow, Duration::from_secs(60)).await;
+    for (failing, state, attempts) in [(0..2, "Complete", 3), (3..9, "Failed", 6), (3..6, "Complete", 7)] {
+        *slow.0.down.lock().unwrap() = failing;
+        let export = server.export("us", &range("us-std", 0, 10)).await;
+        assert_eq!((export["state"].as_str(), slow.0.uploads.load(SeqCst)), (Some(state), attempts));
+        assert_eq!(export["presigned_url"].is_null(), state == "Failed");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_our_fault_whatever_part_of_it_is_asked_for() {
+    let slow = Slow::default();
+    let server = slow_server(&slow, Duration::from_secs(60)).await;
+    let export = server.export("us", &range("us-std", 0, 10)).await;
+    slow.0.unreadable.store(true, SeqCst);
+    let client = reqwest::Client::new();
+    for asked in ["bytes=0-", "bytes=1-2", "bytes=-3", "none"] {
+        let file = client.get(export["presigned_url"].as_str().unwrap()).header("range", asked);
+        assert_eq!(server.answer(file).await.status, 500, "{asked}");
+    }
+    slow.0.unreadable.store(false, SeqCst);
+    assert_eq!(numbers(&server.lines(&export).await), [0]);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_given_up() {
+    let slow = Slow::default();
+    slow.0.takes.store(60_000, SeqCst);
+    let server = slow_server(&slow, Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    assert_eq!(server.export("us", &range("us-std", 0, 10)).await["state"], "TimedOut");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn a_server_that_ends_gives_back_what_it_works_on() {
+    let slow = Slow::default();
+    slow.0.takes.store(60_000, SeqCst);
+    let server = slow_server(&slow, Duration::from_secs(60)).await;
+    let id = server.ask("us", &range("us-std", 0, 10)).await.json["request_id"].as_str().unwrap().to_owned();
+    while slow.0.now.load(SeqCst) == 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(server.get("us", &id).await.json["state"], "Requested");
+    server.exports.shutdown().await;
+    slow.0.takes.store(0, SeqCst);
+    let begin = Instant::now();
+    let other =
+        Server::of(tempfile::tempdir().unwrap(), server.log.clone(), ExportFiles::new(slow), |settings| settings).await;
+    let export = other.wait("us", &id).await;
+    assert_eq!(numbers(&other.lines(&export).await), [0]);
+    assert!(begin.elapsed() < Duration::from_secs(5), "at once, and not when the time of the other ran out");
+    assert!(export["presigned_url"].as_str().unwrap().contains(".2.jsonl.gz?"), "in a file of its own");
+}
+
+#[tokio::test]
+async fn a_worker_that_vanishes_is_replaced_and_its_file_does_not_count() {
+    let slow = Slow::default();
+    slow.0.takes.store(60_000, SeqCst);
+    let folder = tempfile::tempdir().unwrap();
+    let log = export::log(folder.path()).await;
+    log.put_requests(&[record(0, export::at(0), "us-std")]).await.unwrap();
+    let vanishing = tokio::runtime::Runtime::new().unwrap();
+    let (slow_too, log_too) = (slow.clone(), log.clone());
+    let asked = vanishing.spawn(async move {
+        let server = Server::of(folder, log_too, ExportFiles::new(slow_too.clone()), |settings| {
+            settings.arrival(Duration::ZERO)
+        })
+        .await;
+        let asked = server.ask("us", &range("us-std", 0, 10)).await.json["request_id"].as_str().unwrap().to_owned();
+        while slow_too.0.now.load(SeqCst) == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        (asked, server)
+    });
+    let (id, vanished) = asked.await.unwrap();
+    // All of it is gone before another takes its connections.
+    spawn_blocking(move || vanishing.shutdown_timeout(Duration::from_secs(10))).await.unwrap();
+    slow.0.takes.store(0, SeqCst);
+    let other =
+        Server::of(tempfile::tempdir().unwrap(), log, ExportFiles::new(slow.clone()), |settings| settings).await;
+    let export = other.wait("us", &id).await;
+    assert_eq!(numbers(&other.lines(&export).await), [0]);
+    assert_eq!(slow.0.uploads.load(SeqCst), 2);
+    drop(vanished);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_downloading_holds_nothing_up_and_goes_on_later() {
+    let server = Server::start().await;
+    let random = |number: i64| {
+        format!("{:x}", u128::from(number.unsigned_abs()).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
+    };
+    let records: Vec<_> = (0..20_000)
+        .map(|number| {
+            let mut record = record(number, export::at(number), "us-std");
+            record.notes.shape = Some(random(number).repeat(4));
+            record
+        })
+        .collect();
+    for some in records.chunks(5_000) {
+        server.log.put_requests(some).await.unwrap();
+    }
+    let export = server.export("us", &range("us-std", 0, 100_000)).await;
+    let url = export["presigned_url"].as_str().unwrap();
+    let client = reqwest::Client::new();
+    let mut stalled = Vec::new();
+    for _ in 0..20 {
+        let mut answer = client.get(url).send().await.unwrap();
+        answer.chunk().await.unwrap().unwrap();
+        stalled.push(answer);
+    }
+    let exported = server.lines(&export).await;
+    assert_eq!(exported.len(), 20_000);
+    let small = server.export("us", &range("us-std", 0, 10)).await;
+    assert_eq!(server.lines(&small).await.len(), 10);
+    let mut one = Vec::new();
+    let mut answer = stalled.pop().unwrap();
+    drop(stalled);
+    while let Some(bytes) = answer.chunk().await.unwrap() {
+        one.extend_from_slice(&bytes);
+    }
+    let whole = client.get(url).send().await.unwrap().bytes().await.unwrap();
+    assert!(whole.ends_with(&one) && one.len() < whole.len());
+    assert_eq!(lines(&whole), exported);
+}

@@ -1,0 +1,6 @@
+//! Exports: their jobs, their API and their client.
+
+mod api;
+mod client;
+mod flow;
+mod jobs;

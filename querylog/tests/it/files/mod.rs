@@ -1,0 +1,7 @@
+//! A log in files.
+
+#[cfg(target_os = "linux")]
+mod disk_full;
+mod folder;
+#[cfg(unix)]
+mod kill;

@@ -1,0 +1,475 @@
+//! What the layer records, whatever becomes of a request.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tagtrail::{Admit, Disclose, Inbound, Outbound, Sample, Trail};
+use tagtrail_querylog::{Outcome, QueryLogLayer, Record, RecordHandle, Timestamp};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::support::common::{Frames, Logged, Step};
+
+fn request(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+/// The records of the requests, each answered by the router to its end.
+async fn records(
+    routes: Router,
+    layer: impl FnOnce(QueryLogLayer) -> QueryLogLayer,
+    requests: Vec<Request<Body>>,
+) -> Vec<Record> {
+    let logged = Logged::new();
+    let app = routes.layer(layer(QueryLogLayer::new(logged.log.clone())).under(Admit::Continue));
+    for request in requests {
+        let answer = app.clone().oneshot(request).await.unwrap();
+        let _ = to_bytes(answer.into_body(), usize::MAX).await;
+    }
+    logged.records()
+}
+
+async fn record_of(routes: Router, request: Request<Body>) -> Record {
+    let mut records = records(routes, |layer| layer, vec![request]).await;
+    assert_eq!(records.len(), 1);
+    records.remove(0)
+}
+
+#[tokio::test]
+async fn a_record_has_what_the_request_and_the_handler_said() {
+    async fn handler(record: RecordHandle, body: Bytes) -> (StatusCode, String) {
+        record.update(|notes| {
+            notes.caller.user_id = Some("ada".into());
+            notes.operation.name = Some("create".into());
+            notes.operation.cache = Some(false);
+            notes.database = vec!["classic".into(), "shop".into()];
+            notes.stdout = Some("secret output".into());
+            notes.count("rows", 3);
+        });
+        (StatusCode::CREATED, format!("{} bytes", body.len()))
+    }
+    let request = Request::post("/posts/7?token=secret")
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header("x-fauna-tags", "project=blog,env=prod")
+        .header("user-agent", "check/1.0")
+        .header("authorization", "Bearer secret")
+        .header("cookie", "session=secret")
+        .extension(axum::extract::ConnectInfo(SocketAddr::from(([203, 0, 113, 9], 4711))))
+        .body(Body::from("a body of 18 bytes"))
+        .unwrap();
+    let routes = Router::new().route("/posts/{id}", post(handler));
+    let logged = Logged::new();
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").under(Admit::Continue));
+    let answer = app.oneshot(request).await.unwrap();
+    let named = answer.headers()["traceparent"].to_str().unwrap().to_owned();
+    to_bytes(answer.into_body(), 100).await.unwrap();
+
+    let record = logged.records().remove(0);
+    assert_eq!(record.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(record.caller_id.unwrap().to_string(), "b7ad6b7169203331");
+    assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.operation_id));
+    assert_eq!(record.tags.to_string(), "project=blog,env=prod");
+    assert_eq!((record.request.method.as_str(), record.request.path.as_str()), ("POST", "/posts/7"));
+    assert_eq!(record.request.route.as_deref(), Some("/posts/{id}"));
+    assert_eq!(record.request.headers, [(http::header::USER_AGENT, "check/1.0".to_owned())]);
+    assert_eq!((record.request.body_bytes, record.response.body_bytes), (18, 8));
+    assert_eq!((record.response.status, record.response.outcome), (Some(201), Some(Outcome::Complete)));
+    assert_eq!(record.client_ip, Some(IpAddr::from([203, 0, 113, 9])));
+    assert_eq!(record.host.as_deref(), Some("web-1"));
+    assert_eq!(record.notes.caller.user_id.as_deref(), Some("ada"));
+    assert_eq!(record.notes.operation.cache, Some(false));
+    assert_eq!(record.notes.database, ["classic", "shop"]);
+    assert_eq!(record.notes.counter("rows"), 3);
+    assert!(!logged.text().contains("secret"), "neither headers, query string nor output are in the file");
+}
+
+#[tokio::test]
+async fn the_members_of_a_line_are_those_of_the_format_in_their_order() {
+    let logged = Logged::new();
+    let app = Router::new().fallback(|| async { "hello" });
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").under(Admit::Continue));
+    to_bytes(app.oneshot(request("/x")).await.unwrap().into_body(), 100).await.unwrap();
+    logged.records();
+    let text = logged.text();
+    let members = [
+        r#"{"id":""#,
+        r#","ts":"2"#,
+        r#"Z","trace":{"trace_id":""#,
+        r#","span_id":""#,
+        r#","parent_id":null,"flags":"03"},"sent":[],"tags":{},"request":{"method":"GET","path":"/x","route":null,"http_version":"1.1","headers":{}},"response":{"code":200,"outcome":"complete"},"stats":{"query_time":"#,
+        r#","query_bytes_in":0,"query_bytes_out":5},"caller":{"user_id":null,"user_email":null,"exec_env_id":null},"operation":{"id":null,"name":null,"engine":null,"cache":null},"database":null,"region_group":null,"client_ip":null,"host":"web-1"}"#,
+    ];
+    let mut rest = text.as_str();
+    for member in members {
+        let at = rest.find(member).unwrap_or_else(|| panic!("{member} is not in {rest}"));
+        rest = &rest[at + member.len()..];
+    }
+    assert_eq!(rest, "\n");
+}
+
+#[tokio::test]
+async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
+    let logged = Logged::new();
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    let slow = Duration::from_millis(5);
+    let slowly = move |_: &Parts| {
+        std::thread::sleep(slow);
+        Admit::Continue
+    };
+    let inbound = Inbound::admit_with(slowly).on_rejection(move |_, _| {
+        counted.fetch_add(1, SeqCst);
+    });
+    let app = Router::new().route("/", get(|| async { "hello" }));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).under(inbound));
+    let request = Request::get("/")
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header("x-fauna-tags", "no tags")
+        .body(Body::empty())
+        .unwrap();
+    let sent = Timestamp::now().minus(Duration::from_millis(1));
+    let answer = app.oneshot(request).await.unwrap();
+    let named = answer.headers()["traceparent"].clone();
+    let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    let record = logged.records().remove(0);
+    assert_eq!((record.response.status, record.response.outcome), (Some(400), Some(Outcome::Refused)));
+    assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.operation_id));
+    assert_eq!(record.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+    assert!(record.tags.is_empty());
+    assert_eq!(record.response.body_bytes, body.len() as u64);
+    let duration = record.duration.unwrap();
+    assert!(duration >= slow && record.begin >= sent && record.begin.plus(duration) <= Timestamp::now(), "{record:?}");
+    assert_eq!(told.load(SeqCst), 1, "the service's own function is told too");
+}
+
+/// A router that answers everything with this body.
+fn streaming(frames: &[Step]) -> Router {
+    let frames = frames.to_vec();
+    Router::new().fallback(move || async move { Response::new(Body::new(Frames::new(frames))) })
+}
+
+#[tokio::test]
+async fn a_streamed_answer_has_its_whole_size_and_time() {
+    let steps = [Step::Data("12345"), Step::Wait(30), Step::Data("678"), Step::Wait(30), Step::Data("9")];
+    let record = record_of(streaming(&steps), request("/")).await;
+    assert_eq!((record.response.outcome, record.response.body_bytes), (Some(Outcome::Complete), 9));
+    assert!(record.duration.unwrap() >= Duration::from_millis(60), "{:?}", record.duration);
+}
+
+#[tokio::test]
+async fn an_answer_whose_body_fails_is_aborted() {
+    let record = record_of(streaming(&[Step::Data("12345"), Step::Fail]), request("/")).await;
+    assert_eq!((record.response.outcome, record.response.body_bytes), (Some(Outcome::Aborted), 5));
+    assert_eq!(record.response.status, Some(200));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_shows() {
+    let logged = Logged::new();
+    let routes = streaming(&[Step::Data("12345"), Step::Wait(60_000)]);
+    let routes = routes.route("/never", get(std::future::pending::<()>));
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue));
+    let mut body = app.clone().oneshot(request("/")).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    let unanswered = tokio::time::timeout(Duration::from_millis(20), app.oneshot(request("/never"))).await;
+    assert!(unanswered.is_err());
+    let records = logged.records();
+    assert_eq!(records[0].response.outcome, Some(Outcome::Aborted));
+    assert_eq!((records[0].response.status, records[0].response.body_bytes), (Some(200), 5));
+    assert_eq!((records[1].response.status, records[1].response.outcome), (None, Some(Outcome::Aborted)));
+    assert_eq!(records[1].request.route.as_deref(), Some("/never"));
+}
+
+#[tokio::test]
+async fn a_panic_shows_wherever_it_is_and_whoever_catches_it() {
+    async fn panics(record: RecordHandle) -> String {
+        record.update(|notes| notes.count("before", 1));
+        panic!("in the handler")
+    }
+    let logged = Logged::new();
+    let steps = vec![Step::Data("12345"), Step::Panic];
+    let routes = Router::new()
+        .route("/handler", get(panics))
+        .route("/body", get(move || async move { Response::new(Body::new(Frames::new(steps))) }));
+    let app = routes
+        .layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue))
+        .layer(tower_http::catch_panic::CatchPanicLayer::new());
+    let answer = app.clone().oneshot(request("/handler")).await.unwrap();
+    assert_eq!(answer.status(), 500);
+    let body = app.clone().oneshot(request("/body")).await.unwrap().into_body();
+    assert!(tokio::spawn(to_bytes(body, 100)).await.unwrap_err().is_panic());
+
+    let layer = QueryLogLayer::new(logged.log.clone()).standalone();
+    let mut service = layer.layer(service_fn(|_| {
+        panic!("in call");
+        #[allow(unreachable_code, reason = "the type of the answer")]
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+    }));
+    let call = std::panic::AssertUnwindSafe(|| service.call(request("/call")));
+    assert!(std::panic::catch_unwind(call).is_err());
+
+    let records = logged.records();
+    let told: Vec<_> =
+        records.iter().map(|r| (r.request.path.as_str(), r.response.status, r.response.body_bytes)).collect();
+    assert_eq!(told, [("/handler", None, 0), ("/body", Some(200), 5), ("/call", None, 0)]);
+    assert!(records.iter().all(|record| record.response.outcome == Some(Outcome::Panicked)));
+    assert_eq!(records[0].notes.counter("before"), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_servers_do_not_poll_is_complete() {
+    let head = Request::head("/").body(Body::empty()).unwrap();
+    let logged = Logged::new();
+    let routes = Router::new()
+        .route("/none", get(|| async { StatusCode::NO_CONTENT }))
+        .route(
+            "/sized",
+            get(|| async {
+                ([("content-length", "5")], Body::new(Frames::new(vec![Step::Data("12345"), Step::Wait(60_000)])))
+            }),
+        )
+        .fallback(|| async { "hello" });
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue));
+    drop(app.clone().oneshot(head).await.unwrap());
+    drop(app.clone().oneshot(request("/none")).await.unwrap());
+    // A server that knows the length asks for no more than that.
+    let mut sized = app.clone().oneshot(request("/sized")).await.unwrap().into_body();
+    sized.frame().await.unwrap().unwrap();
+    drop(sized);
+    // And what is dropped before it is whole is not.
+    drop(app.clone().oneshot(request("/unread")).await.unwrap());
+    let outcomes: Vec<_> = logged.records().iter().map(|record| record.response.outcome.unwrap()).collect();
+    assert_eq!(outcomes, [Outcome::Complete, Outcome::Complete, Outcome::Complete, Outcome::Aborted]);
+}
+
+#[tokio::test]
+async fn the_error_of_a_service_passes_and_is_aborted() {
+    let logged = Logged::new();
+    let layer = QueryLogLayer::new(logged.log.clone()).standalone();
+    let service = layer.layer(service_fn(|_| async { Err::<Response<Full<Bytes>>, _>("down") }));
+    assert_eq!(service.oneshot(request("/")).await.unwrap_err(), "down");
+    let record = logged.records().remove(0);
+    assert_eq!((record.response.status, record.response.outcome), (None, Some(Outcome::Aborted)));
+}
+
+#[tokio::test]
+async fn the_ids_that_calls_send_are_in_the_record() {
+    async fn calls(trail: Trail) -> String {
+        let outbound = Outbound::new(Disclose::All);
+        let mut sent = Vec::new();
+        for _ in 0..70 {
+            let mut headers = http::HeaderMap::new();
+            outbound.apply(&"http://users.example/".parse().unwrap(), &mut headers, &http::Extensions::new()).unwrap();
+            sent.push(headers["traceparent"].to_str().unwrap()[36..52].to_owned());
+        }
+        drop(trail);
+        sent.join(",")
+    }
+    let logged = Logged::new();
+    let app = Router::new().route("/", get(calls));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Restart));
+    let answer = app.oneshot(request("/")).await.unwrap();
+    let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
+    let sent: Vec<_> = str::from_utf8(&text).unwrap().split(',').collect();
+    let record = logged.records().remove(0);
+    let recorded: Vec<_> = record.sent.iter().map(ToString::to_string).collect();
+    assert_eq!(recorded, sent[..64]);
+}
+
+#[tokio::test]
+async fn without_the_inbound_layer_the_answer_says_what_is_missing() {
+    let logged = Logged::new();
+    let app = Router::new().route("/", get(|| async { "hello" })).layer(QueryLogLayer::new(logged.log.clone()));
+    let answer = app.oneshot(request("/")).await.unwrap();
+    assert_eq!(answer.status(), 500);
+    let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    let text = str::from_utf8(&body).unwrap();
+    assert!(text.contains("InboundLayer") && text.contains("standalone"), "{text}");
+    assert!(logged.records().is_empty());
+
+    let logged = Logged::new();
+    let app = Router::new().route("/", get(|trail: Trail| async move { trail.trace_id().to_string() }));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).standalone());
+    let body = to_bytes(app.oneshot(request("/")).await.unwrap().into_body(), 100).await.unwrap();
+    assert_eq!(logged.records().remove(0).trace_id.to_string().as_bytes(), body);
+}
+
+#[tokio::test]
+async fn only_what_passes_filter_and_sample_is_recorded() {
+    let routes = || {
+        Router::new()
+            .route("/health", get(|| async { "up" }))
+            .route("/fails", get(|| async { StatusCode::BAD_GATEWAY }))
+    };
+    let all = || vec![request("/health"), request("/fails"), request("/nowhere")];
+    let paths = |records: Vec<Record>| records.into_iter().map(|record| record.request.path).collect::<Vec<_>>();
+
+    let filtered = records(routes(), |layer| layer.filter(|head| head.uri.path() != "/health"), all()).await;
+    assert_eq!(paths(filtered), ["/fails", "/nowhere"]);
+    let none = records(routes(), |layer| layer.sample(Sample::Never), all()).await;
+    assert!(none.is_empty());
+    let failing = |record: &Record| record.response.status.is_some_and(|status| status >= 500);
+    let always = records(routes(), |layer| layer.sample(Sample::Never).always(failing), all()).await;
+    assert_eq!(paths(always), ["/fails"]);
+
+    // The same traces are in the sample of every service.
+    let traced = |id: u64| {
+        let parent = format!("00-0af7651916cd43dd{id:016x}-b7ad6b7169203331-03");
+        Request::get(format!("/{id}")).header("traceparent", parent).body(Body::empty()).unwrap()
+    };
+    let ids = || (0..100_u64).map(|id| traced(id.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let half = paths(records(routes(), |layer| layer.sample(Sample::ratio(0.5)), ids()).await);
+    assert!((30..70).contains(&half.len()), "{}", half.len());
+    assert_eq!(half, paths(records(routes(), |layer| layer.sample(Sample::ratio(0.5)), ids()).await));
+}
+
+#[tokio::test]
+async fn headers_are_recorded_by_name_and_never_secret_ones() {
+    let names = ["accept", "authorization", "cookie", "proxy-authorization", "x-key"].map(HeaderName::from_static);
+    let mut key = HeaderValue::from_static("secret");
+    key.set_sensitive(true);
+    let request = Request::get("/?q=1")
+        .header("accept", "text/html")
+        .header("accept", HeaderValue::from_bytes(b"caf\xe9").unwrap())
+        .header("authorization", "Bearer secret")
+        .header("proxy-authorization", "Basic secret")
+        .header("cookie", "a=secret")
+        .header("x-key", key)
+        .header("user-agent", "not asked for")
+        .body(Body::empty())
+        .unwrap();
+    let records = records(Router::new(), |layer| layer.headers(names).query_string(), vec![request]).await;
+    assert_eq!(records[0].request.headers, [(http::header::ACCEPT, "text/html, caf\u{fffd}".to_owned())]);
+    assert_eq!(records[0].request.path, "/?q=1");
+}
+
+#[tokio::test]
+async fn an_acknowledged_answer_ends_when_its_record_is_on_disk() {
+    let logged = Logged::new();
+    let routes = streaming(&[Step::Data("12345"), Step::Wait(5), Step::Data("67890")]);
+    let routes = routes.route("/empty", get(|| async {})).route("/whole", get(|| async { "hello" }));
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).acknowledged().under(Admit::Continue));
+    for (path, length) in [("/stream", 10), ("/empty", 0), ("/whole", 5)] {
+        let answer = app.clone().oneshot(request(path)).await.unwrap();
+        let body = to_bytes(answer.into_body(), 100).await.unwrap();
+        assert_eq!(body.len(), length);
+        let last = logged.read().pop().unwrap();
+        assert_eq!(
+            (last.request.path.as_str(), last.response.body_bytes),
+            (path, length as u64),
+            "already in the file"
+        );
+    }
+    // A record that cannot be written does not hold an answer for ever.
+    logged.log.close(Duration::from_secs(5)).unwrap();
+    let answer = app.clone().oneshot(request("/whole")).await.unwrap();
+    assert_eq!(to_bytes(answer.into_body(), 100).await.unwrap(), "hello");
+    assert_eq!(logged.log.counters().shed, 1);
+}
+
+#[tokio::test]
+async fn notes_come_too_late_when_the_answer_has_ended() {
+    let kept = Arc::new(std::sync::Mutex::new(None));
+    let keeps = Arc::clone(&kept);
+    let routes = Router::new().route(
+        "/",
+        get(move |record: RecordHandle| async move {
+            *keeps.lock().unwrap() = Some(record);
+        }),
+    );
+    let record = record_of(routes, request("/")).await;
+    let handle = kept.lock().unwrap().take().unwrap();
+    assert_eq!(handle.record_id(), record.id);
+    assert_eq!(handle.update(|_| ()), None);
+}
+
+#[tokio::test]
+async fn a_layer_of_a_server_sees_it_all() {
+    let logged = Logged::new();
+    let steps = [Step::Data("12345"), Step::Wait(1), Step::Data("678")];
+    let routes = streaming(&steps).route("/echo", post(|body: Bytes| async move { body }));
+    let app = routes
+        .layer(QueryLogLayer::new(logged.log.clone()).trusted_proxies(|ip| ip.is_loopback()).under(Admit::Continue));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server =
+        tokio::spawn(
+            async move { axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await },
+        );
+    let client = reqwest::Client::new();
+    let echoed = client.post(format!("{url}/echo")).body("x".repeat(100_000)).header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(echoed.send().await.unwrap().bytes().await.unwrap().len(), 100_000);
+    client.get(format!("{url}/stream")).send().await.unwrap().bytes().await.unwrap();
+    client.head(format!("{url}/stream")).send().await.unwrap().bytes().await.unwrap();
+    server.abort();
+    let records = logged.records();
+    let told: Vec<_> =
+        records.iter().map(|r| (r.request.body_bytes, r.response.body_bytes, r.response.outcome)).collect();
+    let complete = Some(Outcome::Complete);
+    assert_eq!(told, [(100_000, 100_000, complete), (0, 8, complete), (0, 0, complete)]);
+    assert_eq!(records[0].client_ip, Some(IpAddr::from([203, 0, 113, 9])));
+    assert_eq!(records[1].client_ip, Some(IpAddr::from([127, 0, 0, 1])));
+}
+
+#[tokio::test]
+async fn requests_that_run_when_the_log_is_closed_are_told_of() {
+    let logged = Logged::new();
+    let app = Router::new().route("/", get(std::future::pending::<()>));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue));
+    let running: Vec<_> = (0..3).map(|_| tokio::spawn(app.clone().oneshot(request("/")))).collect();
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while logged.log.counters().open < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    logged.log.shutdown(Duration::from_secs(5)).await.unwrap();
+    running.iter().for_each(tokio::task::JoinHandle::abort);
+    let gaps = logged.gaps();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((gaps[0].count, &*gaps[0].why), (Some(3), "not ended when the log was closed"));
+}
+
+/// A service without a log answers the same, byte for byte.
+#[tokio::test]
+async fn answers_are_as_they_were() {
+    let logged = Logged::new();
+    let inner = service_fn(|_: Request<_>| async {
+        let frames = Frames::new(vec![Step::Data("12345"), Step::Trailers]);
+        Ok::<_, Infallible>(Response::builder().status(418).header("x", "y").body(frames).unwrap())
+    });
+    for layer in [QueryLogLayer::new(logged.log.clone()), QueryLogLayer::new(logged.log.clone()).acknowledged()] {
+        let answer = layer.standalone().layer(inner).oneshot(request("/")).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers().len()), (418, 1));
+        let collected = answer.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["t"], "1");
+        assert_eq!(collected.to_bytes(), "12345");
+    }
+    assert!(logged.records().iter().all(|record| record.response.outcome == Some(Outcome::Complete)));
+}
+
+/// The futures of a response of the layer's own, and of one whose record is acknowledged before it is sent.
+#[tokio::test]
+async fn futures_panic_if_polled_after_completion() {
+    let logged = Logged::new();
+    let handler = service_fn(async |_: Request<_>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+    let acknowledged = QueryLogLayer::new(logged.log.clone()).standalone().acknowledged();
+    for layer in [QueryLogLayer::new(logged.log.clone()), acknowledged] {
+        let mut future = Box::pin(layer.layer(handler).call(request("/")));
+        future.as_mut().await.unwrap();
+        let panic = tokio::spawn(future).await.unwrap_err().into_panic();
+        let text = panic.downcast_ref::<String>().map_or(*panic.downcast_ref().unwrap_or(&""), String::as_str);
+        assert!(text.contains("polled after completion"), "{text}");
+    }
+}

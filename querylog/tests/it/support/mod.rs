@@ -1,0 +1,8 @@
+//! What tests share.
+#![allow(dead_code, unreachable_pub, reason = "not each binary needs all of it")]
+
+pub(crate) mod audit;
+pub(crate) mod common;
+pub(crate) mod export;
+#[cfg(unix)]
+pub(crate) mod killed;

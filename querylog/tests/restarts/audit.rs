@@ -1,0 +1,95 @@
+//! PostgreSQL that is killed, and started again, in the middle of writes.
+//!
+//! Needs a server: `TAGTRAIL_TEST_POSTGRES` has its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills and
+//! starts it, such as `pg_ctl restart -m immediate …`. With the first of them set, the other tests of the audit log run
+//! on it too, in place of SQLite.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::support::audit;
+use tagtrail::{Sample, Trail};
+use tagtrail_querylog::store::{Place, Range, Selection};
+use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record, Timestamp, Window};
+use uuid::Uuid;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn all(log: &AuditLog) -> Vec<AuditRecord> {
+    let mut range = Range::new(Selection::Environment("env1".into()), Window::ALL);
+    let mut all = Vec::new();
+    loop {
+        let found = log.page(range.clone(), 1_000).await.unwrap();
+        all.extend(found.records);
+        let Some(last) = all.last().filter(|_| found.more) else { return all };
+        range = range.behind(Place::of(last));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
+    let (Some(store), Ok(restart)) = (audit::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
+        return;
+    };
+    let audit = AuditLog::new(store);
+    let log = QueryLog::storing(audit.clone()).retry_for(LIMIT).open().unwrap();
+
+    // One writes by hand, and counts what was acknowledged; one by a query log, which tries again by itself.
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let by_hand = tokio::spawn({
+        let (audit, acknowledged) = (audit.clone(), Arc::clone(&acknowledged));
+        async move {
+            let mut put = Vec::new();
+            let mut failed = 0;
+            while acknowledged.load(Relaxed) < 300 {
+                let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(1));
+                record.exec_env_id = Some("env1".into());
+                record.execution_time = Some(1.0);
+                if audit.put(vec![record.clone()]).await.is_ok() {
+                    put.push(record);
+                    acknowledged.fetch_add(1, Relaxed);
+                } else {
+                    failed += 1;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            (put, failed)
+        }
+    });
+    let by_log = tokio::spawn({
+        let log = log.clone();
+        async move {
+            for _ in 0..2_000 {
+                let mut record = Record::new(&Trail::start(Sample::Always), "work");
+                record.notes.caller.exec_env_id = Some("env1".into());
+                log.begin(&record);
+                record.end(Duration::from_millis(1), Outcome::Complete);
+                log.append(&record);
+                tokio::time::sleep(Duration::from_micros(500)).await;
+            }
+        }
+    });
+    while acknowledged.load(Relaxed) < 50 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let restarted = tokio::task::spawn_blocking(move || {
+        // The server that it leaves behind must not hold the output of this test open.
+        Command::new("sh").args(["-c", &restart]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    });
+    assert!(restarted.await.unwrap().success());
+
+    let (put, failed) = by_hand.await.unwrap();
+    by_log.await.unwrap();
+    log.shutdown(LIMIT).await.unwrap();
+    assert!(failed > 0, "the restart was in the middle");
+    let found = all(&audit).await;
+    for record in &put {
+        assert!(found.contains(record), "acknowledged, and not there");
+    }
+    let by_log: Vec<_> = found.iter().filter(|record| record.timestamp > Timestamp::from_micros(1)).collect();
+    assert_eq!(by_log.len(), 2_000, "each once");
+    assert!(by_log.iter().all(|record| record.execution_time.is_some()), "and completed");
+}

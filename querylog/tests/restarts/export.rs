@@ -1,0 +1,76 @@
+//! PostgreSQL that is killed, and started again, while exports are made.
+//!
+//! Needs a server: `TAGTRAIL_TEST_POSTGRES` has its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills and
+//! starts it.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::export::{self, Server, at, numbers, range, record};
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use serde_json::{Value, json};
+use tagtrail_querylog::{AuditLog, ExportFiles};
+use tokio::time::sleep;
+
+const RECORDS: i64 = 3_000;
+const EXPORTS: i64 = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_export_is_made_though_the_server_is_away_meanwhile() {
+    let (Some(store), Ok(restart)) = (export::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
+        eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
+        return;
+    };
+    // So slow that some are being made, some wait, and some are done when the server goes away.
+    let slow = ThrottleConfig { wait_put_per_call: Duration::from_millis(400), ..ThrottleConfig::default() };
+    let objects = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+    let log = AuditLog::new(store);
+    let server = || {
+        let (files, folder) = (ExportFiles::new(Arc::clone(&objects)), tempfile::tempdir().unwrap());
+        Server::of(folder, log.clone(), files, |settings| settings.arrival(Duration::ZERO))
+    };
+    let servers = [server().await, server().await];
+    let records: Vec<_> = (0..RECORDS).map(|number| record(number, at(number), "us-std")).collect();
+    log.put_requests(&records).await.unwrap();
+    let mut ids = Vec::new();
+    for number in 0..EXPORTS {
+        let asked = servers[0].ask("us", &range("us-std", number, RECORDS)).await;
+        assert_eq!(asked.status, 200, "{}", asked.json);
+        ids.push(asked.json["request_id"].as_str().unwrap().to_owned());
+    }
+    while in_state(&servers[0], "Complete").await < 2 || in_state(&servers[0], "Requested").await < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(in_state(&servers[0], "Pending").await > 5, "the restart is in the middle");
+    let restarted = tokio::task::spawn_blocking(move || {
+        // The server that it leaves behind must not hold the output of this test open.
+        Command::new("sh").args(["-c", &restart]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    });
+    assert!(restarted.await.unwrap().success());
+    for (number, id) in (0..).zip(&ids) {
+        let export = ended(&servers[1], id).await;
+        let exported = servers[1].lines(&export).await;
+        assert_eq!(numbers(&exported), (number..RECORDS).collect::<Vec<_>>(), "each record of its range, once");
+    }
+}
+
+async fn in_state(server: &Server, state: &str) -> usize {
+    let list = server.post("us", "/logs/_list?type=query", &json!({ "states": [state] })).await;
+    list.json["results"].as_array().unwrap().len()
+}
+
+/// Polls, also while the store fails.
+async fn ended(server: &Server, id: &str) -> Value {
+    let begin = Instant::now();
+    loop {
+        let answer = server.get("us", id).await;
+        assert!(answer.status == 200 || answer.status.is_server_error(), "{}", answer.json);
+        if answer.json["state"].as_str().is_some_and(|state| !["Pending", "Requested"].contains(&state)) {
+            return answer.json;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", answer.json);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
