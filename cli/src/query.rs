@@ -6,8 +6,9 @@ use std::pin::{Pin, pin};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
-use tagtrail_querylog::store::{Place, Range, Selection};
+use tagtrail_querylog::store::Selection;
 use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, Distinct, LogQuery, Timestamp, printable};
+use tagtrail_querylog::{Cursor, Scan};
 
 use crate::audit::{Opened, Source, block_on, refused};
 use crate::options::{Shown, Times, moment, window};
@@ -140,13 +141,13 @@ impl Query {
             (_, _, Some(value)) => Selection::SharedToken { environment: environment.clone(), value: value.clone() },
             (None, None, None) => scope()?,
         };
-        let range = Range::new(selection, window).newest_first(self.shown.newest_first);
+        let range = Scan::new(selection, window).newest_first(self.shown.newest_first);
         let page = self.shown.page() as usize;
         let pages = stream::try_unfold(Some((log, range)), move |state| async move {
             let Some((log, range)) = state else { return Ok(None) };
             let found = log.page(range.clone(), page).await?;
             let last = found.records.last().filter(|_| found.more);
-            let next = last.map(|last| range.behind(Place::of(last)));
+            let next = last.map(|last| range.behind(Cursor::of(last)));
             Ok::<_, Box<dyn Error>>(Some((found.records, next.map(|range| (log, range)))))
         });
         Ok(pages.map_ok(|records| stream::iter(records.into_iter().map(Ok))).try_flatten().boxed_local())

@@ -7,8 +7,8 @@ use std::pin::{Pin, pin};
 use clap::Args;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use tagtrail::TraceId;
-use tagtrail_querylog::store::Range;
-use tagtrail_querylog::{AuditClient, AuditLog, Entry, Record, Requests, Status};
+use tagtrail_querylog::Scan;
+use tagtrail_querylog::{AuditClient, AuditLog, Entry, Record, RequestFilter, StatusMatch};
 
 use crate::audit::{Opened, Source, block_on, refused};
 use crate::options::{Shown, Times, trace_id, window};
@@ -27,7 +27,7 @@ pub(crate) struct RequestsVerb {
     tag: Vec<(String, String)>,
     /// Requests with this status: `404`, or `5xx`.
     #[arg(long)]
-    status: Option<Status>,
+    status: Option<StatusMatch>,
     /// Requests of this route.
     #[arg(long)]
     route: Option<String>,
@@ -112,7 +112,7 @@ impl RequestsVerb {
     }
 
     fn of_store(&self, log: AuditLog, environment: String) -> Records {
-        let mut requests = Requests::of(environment);
+        let mut requests = RequestFilter::of(environment);
         if let Some(trace) = self.trace {
             requests = requests.trace(trace);
         }
@@ -126,7 +126,7 @@ impl RequestsVerb {
             requests = requests.route(route);
         }
         let window = window(self.times.since(), self.times.last());
-        let range = Range::new(requests, window).newest_first(self.shown.newest_first);
+        let range = Scan::new(requests, window).newest_first(self.shown.newest_first);
         let page = self.shown.page() as usize;
         let pages = stream::try_unfold(Some((log, range)), move |state| async move {
             let Some((log, range)) = state else { return Ok(None) };

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::store::{Hits, Key, Place, Range, Row, Selection, Store, StoreError};
-use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, Requests, Window};
+use tagtrail_querylog::store::{Hits, Key, Row, Selection, Store, StoreError};
+use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, RequestFilter, Window};
+use tagtrail_querylog::{Cursor, Scan};
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -21,9 +22,9 @@ struct Memory {
 
 #[derive(Debug, Default)]
 struct Kept {
-    rows: BTreeMap<Place, Row>,
-    places: HashMap<String, Place>,
-    index: BTreeSet<(Key, Place)>,
+    rows: BTreeMap<Cursor, Row>,
+    places: HashMap<String, Cursor>,
+    index: BTreeSet<(Key, Cursor)>,
 }
 
 impl Memory {
@@ -42,7 +43,7 @@ impl Memory {
 impl Kept {
     fn put(&mut self, mut row: Row) {
         // The time of the first row of an id stays.
-        let first = || Place::of(&row.record);
+        let first = || Cursor::of(&row.record);
         let place = self.places.entry(row.record.id.as_str().to_owned()).or_insert_with(first).clone();
         if let Some(old) = self.rows.get_mut(&place) {
             let has_time = |row: &Row| row.record.execution_time.is_some();
@@ -75,9 +76,9 @@ fn is_one_of(row: &Row, of: &Selection) -> Result<bool, StoreError> {
 
 /// Those of a range, in its direction.
 fn in_order<'a, Of, T>(
-    all: impl DoubleEndedIterator<Item = (&'a Place, T)> + 'a,
-    range: &'a Range<Of>,
-) -> Box<dyn Iterator<Item = (&'a Place, T)> + 'a>
+    all: impl DoubleEndedIterator<Item = (&'a Cursor, T)> + 'a,
+    range: &'a Scan<Of>,
+) -> Box<dyn Iterator<Item = (&'a Cursor, T)> + 'a>
 where
     T: 'a,
 {
@@ -100,7 +101,7 @@ impl Store for Memory {
         Ok(kept.places.get(id).and_then(|place| kept.rows.get(place)).cloned())
     }
 
-    async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let kept = self.lock();
         let mut page = Vec::new();
         for (_, row) in in_order(kept.rows.iter(), &range) {
@@ -114,7 +115,7 @@ impl Store for Memory {
         Ok(page)
     }
 
-    async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
         let mut rows = self.page(range, scan).await?;
         let mut seen = HashSet::new();
         rows.retain(|row| {
@@ -127,7 +128,7 @@ impl Store for Memory {
         Ok(rows)
     }
 
-    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
         let kept = self.lock();
         let mut hits = Hits::default();
         let entries = kept.index.iter().filter(|(key, _)| range.of.first() == Some(key)).map(|(_, place)| (place, ()));
@@ -168,7 +169,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         log.put_requests(&[record]).await?;
     }
     let mut failed = Vec::new();
-    let mut next = Some(Range::new(Requests::of("env1").status("5xx".parse()?), Window::ALL).newest_first(true));
+    let mut next = Some(Scan::new(RequestFilter::of("env1").status("5xx".parse()?), Window::ALL).newest_first(true));
     while let Some(range) = next {
         let found = log.requests(range, 3).await?;
         failed.extend(found.requests.into_iter().map(|request| request.request.path));

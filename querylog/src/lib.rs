@@ -40,7 +40,7 @@
 //! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
 //! | decide what a crash can take | [`Durability`] |
 //! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
-//! | decide what becomes of files | [`Roll`], [`Keep`], [`FileSettings::gzip`], [`Form`] |
+//! | decide what becomes of files | [`Roll`], [`Keep`], [`FileSettings::gzip`], [`LineFormat`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
@@ -118,7 +118,7 @@ pub use crate::audit::destination::StoreSettings;
 #[cfg(feature = "store")]
 pub use crate::audit::log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "store")]
-pub use crate::audit::requests::Requests;
+pub use crate::audit::requests::RequestFilter;
 #[cfg(feature = "client")]
 pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
 #[cfg(feature = "client")]
@@ -132,7 +132,7 @@ pub use crate::export::{ExportFiles, ExportSettings, Exports};
 pub use crate::files::keeper::Keep;
 pub use crate::files::reader::{Entries, Entry, ForeignLine, read};
 pub use crate::files::rolling::Roll;
-pub use crate::files::settings::{Durability, FileSettings, Form, OpenError};
+pub use crate::files::settings::{Durability, FileSettings, LineFormat, OpenError};
 pub use crate::layer::QueryLogLayer;
 #[cfg(feature = "axum")]
 pub use crate::layer::axum::MissingRecord;
@@ -140,25 +140,21 @@ pub use crate::layer::body::{CountedBody, LoggedBody};
 pub use crate::layer::open::RecordHandle;
 pub use crate::layer::service::{QueryLogFuture, QueryLogService};
 pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
-#[cfg(any(feature = "client", feature = "store"))]
 pub use crate::model::distinct::Distinct;
-#[cfg(any(feature = "client", feature = "store"))]
 pub use crate::model::export_scope::{ExportScope, InvalidExportScope};
-#[cfg(any(feature = "client", feature = "store"))]
 pub use crate::model::export_state::{Export, ExportState, InvalidExportState};
 pub use crate::model::gap::Gap;
 pub use crate::model::printable::printable;
 pub use crate::model::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };
-#[cfg(any(feature = "client", feature = "store"))]
-pub use crate::model::status::{InvalidStatus, Status};
+pub use crate::model::scan::{Cursor, Scan};
+pub use crate::model::status::{InvalidStatusMatch, StatusMatch};
 pub use crate::model::time::{InvalidTimestamp, Timestamp};
-#[cfg(any(feature = "client", feature = "store"))]
-pub use crate::model::trace_tree::{Trace, TraceRequest};
+pub use crate::model::trace_tree::{TraceNode, TraceTree};
 pub use crate::model::window::Window;
-pub use crate::queue::ack::{Ack, NotWritten};
-pub use crate::queue::log::{Counters, QueryLog, Unwritten};
+pub use crate::queue::ack::{Ack, AppendError};
+pub use crate::queue::log::{CloseError, Counters, QueryLog};
 pub use crate::queue::overload::Overload;
 #[cfg(feature = "audit-api")]
 pub use crate::server::audit::AuditApi;

@@ -128,7 +128,7 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
     }
     let called = Trail::start(Sample::Always).span_id();
     requests[0].sent = vec![called];
-    (requests[2].operation_id, requests[2].caller_id) = (Trail::start(Sample::Always).span_id(), Some(called));
+    (requests[2].span_id, requests[2].parent_id) = (Trail::start(Sample::Always).span_id(), Some(called));
     let store = tokio::runtime::Runtime::new().unwrap();
     let log = AuditLog::open(folder.join("audit.db")).unwrap();
     store.block_on(log.put_requests(&requests)).unwrap();

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use tagtrail::TraceId;
 
-use crate::audit::requests::{Requests, keys_of};
+use crate::audit::requests::{RequestFilter, keys_of};
 use crate::model::audit_record::AuditRecord;
 use crate::model::distinct::Distinct;
 use crate::model::record::Record;
-use crate::model::trace_tree::Trace;
+use crate::model::scan::{Cursor, Scan};
+use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
 #[cfg(feature = "export")]
 use crate::store::ExportStore;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
-use crate::store::{Hits, Payloads, Place, Range, Row, Selection, Store, StoreError};
+use crate::store::{Hits, Payloads, Row, Selection, Store, StoreError};
 use crate::wire::details::Details;
 
 /// An audit log: records are put into it, and found again. A clone is the same log.
@@ -23,7 +24,8 @@ use crate::wire::details::Details;
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("audit.db");
-/// use tagtrail_querylog::store::{Range, Selection, Sqlite};
+/// use tagtrail_querylog::store::{Selection, Sqlite};
+/// use tagtrail_querylog::Scan;
 /// use tagtrail_querylog::{AuditLog, AuditRecord, Window};
 /// use uuid::Uuid;
 ///
@@ -35,7 +37,7 @@ use crate::wire::details::Details;
 /// log.put(vec![record.clone()]).await?;
 ///
 /// let april = Window::parse(Some("2025-04-01"), Some("2025-04-30"))?;
-/// let found = log.page(Range::new(Selection::Environment("env".into()), april), 100).await?;
+/// let found = log.page(Scan::new(Selection::Environment("env".into()), april), 100).await?;
 /// assert_eq!(found.records, [record]);
 /// assert!(!found.more);
 /// # Ok(())
@@ -66,7 +68,7 @@ pub struct FoundRequests {
     /// The requests, in the order of the range, without what they printed.
     pub requests: Vec<Record>,
     /// What is left of the range; `None` where nothing is.
-    pub next: Option<Range<Requests>>,
+    pub next: Option<Scan<RequestFilter>>,
 }
 
 /// How many entries of an index are read for one page of requests.
@@ -183,12 +185,12 @@ impl AuditLog {
         Ok(self.whole(row.into_iter().collect()).await?.pop())
     }
 
-    /// The first records of a range. Those behind them are [`Range::behind`] the last one.
+    /// The first records of a range. Those behind them are [`Scan::behind`] the last one.
     ///
     /// # Errors
     ///
     /// If the store fails, or has too much to do.
-    pub async fn page(&self, range: Range, limit: usize) -> Result<Found, StoreError> {
+    pub async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Found, StoreError> {
         let mut rows = self.store.page(range, limit.saturating_add(1)).await?;
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -207,7 +209,7 @@ impl AuditLog {
         distinct: Distinct,
         scan: usize,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        let range = Range::new(of, window).newest_first(true);
+        let range = Scan::new(of, window).newest_first(true);
         let rows = self.store.first_of_each(range, distinct, scan).await?;
         self.whole(rows).await
     }
@@ -220,8 +222,8 @@ impl AuditLog {
     /// # let path = folder.path().join("audit.db");
     /// use std::time::Duration;
     /// use tagtrail::{Sample, Trail};
-    /// use tagtrail_querylog::store::Range;
-    /// use tagtrail_querylog::{AuditLog, Outcome, Record, Requests, Window};
+    /// use tagtrail_querylog::Scan;
+    /// use tagtrail_querylog::{AuditLog, Outcome, Record, RequestFilter, Window};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -233,7 +235,7 @@ impl AuditLog {
     /// let log = AuditLog::open(path)?;
     /// log.put_requests(std::slice::from_ref(&record)).await?;
     ///
-    /// let mut range = Range::new(Requests::of("env1").status("5xx".parse()?), Window::ALL);
+    /// let mut range = Scan::new(RequestFilter::of("env1").status("5xx".parse()?), Window::ALL);
     /// loop {
     ///     let found = log.requests(range, 100).await?;
     ///     assert_eq!(found.requests, [record.clone()]);
@@ -249,12 +251,12 @@ impl AuditLog {
     /// # Errors
     ///
     /// If the store fails, or has too much to do.
-    pub async fn requests(&self, range: Range<Requests>, limit: usize) -> Result<FoundRequests, StoreError> {
+    pub async fn requests(&self, range: Scan<RequestFilter>, limit: usize) -> Result<FoundRequests, StoreError> {
         let Hits { rows, behind } = self.hits(&range, limit).await?;
         Ok(FoundRequests { requests: requests_of(rows, &range.of), next: behind.map(|place| range.behind(place)) })
     }
 
-    async fn hits(&self, range: &Range<Requests>, limit: usize) -> Result<Hits, StoreError> {
+    async fn hits(&self, range: &Scan<RequestFilter>, limit: usize) -> Result<Hits, StoreError> {
         // A page of none would have no place to go on from.
         let limit = limit.max(1);
         Ok(match range.of.all_of() {
@@ -264,7 +266,7 @@ impl AuditLog {
                 let mut rows = self.store.short_page(range.clone().map(|_| of), limit.saturating_add(1)).await?;
                 let more = rows.len() > limit;
                 rows.truncate(limit);
-                Hits { behind: rows.last().filter(|_| more).map(|row| Place::of(&row.record)), rows }
+                Hits { behind: rows.last().filter(|_| more).map(|row| Cursor::of(&row.record)), rows }
             }
         })
     }
@@ -274,11 +276,11 @@ impl AuditLog {
     /// # Errors
     ///
     /// If the store fails, or has too much to do.
-    pub async fn trace(&self, exec_env_id: &str, trace_id: TraceId) -> Result<Trace, StoreError> {
-        let range = Range::new(Requests::of(exec_env_id).trace(trace_id), Window::ALL);
-        let Hits { rows, behind } = self.hits(&range, Trace::MOST).await?;
+    pub async fn trace(&self, exec_env_id: &str, trace_id: TraceId) -> Result<TraceTree, StoreError> {
+        let range = Scan::new(RequestFilter::of(exec_env_id).trace(trace_id), Window::ALL);
+        let Hits { rows, behind } = self.hits(&range, TraceTree::MOST).await?;
         // They may be thousands: not on a thread that others wait for.
-        let trace = move || Trace::of(requests_of(rows, &range.of), behind.is_none());
+        let trace = move || TraceTree::of(requests_of(rows, &range.of), behind.is_none());
         tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)
     }
 
@@ -308,7 +310,7 @@ pub(crate) fn row_of(record: &Record) -> Result<Row, serde_json::Error> {
 }
 
 /// The requests of rows that were found: an entry of the index may be of what was so when its request began.
-fn requests_of(rows: Vec<Row>, asked: &Requests) -> Vec<Record> {
+fn requests_of(rows: Vec<Row>, asked: &RequestFilter) -> Vec<Record> {
     rows.into_iter().filter_map(request_of).filter(|record| asked.has(record)).collect()
 }
 

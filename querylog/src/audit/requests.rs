@@ -1,25 +1,25 @@
-//! What is asked about requests: [`Requests`], by trace, tag, status and route.
+//! What is asked about requests: [`RequestFilter`], by trace, tag, status and route.
 
 use tagtrail::TraceId;
 
 #[cfg(feature = "export")]
 use crate::model::export_scope::ExportScope;
 use crate::model::record::Record;
-use crate::model::status::Status;
+use crate::model::status::StatusMatch;
 use crate::store::Key;
 
 /// Requests that are asked for: those of an environment that have all that is said here. With a
-/// [`Range`](crate::store::Range) around them they are asked for by [`AuditLog::requests`](crate::AuditLog::requests).
+/// [`Scan`](crate::store::Scan) around them they are asked for by [`AuditLog::requests`](crate::AuditLog::requests).
 ///
 /// ```
-/// use tagtrail_querylog::Requests;
+/// use tagtrail_querylog::RequestFilter;
 ///
-/// let failed_payments = Requests::of("env1").route("/pay/{id}").status("5xx".parse()?).tag("project", "shop");
-/// # Ok::<_, tagtrail_querylog::InvalidStatus>(())
+/// let failed_payments = RequestFilter::of("env1").route("/pay/{id}").status("5xx".parse()?).tag("project", "shop");
+/// # Ok::<_, tagtrail_querylog::InvalidStatusMatch>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Requests {
+pub struct RequestFilter {
     scope: Scope,
     filters: Vec<Filter>,
 }
@@ -34,11 +34,11 @@ enum Scope {
 enum Filter {
     Trace(TraceId),
     Tag(String, String),
-    Status(Status),
+    StatusMatch(StatusMatch),
     Route(String),
 }
 
-impl Requests {
+impl RequestFilter {
     /// All of an environment.
     pub fn of(exec_env_id: impl Into<String>) -> Self {
         Self { scope: Scope::Environment(exec_env_id.into()), filters: Vec::new() }
@@ -55,8 +55,8 @@ impl Requests {
     }
 
     /// Those that were answered with this status.
-    pub fn status(self, status: Status) -> Self {
-        self.with(Filter::Status(status))
+    pub fn status(self, status: StatusMatch) -> Self {
+        self.with(Filter::StatusMatch(status))
     }
 
     /// Those of a route, as the framework has it: `/posts/{id}`.
@@ -99,8 +99,8 @@ pub(crate) fn keys_of(record: &Record) -> [Vec<Key>; 2] {
     let route = record.request.route.clone().map(Filter::Route);
     let begun = [Filter::Trace(record.trace_id)].into_iter().chain(tags).chain(route).collect();
     let code = record.response.status;
-    let class = code.and_then(class).map(Status::Class);
-    let ended = code.map(Status::Code).into_iter().chain(class).map(Filter::Status).collect();
+    let class = code.and_then(class).map(StatusMatch::Class);
+    let ended = code.map(StatusMatch::Code).into_iter().chain(class).map(Filter::StatusMatch).collect();
     let environment = record.notes.caller.exec_env_id.clone().map(Scope::Environment);
     let of = |filters: Vec<Filter>| -> Vec<Key> {
         environment.iter().flat_map(|scope| filters.iter().map(|filter| filter.key(scope))).collect()
@@ -153,10 +153,10 @@ impl Filter {
     fn rank(&self) -> u8 {
         match self {
             Self::Trace(_) => 0,
-            Self::Status(Status::Code(400..) | Status::Class(4..)) => 1,
+            Self::StatusMatch(StatusMatch::Code(400..) | StatusMatch::Class(4..)) => 1,
             Self::Tag(..) => 2,
             Self::Route(_) => 3,
-            Self::Status(_) => 4,
+            Self::StatusMatch(_) => 4,
         }
     }
 
@@ -166,8 +166,8 @@ impl Filter {
         match self {
             Self::Trace(id) => key(&["trace", &id.to_string()]),
             Self::Tag(name, value) => key(&["tag", name, value]),
-            Self::Status(Status::Code(code)) => key(&["status", &code.to_string()]),
-            Self::Status(Status::Class(class)) => key(&["class", &class.to_string()]),
+            Self::StatusMatch(StatusMatch::Code(code)) => key(&["status", &code.to_string()]),
+            Self::StatusMatch(StatusMatch::Class(class)) => key(&["class", &class.to_string()]),
             Self::Route(route) => key(&["route", route]),
         }
     }
@@ -177,8 +177,8 @@ impl Filter {
         match self {
             Self::Trace(id) => record.trace_id == *id,
             Self::Tag(name, value) => record.tags.get(name) == Some(value),
-            Self::Status(Status::Code(code)) => status == Some(*code),
-            Self::Status(Status::Class(digit)) => status.and_then(class) == Some(*digit),
+            Self::StatusMatch(StatusMatch::Code(code)) => status == Some(*code),
+            Self::StatusMatch(StatusMatch::Class(digit)) => status.and_then(class) == Some(*digit),
             Self::Route(route) => record.request.route.as_ref() == Some(route),
         }
     }
@@ -203,19 +203,19 @@ mod tests {
     fn a_request_is_found_by_all_that_it_has_and_by_nothing_else() {
         let record = record();
         let keys = keys_of(&record).concat();
-        let all = || Requests::of("env1");
+        let all = || RequestFilter::of("env1");
         for (requests, expected) in [
             (all().trace(record.trace_id), true),
             (all().tag("project", "blog").tag("env", "prod"), true),
-            (all().status(Status::Code(404)), true),
-            (all().status(Status::Class(4)).route("/posts/{id}"), true),
+            (all().status(StatusMatch::Code(404)), true),
+            (all().status(StatusMatch::Class(4)).route("/posts/{id}"), true),
             (all().trace(Trail::start(Sample::Always).trace_id()), false),
             (all().tag("project", "prod"), false),
             (all().tag("projectblog", ""), false),
-            (all().status(Status::Code(400)), false),
-            (all().status(Status::Class(5)), false),
+            (all().status(StatusMatch::Code(400)), false),
+            (all().status(StatusMatch::Class(5)), false),
             (all().route("/posts/7"), false),
-            (Requests::of("env2").trace(record.trace_id), false),
+            (RequestFilter::of("env2").trace(record.trace_id), false),
         ] {
             assert_eq!(requests.has(&record), expected, "{requests:?}");
             assert_eq!(requests.keys().iter().all(|key| keys.contains(key)), expected, "{requests:?}");
@@ -227,10 +227,15 @@ mod tests {
 
     #[test]
     fn what_is_rare_is_read_first() {
-        let requests = Requests::of("e").status(Status::Code(200)).route("/").tag("a", "b").status(Status::Class(5));
-        let ranks: Vec<_> = [Status::Class(5)].map(|status| Requests::of("e").status(status).keys()[0]).into();
+        let requests = RequestFilter::of("e")
+            .status(StatusMatch::Code(200))
+            .route("/")
+            .tag("a", "b")
+            .status(StatusMatch::Class(5));
+        let ranks: Vec<_> =
+            [StatusMatch::Class(5)].map(|status| RequestFilter::of("e").status(status).keys()[0]).into();
         assert_eq!(requests.keys()[0], ranks[0]);
-        assert_eq!(requests.keys()[1..3], Requests::of("e").tag("a", "b").route("/").keys());
+        assert_eq!(requests.keys()[1..3], RequestFilter::of("e").tag("a", "b").route("/").keys());
         assert_eq!(requests.clone().tag("a", "b").route("/").keys(), requests.keys(), "each once");
     }
 }

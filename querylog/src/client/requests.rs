@@ -6,9 +6,9 @@ use tagtrail::TraceId;
 
 use crate::client::audit::{AuditClient, ClientError};
 use crate::model::record::Record;
-use crate::model::status::Status;
+use crate::model::status::StatusMatch;
 use crate::model::time::Timestamp;
-use crate::model::trace_tree::Trace;
+use crate::model::trace_tree::TraceTree;
 
 impl AuditClient {
     /// A question about the requests of the caller's environment: all of them, until it says otherwise.
@@ -21,7 +21,7 @@ impl AuditClient {
     /// # Errors
     ///
     /// If there is no answer, or it is a refusal.
-    pub async fn trace(&self, trace_id: TraceId) -> Result<Trace, ClientError> {
+    pub async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, ClientError> {
         self.get("/traces/", Some(&trace_id.to_string()), &[]).await
     }
 }
@@ -55,7 +55,7 @@ impl RequestsQuery {
     }
 
     /// Those that were answered with this status.
-    pub fn status(self, status: Status) -> Self {
+    pub fn status(self, status: StatusMatch) -> Self {
         self.with("status", &status)
     }
 

@@ -14,8 +14,9 @@ use super::files::ExportFiles;
 use super::line::write_details;
 use crate::audit::log::AuditLog;
 use crate::model::export_scope::ExportScope;
+use crate::model::scan::Scan;
 use crate::model::window::Window;
-use crate::store::{ExportStore, ExportedRow, Range, StoreError};
+use crate::store::{ExportStore, ExportedRow, StoreError};
 
 /// How many records are read in one transaction.
 const PAGE: usize = 4_000;
@@ -48,7 +49,7 @@ impl Extraction {
     }
 
     async fn read(&self, store: &dyn ExportStore, pages: mpsc::Sender<Vec<ExportedRow>>) -> Result<(), StoreError> {
-        let mut range = Range::new(self.scope.key(), self.window);
+        let mut range = Scan::new(self.scope.key(), self.window);
         loop {
             let page = patiently(|| store.exported(range.clone(), PAGE)).await?;
             let Some(last) = page.last().map(|row| row.place.clone()) else { return Ok(()) };

@@ -123,11 +123,11 @@ mod tests {
 
     use super::*;
     use crate::model::record::{Outcome, Record};
-    use crate::store::Place;
+    use crate::model::scan::Cursor;
     use crate::wire::details::Details;
 
     fn row(record: &Record, details: String) -> ExportedRow {
-        let place = Place { micros: record.begin.as_micros(), id: record.id.to_string() };
+        let place = Cursor { micros: record.begin.as_micros(), id: record.id.to_string() };
         ExportedRow { place, details: Some(details) }
     }
 

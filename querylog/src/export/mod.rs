@@ -28,9 +28,10 @@ use crate::access::callers::Account;
 use crate::audit::log::AuditLog;
 use crate::model::export_scope::ExportScope;
 use crate::model::export_state::{Export, ExportState};
+use crate::model::scan::Cursor;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
-use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, Place, StoreError};
+use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, StoreError};
 
 /// For how long a token stands for the same export.
 const TOKEN: Duration = Duration::from_secs(24 * 3_600);
@@ -233,16 +234,16 @@ impl Exports {
         &self,
         account: &Account,
         states: Vec<ExportState>,
-        before: Option<Place>,
+        before: Option<Cursor>,
         limit: usize,
-    ) -> Result<(Vec<Export>, Option<Place>), StoreError> {
+    ) -> Result<(Vec<Export>, Option<Cursor>), StoreError> {
         let which = JobList { scopes: account.scopes.clone(), states, before };
         let mut jobs = self.0.core.store()?.jobs(which, limit.saturating_add(1)).await?;
         let more = jobs.len() > limit;
         jobs.truncate(limit);
         let last = jobs.last().filter(|_| more).map(|job| match job {
             Ok(Job { created, id, .. }) | Err(DamagedJob { created, id, .. }) => {
-                Place { micros: *created, id: id.clone() }
+                Cursor { micros: *created, id: id.clone() }
             }
         });
         // Those that are damaged are told of whenever their turn comes.

@@ -430,7 +430,7 @@ async fn a_page_of_large_records_has_few_of_them() {
             .collect();
         log.put_requests(&records).await.unwrap();
         let window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(20) };
-        let mut range = crate::store::Range::new("us-std".parse::<ExportScope>().unwrap().key(), window);
+        let mut range = crate::model::scan::Scan::new("us-std".parse::<ExportScope>().unwrap().key(), window);
         let mut pages = Vec::new();
         loop {
             let page = log.exports().unwrap().exported(range.clone(), 4_000).await.unwrap();

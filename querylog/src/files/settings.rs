@@ -41,7 +41,7 @@ pub enum Durability {
 /// The form of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Form {
+pub enum LineFormat {
     /// The form that [`read`](crate::read) and `tagtrail-log` read: all of a record but its shared token and its shape,
     /// and without its output (`stdout`, `stderr` and `payload`).
     #[default]
@@ -79,7 +79,7 @@ pub struct FileSettings {
     folder: PathBuf,
     durability: Durability,
     overload: Overload,
-    form: Form,
+    form: LineFormat,
     roll: Roll,
     gzip: bool,
     keep: Keep,
@@ -94,7 +94,7 @@ impl FileSettings {
             folder: folder.to_owned(),
             durability: Durability::default(),
             overload: Overload::default(),
-            form: Form::default(),
+            form: LineFormat::default(),
             roll: Roll::default(),
             gzip: false,
             keep: Keep::default(),
@@ -115,7 +115,7 @@ impl FileSettings {
     }
 
     /// The form of a line.
-    pub fn form(self, form: Form) -> Self {
+    pub fn form(self, form: LineFormat) -> Self {
         Self { form, ..self }
     }
 
@@ -211,7 +211,7 @@ impl std::error::Error for OpenError {
     }
 }
 
-impl Encode for Form {
+impl Encode for LineFormat {
     fn encode(&self, record: &Record, line: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Full => line::write_record(record, false, line),
@@ -241,7 +241,7 @@ impl QueryLog {
         found: Found,
         start: Start,
         overload: Overload,
-        form: Form,
+        form: LineFormat,
     ) -> io::Result<Self> {
         let (queue, ended) = writer::start(disk, found, start)?;
         Ok(Self::of(queue, ended, overload, Box::new(form)))

@@ -19,12 +19,12 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::files::disk::{Disk, DiskFile, Place};
 use crate::files::folder::Found;
 use crate::files::rolling::Roll;
-use crate::files::settings::Form;
+use crate::files::settings::LineFormat;
 use crate::layer::QueryLogLayer;
 use crate::model::gap::Gap;
 use crate::model::record::{Outcome, Record};
 use crate::model::time::Timestamp;
-use crate::queue::ack::NotWritten;
+use crate::queue::ack::AppendError;
 use crate::queue::log::QueryLog;
 use crate::queue::overload::Overload;
 use crate::queue::pending::Limits;
@@ -188,7 +188,7 @@ fn start() -> Start {
 
 fn open(disk: &Memory, start: Start, overload: Overload) -> QueryLog {
     let found = Found { newest: Timestamp::MIN, gap: None };
-    QueryLog::start(Box::new(disk.clone()), found, start, overload, Form::Full).unwrap()
+    QueryLog::start(Box::new(disk.clone()), found, start, overload, LineFormat::Full).unwrap()
 }
 
 fn log(disk: &Memory) -> QueryLog {
@@ -270,7 +270,7 @@ fn what_a_full_disk_takes_for_too_long_is_counted_and_told() {
     let acks: Vec<_> = (0..5).map(|_| log.append(&record())).collect();
     let appended = Timestamp::now();
     for ack in &acks {
-        assert_eq!(ack.wait(SOON), Some(Err(NotWritten::Failed(ErrorKind::StorageFull))));
+        assert_eq!(ack.wait(SOON), Some(Err(AppendError::Failed(ErrorKind::StorageFull))));
     }
     wait_for("counted", || log.counters().failed == 5);
     // Long enough that the gap, too, is tried and given up.
@@ -358,7 +358,7 @@ fn what_overload_sheds_is_counted_and_told_once_there_is_room() {
         match ack.wait(Duration::ZERO) {
             None => taken += 1,
             Some(result) => {
-                assert_eq!(result, Err(NotWritten::Shed));
+                assert_eq!(result, Err(AppendError::Shed));
                 shed += 1;
             }
         }
@@ -381,7 +381,7 @@ fn a_record_larger_than_the_queue_is_told_of() {
     let log = log(&disk);
     let mut large = record();
     large.request.path = "x".repeat(LIMITS.queue);
-    assert_eq!(log.append(&large).wait(SOON), Some(Err(NotWritten::TooLarge)));
+    assert_eq!(log.append(&large).wait(SOON), Some(Err(AppendError::TooLarge)));
     log.append(&record()).wait(SOON).unwrap().unwrap();
     log.close(SOON).unwrap();
     let (records, gaps) = disk.lines();
@@ -397,7 +397,7 @@ fn closing_drains() {
     assert!(acks.iter().all(|ack| ack.wait(Duration::ZERO) == Some(Ok(()))));
     assert_eq!(disk.lines().0.len(), 100);
     assert!(disk.state().stopped);
-    assert_eq!(log.append(&record()).wait(SOON), Some(Err(NotWritten::Closed)));
+    assert_eq!(log.append(&record()).wait(SOON), Some(Err(AppendError::Closed)));
     log.close(SOON).unwrap();
 }
 
@@ -438,7 +438,7 @@ fn an_unclean_stop_is_told_before_anything_else() {
     let gap =
         Gap { from: Timestamp::from_micros(1), to: Timestamp::from_micros(2), count: None, why: "unclean stop".into() };
     let found = Found { newest: Timestamp::MIN, gap: Some(gap.clone()) };
-    let log = QueryLog::start(Box::new(disk.clone()), found, start(), Overload::default(), Form::Full).unwrap();
+    let log = QueryLog::start(Box::new(disk.clone()), found, start(), Overload::default(), LineFormat::Full).unwrap();
     log.append(&record()).wait(SOON).unwrap().unwrap();
     log.append(&record()).wait(SOON).unwrap().unwrap();
     let text = disk.text();
@@ -492,10 +492,10 @@ fn a_writer_that_panics_holds_nobody() {
         }
     }
     let found = Found { newest: Timestamp::MIN, gap: None };
-    let log = QueryLog::start(Box::new(Broken), found, start(), Overload::default(), Form::Full).unwrap();
+    let log = QueryLog::start(Box::new(Broken), found, start(), Overload::default(), LineFormat::Full).unwrap();
     let ack = log.append(&record());
     assert!(ack.wait(SOON).unwrap().is_err());
-    wait_for("closed", || log.append(&record()).wait(SOON) == Some(Err(NotWritten::Closed)));
+    wait_for("closed", || log.append(&record()).wait(SOON) == Some(Err(AppendError::Closed)));
     log.close(SOON).unwrap_err();
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::layer::QueryLogLayer;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
-use crate::queue::ack::{Ack, NotWritten};
+use crate::queue::ack::{Ack, AppendError};
 
 /// The record of the request that is being handled: a service adds to it what only it knows.
 ///
@@ -81,7 +81,7 @@ impl RecordHandle {
     /// # Errors
     ///
     /// If the begin is not in the log.
-    pub async fn begun(&self) -> Result<(), NotWritten> {
+    pub async fn begun(&self) -> Result<(), AppendError> {
         let begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
         match begun {
             Some(begun) => begun.await,

@@ -42,9 +42,9 @@ pub struct Record {
     /// The trace that the request is part of.
     pub trace_id: TraceId,
     /// The id of this request's own operation, which its answer names.
-    pub operation_id: ParentId,
+    pub span_id: ParentId,
     /// The parent-id that the caller sent, where the caller's trace went on.
-    pub caller_id: Option<ParentId>,
+    pub parent_id: Option<ParentId>,
     /// The flags of the trace.
     pub flags: TraceFlags,
     /// The parent-ids of the requests that were sent meanwhile: the first 64.
@@ -265,8 +265,8 @@ impl Record {
             begin: Timestamp::now(),
             duration: None,
             trace_id: trail.trace_id(),
-            operation_id: trail.span_id(),
-            caller_id: trail.parent_span_id(),
+            span_id: trail.span_id(),
+            parent_id: trail.parent_span_id(),
             flags: trail.flags(),
             sent: Vec::new(),
             tags: trail.tags().clone(),

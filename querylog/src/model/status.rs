@@ -1,4 +1,4 @@
-//! A status that is asked for: [`Status`].
+//! A status that is asked for: [`StatusMatch`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,38 +6,38 @@ use std::str::FromStr;
 /// A status that is asked for: one, such as `404`, or a class of them, such as `5xx`.
 ///
 /// ```
-/// use tagtrail_querylog::Status;
+/// use tagtrail_querylog::StatusMatch;
 ///
-/// assert_eq!("404".parse(), Ok(Status::Code(404)));
-/// assert_eq!("5xx".parse(), Ok(Status::Class(5)));
+/// assert_eq!("404".parse(), Ok(StatusMatch::Code(404)));
+/// assert_eq!("5xx".parse(), Ok(StatusMatch::Class(5)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum StatusMatch {
     /// This one.
     Code(u16),
     /// Those with this first digit.
     Class(u8),
 }
 
-impl FromStr for Status {
-    type Err = InvalidStatus;
+impl FromStr for StatusMatch {
+    type Err = InvalidStatusMatch;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match *text.as_bytes() {
             [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] => Ok(Self::Class(class - b'0')),
-            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => text.parse().map(Self::Code).map_err(|_| InvalidStatus(())),
-            _ => Err(InvalidStatus(())),
+            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => text.parse().map(Self::Code).map_err(|_| InvalidStatusMatch(())),
+            _ => Err(InvalidStatusMatch(())),
         }
     }
 }
 
-/// A text that is no [`Status`].
+/// A text that is no [`StatusMatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no status: three digits are needed, such as 404, or a class, such as 5xx")]
-pub struct InvalidStatus(());
+pub struct InvalidStatusMatch(());
 
 /// As it is read.
-impl fmt::Display for Status {
+impl fmt::Display for StatusMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "{code}"),
@@ -53,10 +53,10 @@ mod tests {
     #[test]
     fn a_status_is_three_digits_or_a_class() {
         for (text, expected) in [
-            ("200", Some(Status::Code(200))),
-            ("999", Some(Status::Code(999))),
-            ("4xx", Some(Status::Class(4))),
-            ("4XX", Some(Status::Class(4))),
+            ("200", Some(StatusMatch::Code(200))),
+            ("999", Some(StatusMatch::Code(999))),
+            ("4xx", Some(StatusMatch::Class(4))),
+            ("4XX", Some(StatusMatch::Class(4))),
             ("", None),
             ("099", None),
             ("0xx", None),

@@ -1,4 +1,4 @@
-//! The requests of a trace, in order, as a tree: [`Trace`].
+//! The requests of a trace, in order, as a tree: [`TraceTree`].
 
 #[cfg(feature = "store")]
 use std::collections::HashMap;
@@ -14,28 +14,28 @@ use crate::model::record::Record;
 /// request is a root. Requests that have the same sender are in the order in which they began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Trace {
+pub struct TraceTree {
     /// The requests, each before those that it sent.
     #[serde(rename = "items")]
-    pub requests: Vec<TraceRequest>,
-    /// Whether that is all of them. Of a trace at most [`Trace::MOST`] are read.
+    pub requests: Vec<TraceNode>,
+    /// Whether that is all of them. Of a trace at most [`TraceTree::MOST`] are read.
     pub complete: bool,
 }
 
-/// A request of a [`Trace`].
+/// A request of a [`TraceTree`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct TraceRequest {
+pub struct TraceNode {
     /// How deep in the tree: 0 for a root.
     pub depth: usize,
-    /// The place of its sender in [`Trace::requests`]; `None` for a root.
+    /// The place of its sender in [`TraceTree::requests`]; `None` for a root.
     pub parent: Option<usize>,
     /// The request, without what it printed.
     #[serde(rename = "request")]
     pub record: Record,
 }
 
-impl Trace {
+impl TraceTree {
     /// How many requests of a trace are read.
     pub const MOST: usize = 5_000;
 
@@ -67,7 +67,7 @@ impl Trace {
         let mut records: Vec<Option<Record>> = records.into_iter().map(Some).collect();
         let requests = order
             .into_iter()
-            .filter_map(|(place, depth, parent)| Some(TraceRequest { depth, parent, record: records[place].take()? }));
+            .filter_map(|(place, depth, parent)| Some(TraceNode { depth, parent, record: records[place].take()? }));
         Self { requests: requests.collect(), complete }
     }
 }
@@ -79,11 +79,11 @@ fn children(records: &[Record]) -> Vec<Vec<usize>> {
         .iter()
         .enumerate()
         .rev()
-        .flat_map(|(place, record)| record.sent.iter().chain([&record.operation_id]).map(move |id| (*id, place)))
+        .flat_map(|(place, record)| record.sent.iter().chain([&record.span_id]).map(move |id| (*id, place)))
         .collect();
     let mut below = vec![Vec::new(); records.len()];
     for (place, record) in records.iter().enumerate() {
-        let sender = record.caller_id.and_then(|id| senders.get(&id));
+        let sender = record.parent_id.and_then(|id| senders.get(&id));
         if let Some(&sender) = sender.filter(|&&sender| sender != place) {
             below[sender].push(place);
         }
@@ -105,12 +105,12 @@ mod tests {
     fn tree(records: &[(&str, u64, u64, &[u64])]) -> String {
         let trail = Trail::start(Sample::Always);
         let records = records.iter().map(|(name, own, caller, sent)| Record {
-            operation_id: id(*own),
-            caller_id: (*caller > 0).then(|| id(*caller)),
+            span_id: id(*own),
+            parent_id: (*caller > 0).then(|| id(*caller)),
             sent: sent.iter().map(|sent| id(*sent)).collect(),
             ..Record::new(&trail, *name)
         });
-        let trace = Trace::of(records.collect(), true);
+        let trace = TraceTree::of(records.collect(), true);
         let shown = trace.requests.iter().map(|request| {
             let parent = request.parent.map_or(String::new(), |parent| {
                 assert_eq!(trace.requests[parent].depth + 1, request.depth);
@@ -144,12 +144,12 @@ mod tests {
     #[test]
     fn a_chain_as_long_as_a_trace_may_be_is_no_trouble() {
         let trail = Trail::start(Sample::Always);
-        let records = (1..=Trace::MOST as u64).map(|number| Record {
-            operation_id: id(number),
-            caller_id: (number > 1).then(|| id(number - 1)),
+        let records = (1..=TraceTree::MOST as u64).map(|number| Record {
+            span_id: id(number),
+            parent_id: (number > 1).then(|| id(number - 1)),
             ..Record::new(&trail, "x")
         });
-        let trace = Trace::of(records.collect(), true);
-        assert_eq!(trace.requests.last().unwrap().depth, Trace::MOST - 1);
+        let trace = TraceTree::of(records.collect(), true);
+        assert_eq!(trace.requests.last().unwrap().depth, TraceTree::MOST - 1);
     }
 }

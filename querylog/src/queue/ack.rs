@@ -36,13 +36,13 @@ pub struct Ack {
 
 #[derive(Debug)]
 enum State {
-    Known(Result<(), NotWritten>),
+    Known(Result<(), AppendError>),
     Queued { batch: Arc<Done>, number: u64, place: Option<usize> },
 }
 
 impl Ack {
     /// Of a record that is in a batch, as the one of a number.
-    pub(crate) fn of(pushed: Result<(Arc<Done>, u64), NotWritten>) -> Self {
+    pub(crate) fn of(pushed: Result<(Arc<Done>, u64), AppendError>) -> Self {
         let first = match pushed {
             Ok((batch, number)) => State::Queued { batch, number, place: None },
             Err(why) => State::Known(Err(why)),
@@ -65,11 +65,11 @@ impl Ack {
     /// # Errors
     ///
     /// As the future.
-    pub fn wait(&self, limit: Duration) -> Option<Result<(), NotWritten>> {
+    pub fn wait(&self, limit: Duration) -> Option<Result<(), AppendError>> {
         self.wait_until(Instant::now().checked_add(limit))
     }
 
-    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), NotWritten>> {
+    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), AppendError>> {
         let first = match &self.first {
             State::Known(result) => *result,
             State::Queued { batch, number, .. } => batch.wait_until(end)?.and(batch.has_taken(*number)),
@@ -80,7 +80,7 @@ impl Ack {
 }
 
 impl Future for Ack {
-    type Output = Result<(), NotWritten>;
+    type Output = Result<(), AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { first, second } = &mut *self;
@@ -99,7 +99,7 @@ impl Future for Ack {
 /// Why a record is not known to be in the log. Each such record is counted, and a [`Gap`](crate::Gap) tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotWritten {
+pub enum AppendError {
     /// The queue is full: the disk does not keep up.
     #[error("not written to the query log: the queue is full, since the disk does not keep up")]
     Shed,
@@ -126,7 +126,7 @@ pub(crate) struct Done {
 
 #[derive(Default)]
 struct Waiting {
-    result: Option<Result<(), NotWritten>>,
+    result: Option<Result<(), AppendError>>,
     /// The numbers of records that are missing all the same, in order.
     refused: Vec<u64>,
     wakers: Vec<Waker>,
@@ -138,12 +138,12 @@ impl Done {
     }
 
     /// What is told first stays.
-    pub(crate) fn tell(&self, result: Result<(), NotWritten>) {
+    pub(crate) fn tell(&self, result: Result<(), AppendError>) {
         self.tell_without(Vec::new(), result);
     }
 
     /// The same of all but the records of these numbers, which are in order.
-    pub(crate) fn tell_without(&self, refused: Vec<u64>, result: Result<(), NotWritten>) {
+    pub(crate) fn tell_without(&self, refused: Vec<u64>, result: Result<(), AppendError>) {
         let wakers = {
             let mut waiting = self.lock();
             if waiting.result.is_none() {
@@ -156,13 +156,13 @@ impl Done {
     }
 
     /// Whether the record of a number is not one of those that are missing in a batch that is written.
-    fn has_taken(&self, number: u64) -> Result<(), NotWritten> {
+    fn has_taken(&self, number: u64) -> Result<(), AppendError> {
         let is_refused = self.lock().refused.binary_search(&number).is_ok();
-        if is_refused { Err(NotWritten::Refused) } else { Ok(()) }
+        if is_refused { Err(AppendError::Refused) } else { Ok(()) }
     }
 
     /// `place` is where the waker of this caller is, from its first call on.
-    fn poll(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<Result<(), NotWritten>> {
+    fn poll(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
         let mut waiting = self.lock();
         if let Some(result) = waiting.result {
             return Poll::Ready(result);
@@ -177,7 +177,7 @@ impl Done {
     }
 
     /// Waits; without an end for `None`.
-    pub(crate) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), NotWritten>> {
+    pub(crate) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), AppendError>> {
         let mut waiting = self.lock();
         loop {
             if waiting.result.is_some() {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::model::record::Record;
-use crate::queue::ack::{Ack, Done, NotWritten};
+use crate::queue::ack::{Ack, AppendError, Done};
 use crate::queue::overload::Overload;
 use crate::queue::pending::Queue;
 
@@ -113,7 +113,7 @@ impl QueryLog {
         Ack::of(appended.unwrap_or_else(|_| self.append_by(record, &mut Vec::new())))
     }
 
-    fn append_by(&self, record: &Record, line: &mut Vec<u8>) -> Result<(Arc<Done>, u64), NotWritten> {
+    fn append_by(&self, record: &Record, line: &mut Vec<u8>) -> Result<(Arc<Done>, u64), AppendError> {
         line.clear();
         let pushed = match self.inner.form.encode(record, line) {
             Ok(()) => self.inner.queue.push(line),
@@ -147,13 +147,13 @@ impl QueryLog {
     /// # Errors
     ///
     /// If not all is written in this time: how many records are not.
-    pub fn close(&self, limit: Duration) -> Result<(), Unwritten> {
+    pub fn close(&self, limit: Duration) -> Result<(), CloseError> {
         let deadline = Instant::now() + limit;
         let first = self.inner.close(limit);
         let also =
             self.also.as_ref().map_or(Ok(()), |also| also.close(deadline.saturating_duration_since(Instant::now())));
         match (first, also) {
-            (Err(first), Err(also)) => Err(Unwritten { records: first.records + also.records }),
+            (Err(first), Err(also)) => Err(CloseError { records: first.records + also.records }),
             (first, also) => first.and(also),
         }
     }
@@ -163,7 +163,7 @@ impl QueryLog {
     /// # Errors
     ///
     /// As [`close`](Self::close).
-    pub async fn shutdown(&self, limit: Duration) -> Result<(), Unwritten> {
+    pub async fn shutdown(&self, limit: Duration) -> Result<(), CloseError> {
         let log = self.clone();
         let closing = tokio::task::spawn_blocking(move || log.close(limit)).await;
         // The runtime is gone, or is being torn down.
@@ -222,7 +222,7 @@ impl QueryLog {
 }
 
 impl Inner {
-    fn close(&self, limit: Duration) -> Result<(), Unwritten> {
+    fn close(&self, limit: Duration) -> Result<(), CloseError> {
         let tally = &self.queue.tally;
         let failed_before = tally.failed.load(Relaxed);
         let deadline = Instant::now() + limit;
@@ -230,7 +230,7 @@ impl Inner {
         // A moment longer, for what the writer does after its deadline.
         let ended = self.ended.wait_until(Some(deadline + Duration::from_millis(50)));
         let records = tally.queued.load(Relaxed) + tally.failed.load(Relaxed) - failed_before;
-        if ended.is_some() && records == 0 { Ok(()) } else { Err(Unwritten { records }) }
+        if ended.is_some() && records == 0 { Ok(()) } else { Err(CloseError { records }) }
     }
 }
 
@@ -264,7 +264,7 @@ pub struct Counters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the query log did not end in time: {records} records are not written")]
 #[non_exhaustive]
-pub struct Unwritten {
+pub struct CloseError {
     /// How many records were queued, and are not written.
     pub records: u64,
 }

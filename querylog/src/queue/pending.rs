@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::model::gap::{Gaps, Why};
 use crate::model::time::Timestamp;
-use crate::queue::ack::{Done, NotWritten};
+use crate::queue::ack::{AppendError, Done};
 
 /// How much is queued, and how it is gathered.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ const KEPT_CAPACITY: usize = 1 << 20;
 /// Where the writer panics with a batch in hand, those who wait are not left waiting.
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.done.tell(Err(NotWritten::Closed));
+        self.done.tell(Err(AppendError::Closed));
     }
 }
 
@@ -137,13 +137,13 @@ impl Queue {
 
     /// Queues one line. Returns its batch, and its number there.
     #[inline]
-    pub(crate) fn push(&self, line: &[u8]) -> Result<(Arc<Done>, u64), NotWritten> {
+    pub(crate) fn push(&self, line: &[u8]) -> Result<(Arc<Done>, u64), AppendError> {
         let mut state = self.lock();
         let filled = state.taken + state.lines.len() + line.len();
         let refusal = match () {
-            () if state.closing.is_some() => Some((Why::Closed, NotWritten::Closed)),
-            () if line.len() > self.limits.queue => Some((Why::TooLarge, NotWritten::TooLarge)),
-            () if filled > self.limits.queue => Some((Why::Overload, NotWritten::Shed)),
+            () if state.closing.is_some() => Some((Why::Closed, AppendError::Closed)),
+            () if line.len() > self.limits.queue => Some((Why::TooLarge, AppendError::TooLarge)),
+            () if filled > self.limits.queue => Some((Why::Overload, AppendError::Shed)),
             () => None,
         };
         if let Some((why, fault)) = refusal {
@@ -176,12 +176,12 @@ impl Queue {
 
     /// Counts a record that could not be made into a line.
     #[cold]
-    pub(crate) fn fail(&self, kind: ErrorKind) -> NotWritten {
+    pub(crate) fn fail(&self, kind: ErrorKind) -> AppendError {
         self.tally.failed.fetch_add(1, Relaxed);
         let mut state = self.lock();
         state.gaps.note(Why::Failed, 1);
         self.wake_writer(state);
-        NotWritten::Failed(kind)
+        AppendError::Failed(kind)
     }
 
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
@@ -258,7 +258,7 @@ impl Queue {
 
     /// The batch is written, or given up: so many of its records are not in the log, neither are those of the numbers
     /// that are refused, and neither are `gaps`.
-    pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), NotWritten>, lost: u64, refused: Vec<u64>) {
+    pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), AppendError>, lost: u64, refused: Vec<u64>) {
         let mut lines = std::mem::take(&mut batch.lines);
         let missing = lost + refused.len() as u64;
         // They are missed from then on, and not only since they were given up.
@@ -324,7 +324,7 @@ impl Queue {
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closing.get_or_insert_with(Instant::now);
-        state.batch.tell(Err(NotWritten::Closed));
+        state.batch.tell(Err(AppendError::Closed));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::files::folder::Found;
 use crate::files::rolling::{Files, Roll};
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
-use crate::queue::ack::{Done, NotWritten};
+use crate::queue::ack::{AppendError, Done};
 use crate::queue::pending::{Batch, Limits, Queue, Task};
 use crate::wire::gap::write_gap;
 
@@ -137,7 +137,7 @@ impl Writer {
         batch.gaps.forget_first(gaps);
         batch.lines.truncate(records_end);
         let refused = self.sink.take_refused();
-        self.queue.finish(batch, result.map_err(NotWritten::Failed), lost as u64, refused);
+        self.queue.finish(batch, result.map_err(AppendError::Failed), lost as u64, refused);
     }
 
     /// Puts what is known to be missing behind the records.

@@ -6,7 +6,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::access::signing::signing;
-use crate::store::Place;
+use crate::model::scan::Cursor;
 
 /// Signs page tokens, and checks them.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Signer {
     }
 
     /// The token of the place behind a record.
-    pub(crate) fn write(&self, asked: &[impl AsRef<str>], place: &Place) -> String {
+    pub(crate) fn write(&self, asked: &[impl AsRef<str>], place: &Cursor) -> String {
         let mut bytes = place.micros.to_be_bytes().to_vec();
         bytes.extend_from_slice(place.id.as_bytes());
         let signature = self.sign(asked, &bytes).finalize().into_bytes();
@@ -40,13 +40,13 @@ impl Signer {
     }
 
     /// `None` where the token is damaged, or was given for another question.
-    pub(crate) fn read(&self, asked: &[impl AsRef<str>], text: &str) -> Option<Place> {
+    pub(crate) fn read(&self, asked: &[impl AsRef<str>], text: &str) -> Option<Cursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (place, signature) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE)?)?;
         self.sign(asked, place).verify_slice(signature).ok()?;
         let (micros, id) = place.split_first_chunk()?;
         let id = str::from_utf8(id).ok()?.to_owned();
-        Some(Place { micros: i64::from_be_bytes(*micros), id })
+        Some(Cursor { micros: i64::from_be_bytes(*micros), id })
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_token_is_good_for_its_question_alone_and_only_whole() {
         let signer = Signer::new(&[7; 32]);
-        let place = Place { micros: -5, id: "0190163d".into() };
+        let place = Cursor { micros: -5, id: "0190163d".into() };
         let text = signer.write(&["ada", "by-name"], &place);
         assert_eq!(signer.read(&["ada", "by-name"], &text), Some(place.clone()));
         for other in [&["ada", "by-id"][..], &["adab", "y-name"], &["ada"], &["ada", "by-name", ""]] {

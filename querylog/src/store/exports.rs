@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Place, Range, StoreError};
+use super::{Key, StoreError};
 use crate::model::export_scope::ExportScope;
 use crate::model::export_state::ExportState;
+use crate::model::scan::{Cursor, Scan};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 
@@ -61,7 +62,7 @@ pub trait ExportStore: Send + Sync {
     /// The first entries of a range of the index of [keys](super::Row::keys), with all that exports have of their rows.
     /// The row of an entry may have that key no more. There may be fewer than `limit` though more follow, such as where
     /// rows are large; but none at all only at the end of the range.
-    async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError>;
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError>;
 }
 
 /// The job of an export.
@@ -140,14 +141,14 @@ pub struct JobList {
     /// Those of these states; of all where there are none.
     pub states: Vec<ExportState>,
     /// Those that were created before this place.
-    pub before: Option<Place>,
+    pub before: Option<Cursor>,
 }
 
 /// A request as exports read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedRow {
     /// When it began, and its id.
-    pub place: Place,
+    pub place: Cursor,
     /// The [details](super::Row::details) of its row; `None` where there is no row of this place, or it has none.
     pub details: Option<String>,
 }

@@ -1,9 +1,10 @@
 //! The statements of export jobs, in the words that SQLite and PostgreSQL share. Parameters are `$1`, `$2`, …
 
 use super::exports::JobList;
-use super::{Place, many};
+use super::many;
 use crate::model::export_scope::ExportScope;
 use crate::model::export_state::ExportState;
+use crate::model::scan::Cursor;
 
 /// The columns of a job, in the order in which they are written and read.
 const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
@@ -58,7 +59,7 @@ pub(super) struct Listed {
     /// The statement.
     pub(super) text: String,
     /// Its first two parameters,
-    pub(super) before: Place,
+    pub(super) before: Cursor,
     /// the third,
     pub(super) limit: i64,
     /// and all others.
@@ -77,7 +78,7 @@ pub(super) fn list(list: JobList, limit: usize) -> Listed {
         if conditions.is_empty() { "false" } else { &conditions },
         words(if states.is_empty() { &ExportState::ALL } else { &states }),
     );
-    let before = before.unwrap_or(Place { micros: i64::MAX, id: String::new() });
+    let before = before.unwrap_or(Cursor { micros: i64::MAX, id: String::new() });
     Listed { text, before, limit: many(limit), scopes: scopes.iter().flat_map(with_those_beneath).collect() }
 }
 

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::audit_record::AuditRecord;
 use crate::model::distinct::Distinct;
-use crate::model::window::Window;
+use crate::model::scan::{Cursor, Scan};
 
 pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
 pub use self::payloads::Payloads;
@@ -64,24 +64,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError>;
 
     /// The first rows of a range, in one of its two directions.
-    async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError>;
+    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// The same, where what they printed may be left out of them: `stdout`, `stderr` and `udf_data`, and the pointer to
     /// their object.
-    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.page(range, limit).await
     }
 
     /// Reads the first rows of a range, as many as `scan`, and returns the first of each value, without those that
     /// have no value.
-    async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError>;
+    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Reads the first entries of a range of the index of [keys](Row::keys), as many as `scan`, and returns the rows that
     /// have all of its keys, as many as `limit`. What they printed may be left out of them: `stdout`, `stderr` and
     /// `udf_data`, and the pointer to their object.
     ///
     /// The entries are those of the first key. Rows whose timestamp is another than that of the entry are not returned.
-    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError>;
+    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError>;
 
     /// Whether a row has values in this [object](Row::object).
     async fn has_object(&self, object: &str) -> Result<bool, StoreError>;
@@ -161,7 +161,7 @@ pub struct Hits {
     /// The rows, in the order of the range.
     pub rows: Vec<Row>,
     /// The place behind which there may be more; `None` where there are none.
-    pub behind: Option<Place>,
+    pub behind: Option<Cursor>,
 }
 
 /// Which of the three long members of a record are kept in its object.
@@ -216,73 +216,6 @@ pub enum Selection {
         /// The token.
         value: String,
     },
-}
-
-/// A place in the order of records: between two of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The time, by which records are ordered first, in microseconds since 1970 (UTC).
-    pub micros: i64,
-    /// The id, by which those of one time are ordered. The empty one is before all others.
-    pub id: String,
-}
-
-impl Place {
-    /// The place of a record.
-    pub fn of(record: &AuditRecord) -> Self {
-        Self { micros: record.timestamp.as_micros(), id: record.id.as_str().to_owned() }
-    }
-}
-
-/// A range of records, and the direction it is read in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Range<Of = Selection> {
-    /// Which records.
-    pub of: Of,
-    /// Only those after this place.
-    pub after: Place,
-    /// Only those before this place.
-    pub before: Place,
-    /// Whether the newest comes first.
-    pub newest_first: bool,
-}
-
-impl<Of> Range<Of> {
-    /// All of a window, the oldest first.
-    pub fn new(of: Of, window: Window) -> Self {
-        let place = |micros| Place { micros, id: String::new() };
-        let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
-        Self { of, after, before, newest_first: false }
-    }
-
-    /// With the newest first, or the oldest.
-    #[must_use]
-    pub fn newest_first(self, newest_first: bool) -> Self {
-        Self { newest_first, ..self }
-    }
-
-    /// What is left of the range behind a place that was read.
-    #[must_use]
-    pub fn behind(self, place: Place) -> Self {
-        if self.newest_first {
-            Self { before: place.min(self.before), ..self }
-        } else {
-            Self { after: place.max(self.after), ..self }
-        }
-    }
-
-    /// The place that it is read from.
-    #[cfg(feature = "audit-api")]
-    pub(crate) fn begin(&self) -> &Place {
-        if self.newest_first { &self.before } else { &self.after }
-    }
-
-    /// The same range of others.
-    pub(crate) fn map<T>(self, of: impl FnOnce(Of) -> T) -> Range<T> {
-        let Self { after, before, newest_first, .. } = self;
-        Range { of: of(self.of), after, before, newest_first }
-    }
 }
 
 /// The columns of a row, in the order in which they are written and read. Short ones come first.

@@ -36,11 +36,11 @@ use self::begun::Begun;
 use self::faults::{failed, is_passing, not_put};
 use self::partitions::Partitions;
 use self::rows::{Columns, read_place, read_row};
-use super::{
-    COLUMNS, ExportStore, Hits, Key, Place, Range, Row, Store, StoreError, many, short_columns, without_begins,
-};
+use super::{COLUMNS, ExportStore, Hits, Key, Row, Store, StoreError, many, short_columns, without_begins};
 use crate::model::distinct::Distinct;
+use crate::model::scan::{Cursor, Scan};
 use crate::model::time::Timestamp;
+use crate::store::Selection;
 
 pub use self::partitions::Partition;
 pub use self::settings::PostgresSettings;
@@ -126,10 +126,15 @@ impl Postgres {
         connection.query(&statement, parameters).await.map_err(failed)
     }
 
-    async fn range(&self, columns: &str, range: &Range, limit: usize) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+    async fn range(
+        &self,
+        columns: &str,
+        range: &Scan<Selection>,
+        limit: usize,
+    ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let (text, values) = statements::range(columns, range);
         let limit = many(limit);
-        let Range { after, before, .. } = range;
+        let Scan { after, before, .. } = range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let indexed: Vec<&[u8]> = values.iter().map(|value| &value[..value.len().min(INDEXED)]).collect();
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
@@ -193,12 +198,12 @@ impl Postgres {
     }
 
     /// The rows of places, in the same order, without those that are not there.
-    async fn rows_of(&self, columns: &str, places: &[Place]) -> Result<Vec<Row>, StoreError> {
+    async fn rows_of(&self, columns: &str, places: &[Cursor]) -> Result<Vec<Row>, StoreError> {
         let times: Vec<i64> = places.iter().map(|place| place.micros).collect();
         let ids: Vec<&[u8]> = places.iter().map(|place| place.id.as_bytes()).collect();
         let rows = self.query(&statements::rows_of_places(columns), &[&times, &ids]).await?;
         let rows = rows.iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
-        let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (Place::of(&row.record), row)).collect();
+        let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (Cursor::of(&row.record), row)).collect();
         Ok(places.iter().filter_map(|place| rows.remove(place)).collect())
     }
 }
@@ -231,15 +236,15 @@ impl Store for Postgres {
         self.query(&text, &[&id.as_bytes()]).await?.first().map(read_row).transpose()
     }
 
-    async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.range(COLUMNS, &range, limit).await?.iter().map(read_row).collect()
     }
 
-    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.range(&short_columns(NULL), &range, limit).await?.iter().map(read_row).collect()
     }
 
-    async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
         let columns = match of {
             Distinct::Names => "timestamp, id, udf_name",
             Distinct::Ids => "timestamp, id, udf_id",
@@ -251,8 +256,8 @@ impl Store for Postgres {
         self.rows_of(COLUMNS, &places).await
     }
 
-    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
-        let Range { of: keys, after, before, newest_first } = &range;
+    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+        let Scan { of: keys, after, before, newest_first } = &range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
         let (first_key, scan, one_more) =

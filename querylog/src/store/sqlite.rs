@@ -30,8 +30,10 @@ use self::connections::open_reader;
 use self::reader::{find, first_of_each, read_range};
 use self::rows::read_row;
 use self::writer::{Put, Task};
-use super::{COLUMNS, ExportStore, Hits, Key, Range, Row, Store, StoreError, short_columns};
+use super::{COLUMNS, ExportStore, Hits, Key, Row, Store, StoreError, short_columns};
 use crate::model::distinct::Distinct;
+use crate::model::scan::Scan;
+use crate::store::Selection;
 
 pub use self::settings::{SqliteSettings, Synchronous};
 
@@ -170,15 +172,15 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| read_range(connection, COLUMNS, &range, limit, read_row)).await
     }
 
-    async fn short_page(&self, range: Range, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| read_range(connection, &short_columns("NULL"), &range, limit, read_row)).await
     }
 
-    async fn first_of_each(&self, range: Range, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| {
             // Both steps see the same rows.
             first_of_each(&connection.transaction()?, &range, of, scan)
@@ -186,7 +188,7 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn find(&self, range: Range<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
         self.ask(move |connection| find(&connection.transaction()?, &range, limit, scan)).await
     }
 

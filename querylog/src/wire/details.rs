@@ -69,8 +69,8 @@ impl<'a> Details<'a> {
             begin: audit.timestamp,
             duration: stats.query_time,
             trace_id: trace.trace_id.0,
-            operation_id: trace.span_id.0,
-            caller_id: trace.parent_id.as_ref().map(|id| id.0),
+            span_id: trace.span_id.0,
+            parent_id: trace.parent_id.as_ref().map(|id| id.0),
             flags: trace.flags(),
             sent: details.sent.into_iter().map(|id| id.0).collect(),
             tags: details.tags.0,
@@ -113,7 +113,7 @@ mod tests {
         let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let (head, ()) = http::Request::get("/posts/7?q=secret").body(()).unwrap().into_parts();
         let mut record = Record::of_request(&trail, &head);
-        record.caller_id = Some(trail.span_id());
+        record.parent_id = Some(trail.span_id());
         record.sent = vec![trail.span_id()];
         record.request.route = Some("/posts/{id}".into());
         record.request.headers = vec![(http::header::USER_AGENT, "a\u{1b}\"\n".into())];

@@ -80,7 +80,7 @@ fn of_record<'a>(record: &'a Record, api_version: &'a str) -> io::Result<Exporte
         response_code: response.status.unwrap_or_default().to_string(),
         shape: notes.shape.as_deref(),
         tags: TagMember(record.tags.clone()),
-        traceparent: TraceParent::new(record.trace_id, record.operation_id, record.flags).to_string(),
+        traceparent: TraceParent::new(record.trace_id, record.span_id, record.flags).to_string(),
         ts: record.begin.exported(),
         txn_retries: notes.counter(counters::TXN_RETRIES),
     })

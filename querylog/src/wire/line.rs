@@ -199,8 +199,8 @@ impl<'a> Line<'a> {
             begin: self.ts.0,
             duration: self.stats.query_time,
             trace_id: self.trace.trace_id.0,
-            operation_id: self.trace.span_id.0,
-            caller_id: self.trace.parent_id.as_ref().map(|id| id.0),
+            span_id: self.trace.span_id.0,
+            parent_id: self.trace.parent_id.as_ref().map(|id| id.0),
             flags: self.trace.flags(),
             sent: self.sent.into_iter().map(|id| id.0).collect(),
             tags: self.tags.0,
@@ -237,8 +237,8 @@ impl TraceMember {
     pub(crate) fn of(record: &Record) -> Self {
         Self {
             trace_id: Text(record.trace_id),
-            span_id: Text(record.operation_id),
-            parent_id: record.caller_id.map(Text),
+            span_id: Text(record.span_id),
+            parent_id: record.parent_id.map(Text),
             flags: Text(Flags(record.flags)),
         }
     }

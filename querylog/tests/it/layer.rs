@@ -75,8 +75,8 @@ async fn a_record_has_what_the_request_and_the_handler_said() {
 
     let record = logged.records().remove(0);
     assert_eq!(record.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(record.caller_id.unwrap().to_string(), "b7ad6b7169203331");
-    assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.operation_id));
+    assert_eq!(record.parent_id.unwrap().to_string(), "b7ad6b7169203331");
+    assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.span_id));
     assert_eq!(record.tags.to_string(), "project=blog,env=prod");
     assert_eq!((record.request.method.as_str(), record.request.path.as_str()), ("POST", "/posts/7"));
     assert_eq!(record.request.route.as_deref(), Some("/posts/{id}"));
@@ -142,7 +142,7 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
     let body = to_bytes(answer.into_body(), 1000).await.unwrap();
     let record = logged.records().remove(0);
     assert_eq!((record.response.status, record.response.outcome), (Some(400), Some(Outcome::Refused)));
-    assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.operation_id));
+    assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.span_id));
     assert_eq!(record.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
     assert!(record.tags.is_empty());
     assert_eq!(record.response.body_bytes, body.len() as u64);

@@ -11,20 +11,21 @@ use std::time::Duration;
 
 use crate::support::audit;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::store::{Place, Range, Selection};
+use tagtrail_querylog::store::Selection;
 use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record, Timestamp, Window};
+use tagtrail_querylog::{Cursor, Scan};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn all(log: &AuditLog) -> Vec<AuditRecord> {
-    let mut range = Range::new(Selection::Environment("env1".into()), Window::ALL);
+    let mut range = Scan::new(Selection::Environment("env1".into()), Window::ALL);
     let mut all = Vec::new();
     loop {
         let found = log.page(range.clone(), 1_000).await.unwrap();
         all.extend(found.records);
         let Some(last) = all.last().filter(|_| found.more) else { return all };
-        range = range.behind(Place::of(last));
+        range = range.behind(Cursor::of(last));
     }
 }
 

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Place, Range, Selection, Sqlite, Synchronous};
+use tagtrail_querylog::store::{Selection, Sqlite, Synchronous};
+use tagtrail_querylog::{Cursor, Scan};
 use tagtrail_querylog::{
-    AuditApi, AuditLog, AuditRecord, Distinct, Outcome, Record, Requests, Status, Timestamp, Tokens, Window,
+    AuditApi, AuditLog, AuditRecord, Distinct, Outcome, Record, RequestFilter, StatusMatch, Timestamp, Tokens, Window,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -299,29 +300,29 @@ async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
         ("by name", Selection::UdfName { environment: environment(), value: "team/udf-13".into() }),
     ] {
         for newest_first in [false, true] {
-            let mut range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
+            let mut range = Scan::new(of.clone(), Window::ALL).newest_first(newest_first);
             let mut times = Times::new()?;
             loop {
                 let found = times.time(log.page(range.clone(), 100)).await??;
                 times.read += found.records.len();
                 let Some(last) = found.records.last().filter(|_| found.more) else { break };
-                range = range.behind(Place::of(last));
+                range = range.behind(Cursor::of(last));
             }
             times.show(name, newest_first);
         }
     }
-    let one = log.requests(Range::new(Requests::of("env-3").status(Status::Code(200)), Window::ALL), 1).await?;
+    let one = log.requests(Scan::new(RequestFilter::of("env-3").status(StatusMatch::Code(200)), Window::ALL), 1).await?;
     let trace = one.requests.first().map(|request| request.trace_id).ok_or("no request")?;
-    let of = || Requests::of("env-3");
+    let of = || RequestFilter::of("env-3");
     for (name, of) in [
         ("by tag", of().tag("project", "p2")),
         ("by route", of().route("/route-12/{id}")),
-        ("by status 503", of().status(Status::Code(503))),
-        ("by status 200", of().status(Status::Code(200))),
-        ("by tag, class and route", of().tag("project", "p2").status(Status::Class(5)).route("/route-12/{id}")),
+        ("by status 503", of().status(StatusMatch::Code(503))),
+        ("by status 200", of().status(StatusMatch::Code(200))),
+        ("by tag, class and route", of().tag("project", "p2").status(StatusMatch::Class(5)).route("/route-12/{id}")),
     ] {
         for newest_first in [false, true] {
-            let mut next = Some(Range::new(of.clone(), Window::ALL).newest_first(newest_first));
+            let mut next = Some(Scan::new(of.clone(), Window::ALL).newest_first(newest_first));
             let mut times = Times::new()?;
             while let Some(range) = next {
                 let found = times.time(log.requests(range, 100)).await??;

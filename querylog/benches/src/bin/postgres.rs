@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Partition, Place, Postgres, PostgresSettings, Range, Selection};
-use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, Requests, Status, Timestamp, Window};
+use tagtrail_querylog::store::{Partition, Postgres, PostgresSettings, Selection};
+use tagtrail_querylog::{Cursor, Scan};
+use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, RequestFilter, StatusMatch, Timestamp, Window};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
@@ -343,23 +344,23 @@ async fn pages(server: &Server, count: usize) -> Result<()> {
     ] {
         for newest_first in [false, true] {
             let direction = if newest_first { "newest first" } else { "oldest first" };
-            let mut range = Range::new(of.clone(), Window::ALL).newest_first(newest_first);
+            let mut range = Scan::new(of.clone(), Window::ALL).newest_first(newest_first);
             let mut times = Times::new(&format!("{name}, {direction}, every page"))?;
             loop {
                 let found = times.of(log.page(range.clone(), 100)).await?;
                 let Some(last) = found.records.last().filter(|_| found.more) else { break };
-                range = range.behind(Place::of(last));
+                range = range.behind(Cursor::of(last));
             }
             times.show();
         }
     }
-    let of = || Requests::of(environment());
+    let of = || RequestFilter::of(environment());
     for (name, of) in [
         ("page of 100 by tag", of().tag("project", "p3")),
-        ("page of 100 by tag and status", of().tag("env", "prod").status(Status::Code(404))),
+        ("page of 100 by tag and status", of().tag("env", "prod").status(StatusMatch::Code(404))),
     ] {
         let mut times = Times::new(&format!("{name}, newest first, every page"))?;
-        let mut next = Some(Range::new(of, Window::ALL).newest_first(true));
+        let mut next = Some(Scan::new(of, Window::ALL).newest_first(true));
         while let Some(range) = next {
             next = times.of(log.requests(range, 100)).await?.next;
         }

@@ -21,10 +21,11 @@ use self::parameters::Parameters;
 use crate::access::callers::{Callers, Principal, token};
 use crate::audit::log::AuditLog;
 use crate::model::distinct::Distinct;
+use crate::model::scan::{Cursor, Scan};
 use crate::model::window::Window;
 use crate::server::page_token::Signer;
 use crate::server::{self, Unanswered, ok};
-use crate::store::{Place, Range, Selection, StoreError};
+use crate::store::{Selection, StoreError};
 
 const DEFAULT_LIMIT: usize = 100;
 const MOST_LIMIT: usize = 300;
@@ -61,7 +62,7 @@ const SCHEMES: [&str; 4] = ["Bearer", "Fused-Service-Token", "Fused-Env-Bearer",
 /// leaves out those that are no requests, or have not all that is asked for: it may have fewer than its limit, or none,
 /// and a token all the same.
 /// `/traces/X` is a list of `depth`, `parent` (the place of it in the list) and `request`, each request before those that
-/// it sent; `complete` is false where a trace has more than 5,000: [`Trace`](crate::Trace).
+/// it sent; `complete` is false where a trace has more than 5,000: [`TraceTree`](crate::TraceTree).
 ///
 /// Each answer is JSON, those to mistakes too.
 ///
@@ -150,7 +151,7 @@ enum Question {
     Record(String),
     /// Records, and the name of the endpoint.
     Page(&'static str, Whose),
-    Requests,
+    RequestFilter,
     Trace(String),
     Latest(Distinct, Whose),
 }
@@ -172,7 +173,7 @@ impl Question {
             "openapi.json" => Self::Description,
             "user/self" => Self::User,
             "execution-env/self" => Self::Environment,
-            "requests" => Self::Requests,
+            "requests" => Self::RequestFilter,
             "log/self" => Self::Page("self", Whose::Own),
             "log/exec-env/self" => Self::Page("exec-env", Whose::Environment),
             "log/distinct-udf-names/self" => Self::Latest(Distinct::Names, Whose::Own),
@@ -245,7 +246,7 @@ impl Shared {
             Question::Page(endpoint, whose) => {
                 self.page(&caller, endpoint, whose.selection(&caller)?, parameters).await
             }
-            Question::Requests => self.requests(&caller, parameters).await,
+            Question::RequestFilter => self.requests(&caller, parameters).await,
             Question::Trace(id) => self.trace(&caller, &id).await,
             Question::Latest(distinct, whose) => self.latest(whose.selection(&caller)?, distinct, parameters).await,
         }
@@ -277,19 +278,19 @@ impl Shared {
         let limit = parameters.count("limit", DEFAULT_LIMIT, MOST_LIMIT);
         let forward = parameters.boolean("scan_forward", true);
         let asked = asked(caller, endpoint, &[value(&of)], window, forward);
-        let mut range = Range::new(of, window).newest_first(!forward);
+        let mut range = Scan::new(of, window).newest_first(!forward);
         if let Some(place) = self.page_token(&asked, &mut parameters) {
             range = range.behind(place);
         }
         parameters.check()?;
         let found = self.log.page(range, limit).await?;
         let last = found.records.last().filter(|_| found.more);
-        let next_page_token = last.map(|record| self.signer.write(&asked, &Place::of(record)));
+        let next_page_token = last.map(|record| self.signer.write(&asked, &Cursor::of(record)));
         ok(&Page { items: found.records, limit, next_page_token })
     }
 
     /// The place that a page token names, where there is one.
-    fn page_token(&self, asked: &[String], parameters: &mut Parameters) -> Option<Place> {
+    fn page_token(&self, asked: &[String], parameters: &mut Parameters) -> Option<Cursor> {
         let place = self.signer.read(asked, parameters.last("page_token")?);
         if place.is_none() {
             parameters.fault(Fault::new(

@@ -7,10 +7,10 @@ use super::answer::{Fault, Problem};
 use super::parameters::Parameters;
 use super::{DEFAULT_LIMIT, MOST_LIMIT, Page, Shared, asked};
 use crate::access::callers::Principal;
-use crate::audit::requests::Requests;
-use crate::model::status::Status;
+use crate::audit::requests::RequestFilter;
+use crate::model::scan::Scan;
+use crate::model::status::StatusMatch;
 use crate::server::ok;
-use crate::store::Range;
 
 /// As many tags as a request has at most, by the limits of the header.
 const MOST_TAGS: usize = 25;
@@ -20,11 +20,11 @@ impl Shared {
         let window = parameters.window();
         let limit = parameters.count("limit", DEFAULT_LIMIT, MOST_LIMIT);
         let forward = parameters.boolean("scan_forward", true);
-        let requests = filtered(Requests::of(caller.exec_env_id()), &mut parameters);
+        let requests = filtered(RequestFilter::of(caller.exec_env_id()), &mut parameters);
         let filters: Vec<_> =
             FILTERS.iter().flat_map(|name| parameters.all(name).flat_map(move |v| [*name, v])).collect();
         let asked = asked(caller, "requests", &filters, window, forward);
-        let mut range = Range::new(requests, window).newest_first(!forward);
+        let mut range = Scan::new(requests, window).newest_first(!forward);
         if let Some(place) = self.page_token(&asked, &mut parameters) {
             range = range.behind(place);
         }
@@ -45,12 +45,12 @@ impl Shared {
 
 const FILTERS: [&str; 4] = ["trace", "tag", "status", "route"];
 
-fn filtered(mut requests: Requests, parameters: &mut Parameters) -> Requests {
+fn filtered(mut requests: RequestFilter, parameters: &mut Parameters) -> RequestFilter {
     if let Some(id) = parameters.read::<TraceId>("trace", "a trace-id is needed: 32 hexadecimal digits in lower case") {
         requests = requests.trace(id);
     }
     if let Some(status) =
-        parameters.read::<Status>("status", "a status is needed, such as 404, or a class, such as 5xx")
+        parameters.read::<StatusMatch>("status", "a status is needed, such as 404, or a class, such as 5xx")
     {
         requests = requests.status(status);
     }

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::store::{Key, Place, Row};
+use crate::model::scan::Cursor;
+use crate::store::{Key, Row};
 
 /// How many are remembered at most: a few megabytes.
 const MOST: usize = 16_384;
@@ -11,23 +12,23 @@ const MOST: usize = 16_384;
 /// The rows that this process has begun, and the keys whose entries are there since. When they end, these need not be
 /// put again. To forget one costs some work, and no more.
 #[derive(Default)]
-pub(super) struct Begun(Mutex<HashMap<Place, HashSet<Key>>>);
+pub(super) struct Begun(Mutex<HashMap<Cursor, HashSet<Key>>>);
 
 impl Begun {
-    fn rows(&self) -> MutexGuard<'_, HashMap<Place, HashSet<Key>>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<Cursor, HashSet<Key>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The keys of a row that has begun.
     pub(super) fn keys(&self, row: &Row) -> Option<HashSet<Key>> {
-        self.rows().get(&Place::of(&row.record)).cloned()
+        self.rows().get(&Cursor::of(&row.record)).cloned()
     }
 
     /// Takes note of rows that are in the store now.
     pub(super) fn put(&self, rows: &[&Row]) {
         let mut known = self.rows();
         for row in rows {
-            let place = Place::of(&row.record);
+            let place = Cursor::of(&row.record);
             if row.ended {
                 known.remove(&place);
             } else {

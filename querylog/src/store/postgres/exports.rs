@@ -6,11 +6,12 @@ use tokio_postgres::types::ToSql;
 use super::Postgres;
 use super::rows::get;
 use crate::model::export_state::ExportState;
+use crate::model::scan::{Cursor, Scan};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
-use crate::store::{Key, Place, Range, StoreError, many};
+use crate::store::{Key, StoreError, many};
 
 /// Jobs of exports, and the index of requests that are open.
 pub(super) const VERSION_3: &str = "
@@ -120,8 +121,8 @@ impl ExportStore for Postgres {
         Ok(!self.query(OPEN, &[&window.start.as_micros(), &window.end.as_micros()]).await?.is_empty())
     }
 
-    async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
-        let Range { of: key, after, before, .. } = &range;
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+        let Scan { of: key, after, before, .. } = &range;
         let (key, after_id, before_id) = (key.as_bytes().as_slice(), after.id.as_bytes(), before.id.as_bytes());
         let (limit, bytes) = (many(limit), many(PAGE_BYTES));
         let parameters: [&(dyn ToSql + Sync); 7] =
@@ -135,7 +136,7 @@ fn read_exported(row: &tokio_postgres::Row) -> Result<ExportedRow, StoreError> {
     let details: Option<&[u8]> = get(row, 2)?;
     let details =
         details.map(|bytes| str::from_utf8(bytes).map(str::to_owned)).transpose().map_err(StoreError::failed)?;
-    Ok(ExportedRow { place: Place { micros: get(row, 0)?, id: text(row, 1)? }, details })
+    Ok(ExportedRow { place: Cursor { micros: get(row, 0)?, id: text(row, 1)? }, details })
 }
 
 fn text(row: &tokio_postgres::Row, place: usize) -> Result<String, StoreError> {

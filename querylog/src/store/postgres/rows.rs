@@ -4,8 +4,9 @@ use tokio_postgres::types::{FromSql, ToSql};
 
 use super::faults::failed;
 use crate::model::audit_record::AuditRecord;
+use crate::model::scan::Cursor;
 use crate::model::time::Timestamp;
-use crate::store::{Members, Place, Row, StoreError};
+use crate::store::{Members, Row, StoreError};
 
 /// Rows, column by column.
 #[derive(Default)]
@@ -93,9 +94,9 @@ pub(super) fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
 }
 
 /// The place of a row that begins with a timestamp and an id.
-pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Place, StoreError> {
+pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Cursor, StoreError> {
     let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
-    Ok(Place { micros: get(row, 0)?, id })
+    Ok(Cursor { micros: get(row, 0)?, id })
 }
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {

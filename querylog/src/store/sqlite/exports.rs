@@ -6,10 +6,11 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transactio
 
 use super::Sqlite;
 use crate::model::export_state::ExportState;
+use crate::model::scan::{Cursor, Scan};
 use crate::model::window::Window;
 use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};
 use crate::store::job_statements::{self as statements, Listed};
-use crate::store::{Key, Place, Range, StoreError, many};
+use crate::store::{Key, StoreError, many};
 
 /// Jobs of exports, and the index of requests that are open.
 pub(super) const VERSION_3: &str = "
@@ -101,12 +102,12 @@ impl ExportStore for Sqlite {
         self.ask(move |connection| connection.prepare_cached(OPEN)?.exists([start, end])).await
     }
 
-    async fn exported(&self, range: Range<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         self.ask(move |connection| {
-            let Range { of: key, after, before, .. } = &range;
+            let Scan { of: key, after, before, .. } = &range;
             let parameters = params![key.as_bytes(), after.micros, after.id, before.micros, before.id, many(limit)];
             let read = |row: &rusqlite::Row<'_>| {
-                let place = Place { micros: row.get(0)?, id: row.get(1)? };
+                let place = Cursor { micros: row.get(0)?, id: row.get(1)? };
                 Ok(ExportedRow { place, details: row.get(2)? })
             };
             let (mut page, mut bytes) = (Vec::new(), 0);

@@ -7,18 +7,20 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 use super::rows::read_row;
 use super::statements;
 use crate::model::distinct::Distinct;
-use crate::store::{COLUMNS, Hits, Key, Place, Range, Row, many};
+use crate::model::scan::{Cursor, Scan};
+use crate::store::Selection;
+use crate::store::{COLUMNS, Hits, Key, Row, many};
 
 pub(super) fn read_range<T>(
     connection: &Connection,
     columns: &str,
-    range: &Range,
+    range: &Scan<Selection>,
     limit: usize,
     read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
     let (text, values) = statements::range(columns, range);
     let limit = many(limit);
-    let Range { after, before, .. } = range;
+    let Scan { after, before, .. } = range;
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &limit];
     parameters.extend(values.iter().map(|value| value as &dyn ToSql));
     connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
@@ -27,7 +29,7 @@ pub(super) fn read_range<T>(
 /// The first row of each value.
 pub(super) fn first_of_each(
     transaction: &Transaction<'_>,
-    range: &Range,
+    range: &Scan<Selection>,
     of: Distinct,
     scan: usize,
 ) -> rusqlite::Result<Vec<Row>> {
@@ -46,11 +48,11 @@ pub(super) fn first_of_each(
 
 pub(super) fn find(
     transaction: &Transaction<'_>,
-    range: &Range<Vec<Key>>,
+    range: &Scan<Vec<Key>>,
     limit: usize,
     scan: usize,
 ) -> rusqlite::Result<Hits> {
-    let Range { of: keys, after, before, newest_first } = range;
+    let Scan { of: keys, after, before, newest_first } = range;
     // One more than is asked for tells that there is more.
     let at_most = many(scan.saturating_add(1));
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
@@ -63,7 +65,7 @@ pub(super) fn find(
         if rows.len() == limit || read == scan {
             return Ok(Hits { rows, behind: last });
         }
-        let place = Place { micros: entry.get(0)?, id: entry.get(1)? };
+        let place = Cursor { micros: entry.get(0)?, id: entry.get(1)? };
         if entry.get(2)? {
             rows.extend(select.query_row(params![place.id, place.micros], read_row).optional()?);
         }

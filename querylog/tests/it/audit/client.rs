@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, Distinct, LogQuery, Record, Status, Timestamp};
+use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, Distinct, LogQuery, Record, StatusMatch, Timestamp};
 use tokio::net::TcpListener;
 
 async fn serve(server: &Server) -> String {
@@ -77,13 +77,13 @@ async fn what_is_refused_says_why() {
         request.notes.caller.exec_env_id = Some("env1".into());
     }
     server.log.put_requests(&requests).await.unwrap();
-    let found = || client.requests().tag("project", "blog").status(Status::Class(4)).route("/posts/{id}").limit(2);
+    let found = || client.requests().tag("project", "blog").status(StatusMatch::Class(4)).route("/posts/{id}").limit(2);
     assert_eq!(found().records().try_collect::<Vec<_>>().await.unwrap(), requests);
     let window = found().start(requests[1].begin).end(requests[3].begin).newest_first().trace(trail.trace_id());
     let mut some = requests[1..=3].to_vec();
     some.reverse();
     assert_eq!(window.records().try_collect::<Vec<_>>().await.unwrap(), some);
-    assert_eq!(found().status(Status::Code(500)).send().await.unwrap().items, [], "of two the last counts");
+    assert_eq!(found().status(StatusMatch::Code(500)).send().await.unwrap().items, [], "of two the last counts");
     let trace = client.trace(trail.trace_id()).await.unwrap();
     assert!(trace.complete && trace.requests.iter().map(|request| &request.record).eq(&requests));
 

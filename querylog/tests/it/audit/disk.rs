@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::support::common::SmallDisk;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::store::{Range, Sqlite};
-use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
+use tagtrail_querylog::Scan;
+use tagtrail_querylog::store::Sqlite;
+use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, RequestFilter, Window};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -18,7 +19,7 @@ fn request() -> Record {
 }
 
 async fn count(log: &AuditLog) -> usize {
-    log.requests(Range::new(Requests::of("env1"), Window::ALL), 10_000).await.unwrap().requests.len()
+    log.requests(Scan::new(RequestFilter::of("env1"), Window::ALL), 10_000).await.unwrap().requests.len()
 }
 
 #[tokio::test]

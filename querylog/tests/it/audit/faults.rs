@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
-use tagtrail_querylog::store::{Hits, Key, Range, Row, Store, StoreError};
+use tagtrail_querylog::Scan;
+use tagtrail_querylog::store::{Hits, Key, Row, Selection, Store, StoreError};
 use tagtrail_querylog::{AuditApi, AuditLog, Callers, Distinct, Principal, Tokens};
 
 #[derive(Debug)]
@@ -33,13 +34,13 @@ impl Store for Broken {
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
         self.fail()
     }
-    async fn page(&self, _: Range, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
-    async fn first_of_each(&self, _: Range, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, _: Scan<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
-    async fn find(&self, _: Range<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, _: Scan<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         self.fail()
     }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::support::killed::{tell, told_until_killed};
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::store::{Range, Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, Requests, Window};
+use tagtrail_querylog::Scan;
+use tagtrail_querylog::store::{Sqlite, Synchronous};
+use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, RequestFilter, Window};
 
 const TRIES: u32 = 40;
 
@@ -55,7 +56,7 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         }
         let log = open(folder.path());
         let mut found = HashMap::new();
-        let mut next = Some(Range::new(Requests::of("env1"), Window::ALL));
+        let mut next = Some(Scan::new(RequestFilter::of("env1"), Window::ALL));
         while let Some(range) = next {
             let page = log.requests(range, 1_000).await.unwrap();
             for request in page.requests {

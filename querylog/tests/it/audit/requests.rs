@@ -1,4 +1,4 @@
-//! Requests by trace, tag, status and route, and whole traces: in Rust and by the API, beside a naive answer.
+//! RequestFilter by trace, tag, status and route, and whole traces: in Rust and by the API, beside a naive answer.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use crate::support::audit::{self, Server, escaped, pick};
 use async_trait::async_trait;
 use serde_json::Value;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Hits, Key, Payloads, Range, Row, Selection, Sqlite, Store, StoreError};
+use tagtrail_querylog::Scan;
+use tagtrail_querylog::store::{Hits, Key, Payloads, Row, Selection, Sqlite, Store, StoreError};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Distinct, Outcome, Record, Requests, ResponsePart, Status, Timestamp, Window,
+    AuditLog, AuditRecord, Distinct, Outcome, Record, RequestFilter, ResponsePart, StatusMatch, Timestamp, Window,
 };
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ fn requests(count: usize) -> Vec<Record> {
         .collect()
 }
 
-async fn all(log: &AuditLog, range: Range<Requests>, limit: usize) -> Vec<Record> {
+async fn all(log: &AuditLog, range: Scan<RequestFilter>, limit: usize) -> Vec<Record> {
     let (mut found, mut next) = (Vec::new(), Some(range));
     while let Some(range) = next {
         let page = log.requests(range, limit).await.unwrap();
@@ -62,9 +63,9 @@ fn sorted(mut records: Vec<Record>, newest_first: bool) -> Vec<Record> {
 type Passes = Box<dyn Fn(&Record) -> bool>;
 
 /// Questions, the parameters that ask them, and the naive answer.
-fn questions(some: &Record) -> Vec<(Requests, String, Passes)> {
-    let all = || Requests::of("env1");
-    let mut questions: Vec<(Requests, String, Passes)> = vec![(all(), String::new(), Box::new(|_| true))];
+fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
+    let all = || RequestFilter::of("env1");
+    let mut questions: Vec<(RequestFilter, String, Passes)> = vec![(all(), String::new(), Box::new(|_| true))];
     let trace = some.trace_id;
     questions.push((all().trace(trace), format!("trace={trace}"), Box::new(move |record| record.trace_id == trace)));
     for (name, value) in [("project", "blog"), ("env", "blog"), ("env", "prod"), ("no", "no")] {
@@ -73,18 +74,18 @@ fn questions(some: &Record) -> Vec<(Requests, String, Passes)> {
     }
     for status in STATUSES {
         let has = move |record: &Record| record.response.status == Some(status);
-        questions.push((all().status(Status::Code(status)), format!("status={status}"), Box::new(has)));
+        questions.push((all().status(StatusMatch::Code(status)), format!("status={status}"), Box::new(has)));
     }
     for class in 1..=6 {
         let has = move |record: &Record| record.response.status.is_some_and(|status| status / 100 == u16::from(class));
-        questions.push((all().status(Status::Class(class)), format!("status={class}xx"), Box::new(has)));
+        questions.push((all().status(StatusMatch::Class(class)), format!("status={class}xx"), Box::new(has)));
     }
     for route in ROUTES {
         let has = move |record: &Record| record.request.route.as_deref() == Some(route);
         let parameter = format!("route={}", escaped(route).replace('+', "%2B"));
         questions.push((all().route(route), parameter, Box::new(has)));
     }
-    let several = all().tag("project", "shop").tag("env", "prod").status(Status::Class(5)).route("/posts/{id}");
+    let several = all().tag("project", "shop").tag("env", "prod").status(StatusMatch::Class(5)).route("/posts/{id}");
     let has = |record: &Record| {
         let tags = (record.tags.get("project"), record.tags.get("env"));
         tags == (Some("shop"), Some("prod"))
@@ -138,7 +139,7 @@ async fn every_question_is_answered_as_a_naive_reader_would() {
                 .cloned()
                 .collect();
             let expected = sorted(expected, newest_first);
-            let range = Range::new(requests.clone(), window).newest_first(newest_first);
+            let range = Scan::new(requests.clone(), window).newest_first(newest_first);
             assert_eq!(all(&server.log, range, 100 - number).await, expected, "{requests:?}");
 
             let path = format!(
@@ -164,14 +165,14 @@ async fn a_trace_is_a_tree_across_services() {
     let mut records: Vec<Record> = ["web", "shop", "stock", "auth"].map(|name| Record::new(&web, name)).into();
     for (place, record) in records.iter_mut().enumerate() {
         record.begin = Timestamp::from_micros(START + i64::try_from(place).unwrap());
-        record.operation_id = Trail::start(Sample::Always).span_id();
+        record.span_id = Trail::start(Sample::Always).span_id();
         record.notes.caller.exec_env_id = Some("env1".into());
     }
     // The web asks the shop, which asks the stock; then the web asks for the rights.
     for (caller, called) in [(0, 1), (1, 2), (0, 3)] {
         let id = Trail::start(Sample::Always).span_id();
         records[caller].sent.push(id);
-        records[called].caller_id = Some(id);
+        records[called].parent_id = Some(id);
     }
     records[3].notes.stdout = Some("x".repeat(200_000));
     records[3].notes.stderr = Some("short".into());
@@ -237,7 +238,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     other.tags = "late=yes".parse::<Tags>().unwrap();
     other.end(Duration::from_micros(17), Outcome::Complete);
     server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
-    let late = Range::new(Requests::of("env1").tag("late", "yes"), Window::ALL);
+    let late = Scan::new(RequestFilter::of("env1").tag("late", "yes"), Window::ALL);
     assert_eq!(all(&server.log, late, 10).await, [other]);
     ended.response.status = Some(503);
     ended.end(Duration::from_micros(17), Outcome::Complete);
@@ -247,11 +248,11 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     // The time of the begin stays.
     ended.begin = begun.begin;
     for requests in [
-        Requests::of("env1").trace(begun.trace_id).route("/").status(Status::Class(5)),
-        Requests::of("env1").status(Status::Code(503)),
-        Requests::of("env1").status(Status::Class(5)).trace(begun.trace_id),
+        RequestFilter::of("env1").trace(begun.trace_id).route("/").status(StatusMatch::Class(5)),
+        RequestFilter::of("env1").status(StatusMatch::Code(503)),
+        RequestFilter::of("env1").status(StatusMatch::Class(5)).trace(begun.trace_id),
     ] {
-        let found = all(&server.log, Range::new(requests.clone(), Window::ALL), 10).await;
+        let found = all(&server.log, Scan::new(requests.clone(), Window::ALL), 10).await;
         assert_eq!(found, std::slice::from_ref(&ended), "{requests:?}");
     }
 }
@@ -269,11 +270,11 @@ async fn a_request_stays_one_when_its_audit_record_is_put() {
         ended.end(Duration::from_micros(17), Outcome::Complete);
         audit.exec_env_id = Some("env1".into());
         server.log.put(vec![audit]).await.unwrap();
-        let found = all(&server.log, Range::new(Requests::of("env1"), Window::ALL), 10).await;
+        let found = all(&server.log, Scan::new(RequestFilter::of("env1"), Window::ALL), 10).await;
         assert_eq!(found.last().map(|found| found.id), Some(begun.id), "it is as it was");
         ended.notes.caller.exec_env_id = Some("env1".into());
         server.log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
-        let found = all(&server.log, Range::new(Requests::of("env1").route("/"), Window::ALL), 10).await;
+        let found = all(&server.log, Scan::new(RequestFilter::of("env1").route("/"), Window::ALL), 10).await;
         assert_eq!(found.last(), Some(&ended));
     }
 }
@@ -295,8 +296,8 @@ async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
         assert_eq!((trace.requests.len(), trace.complete), (count, complete));
     }
     // As many entries are read for a page, of which none may have the other value.
-    let nothing = Requests::of("env1").trace(first.trace_id).route("/");
-    let next = server.log.requests(Range::new(nothing, Window::ALL), 10).await.unwrap().next.unwrap();
+    let nothing = RequestFilter::of("env1").trace(first.trace_id).route("/");
+    let next = server.log.requests(Scan::new(nothing, Window::ALL), 10).await.unwrap().next.unwrap();
     let found = server.log.requests(next, 10).await.unwrap();
     assert_eq!((found.requests.len(), found.next), (0, None));
 }
@@ -349,12 +350,12 @@ async fn a_page_has_one_request_at_the_least() {
     server.log.put_requests(&records).await.unwrap();
     let expected =
         sorted(records.into_iter().filter(|r| r.notes.caller.exec_env_id.as_deref() == Some("env1")).collect(), false);
-    for requests in [Requests::of("env1"), Requests::of("env1").tag("project", "blog")] {
+    for requests in [RequestFilter::of("env1"), RequestFilter::of("env1").tag("project", "blog")] {
         let expected: Vec<_> = expected
             .iter()
-            .filter(|record| requests == Requests::of("env1") || record.tags.get("project") == Some("blog"))
+            .filter(|record| requests == RequestFilter::of("env1") || record.tags.get("project") == Some("blog"))
             .collect();
-        let (mut found, mut next) = (Vec::new(), Some(Range::new(requests, Window::ALL)));
+        let (mut found, mut next) = (Vec::new(), Some(Scan::new(requests, Window::ALL)));
         while let Some(range) = next {
             let page = server.log.requests(range, 0).await.unwrap();
             assert!(page.requests.len() <= 1);
@@ -373,7 +374,7 @@ async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
     printed.notes.caller.exec_env_id = Some("env1".into());
     printed.notes.stdout = Some("o".repeat(200_000));
     printed.notes.stderr = Some("short".into());
-    let range = Range::new(Selection::Environment("env1".into()), Window::ALL);
+    let range = Scan::new(Selection::Environment("env1".into()), Window::ALL);
     let sqlite = Sqlite::open(folder.path().join("audit.db")).unwrap();
     let postgres = audit::postgres().await;
     let stores =
@@ -388,11 +389,11 @@ async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
         let mut expected = whole;
         (expected.record.stderr, expected.object) = (None, rows[0].object.clone());
         assert_eq!(rows, [expected]);
-        let found = log.requests(Range::new(Requests::of("env1"), Window::ALL), 10).await.unwrap();
+        let found = log.requests(Scan::new(RequestFilter::of("env1"), Window::ALL), 10).await.unwrap();
         assert_eq!(found.requests.len(), 1);
     }
     let log = AuditLog::new(Ready(rows));
-    let found = log.requests(Range::new(Requests::of("env1"), Window::ALL), 10).await.unwrap();
+    let found = log.requests(Scan::new(RequestFilter::of("env1"), Window::ALL), 10).await.unwrap();
     assert_eq!(found.requests[0].id, printed.id);
     assert_eq!(log.trace("env1", printed.trace_id).await.unwrap().requests[0].record.id, printed.id);
 }
@@ -403,10 +404,10 @@ struct Ready(Vec<Row>);
 
 #[async_trait]
 impl Store for Ready {
-    async fn short_page(&self, _: Range, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         Ok(self.0.clone())
     }
-    async fn find(&self, _: Range<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, _: Scan<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         Ok(Hits { rows: self.0.clone(), behind: None })
     }
     async fn put(&self, _: Vec<Row>) -> Result<(), StoreError> {
@@ -415,10 +416,10 @@ impl Store for Ready {
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn page(&self, _: Range, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn first_of_each(&self, _: Range, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, _: Scan<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> {

@@ -11,10 +11,11 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
 use tagtrail::{Admit, Sample, Trail};
-use tagtrail_querylog::store::{Range, Selection, Sqlite, StoreError};
+use tagtrail_querylog::Scan;
+use tagtrail_querylog::store::{Selection, Sqlite, StoreError};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Caller, Entry, NotWritten, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle, Requests,
-    Timestamp, Window, read,
+    AppendError, AuditLog, AuditRecord, Caller, Entry, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle,
+    RequestFilter, Timestamp, Window, read,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -29,7 +30,7 @@ fn record() -> AuditRecord {
 }
 
 async fn all(log: &AuditLog) -> Vec<AuditRecord> {
-    let range = Range::new(Selection::Environment("env1".into()), Window::ALL);
+    let range = Scan::new(Selection::Environment("env1".into()), Window::ALL);
     log.page(range, 1_000).await.unwrap().records
 }
 
@@ -180,7 +181,7 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
         drop(log.append(record));
     }
     log.shutdown(LIMIT).await.unwrap();
-    let range = Range::new(Requests::of("env1"), Window::ALL);
+    let range = Scan::new(RequestFilter::of("env1"), Window::ALL);
     assert_eq!(audit.requests(range, 10).await.unwrap().requests, records);
 }
 
@@ -222,7 +223,7 @@ async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
         }
         let refused = log.shutdown(LIMIT).await;
         assert!(begin.elapsed() < Duration::from_secs(5), "what is refused for good is not tried again");
-        let range = Range::new(Requests::of("env1"), Window::ALL);
+        let range = Scan::new(RequestFilter::of("env1"), Window::ALL);
         let mut found = audit.requests(range, 1_000).await.unwrap().requests;
         found.sort_by_key(|record| record.id);
         expected.sort_unstable();
@@ -230,7 +231,7 @@ async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
         assert_eq!((log.counters().written, log.counters().failed), (196, 4));
         assert!(refused.is_err(), "it is said");
         for (refused, ack) in acks {
-            let known = if refused { Err(NotWritten::Refused) } else { Ok(()) };
+            let known = if refused { Err(AppendError::Refused) } else { Ok(()) };
             assert_eq!((ack.wait(LIMIT), ack.await), (Some(known), known));
         }
     }

@@ -38,7 +38,7 @@ async fn a_range_is_asked_for_polled_and_downloaded() {
             "DATABASE": ["shop"], "QUERY_TIME_MS": 12, "REGION_GROUP": "us-std", "REQUEST_HEADERS": "{}",
             "REQUEST_METHOD": "GET", "RESPONSE_CODE": "200",
             "TAGS": {"number": "2", "project": "blog"},
-            "TRACEPARENT": TraceParent::new(first.trace_id, first.operation_id, first.flags).to_string(),
+            "TRACEPARENT": TraceParent::new(first.trace_id, first.span_id, first.flags).to_string(),
             "TS": "2024-05-10 00:00:02.000 Z", "TXN_RETRIES": 0,
         })
     );

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{Durability, Entry, Form, Keep, Outcome, QueryLog, Record, Roll, Timestamp, counters, read};
+use tagtrail_querylog::{
+    Durability, Entry, Keep, LineFormat, Outcome, QueryLog, Record, Roll, Timestamp, counters, read,
+};
 
 use crate::support::common::{Logged, entries_in, files_in, gaps_in, record, records_in};
 
@@ -62,7 +64,7 @@ fn full() -> Record {
     record
 }
 
-fn line_of(record: &Record, form: Form) -> String {
+fn line_of(record: &Record, form: LineFormat) -> String {
     let logged = Logged::with(|settings| settings.form(form));
     logged.log.append(record);
     logged.log.close(SOON).unwrap();
@@ -85,29 +87,29 @@ fn a_line_has_every_member_in_order() {
             r#""client_ip":"::1","host":"web-1"{}}}"#,
             "\n"
         ),
-        record.id, record.operation_id, ""
+        record.id, record.span_id, ""
     );
-    assert_eq!(line_of(&record, Form::Full), expected);
+    assert_eq!(line_of(&record, LineFormat::Full), expected);
     let output = concat!(r#","stdout":"out","stderr":"","payload":"{\"a\":1}"}"#, "\n");
-    assert_eq!(line_of(&record, Form::WithOutput), expected.replace("}\n", output));
+    assert_eq!(line_of(&record, LineFormat::WithOutput), expected.replace("}\n", output));
 }
 
 #[test]
 fn an_exported_line_has_the_documented_members() {
     let record = full();
-    let line = line_of(&record, Form::Exported { api_version: "1".into() });
+    let line = line_of(&record, LineFormat::Exported { api_version: "1".into() });
     let expected = serde_json::json!({
         "API_VERSION": "1", "BYTES_IN": 10, "BYTES_OUT": 20, "BYTE_READ_OPS": 3, "BYTE_WRITE_OPS": 0, "COMPUTE_OPS": 0,
         "DATABASE": ["parent", "child"], "QUERY_TIME_MS": 12, "RATE_LIMITS_HIT": ["read"], "REGION_GROUP": "us-std",
         "REQUEST_HEADERS": r#"{"user_agent":"curl/8","x_forwarded_for":"1.1.1.1"}"#, "REQUEST_METHOD": "POST",
         "RESPONSE_CODE": "201", "SHAPE": "users.all()", "TAGS": {"a": "1", "b": "2"},
-        "TRACEPARENT": format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", record.operation_id),
+        "TRACEPARENT": format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", record.span_id),
         "TS": "2024-05-10 18:05:42.871 Z", "TXN_RETRIES": 0,
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), expected);
 
     let unended = Record::new(&Trail::start(Sample::Never), "/");
-    let line = line_of(&unended, Form::Exported { api_version: "1".into() });
+    let line = line_of(&unended, LineFormat::Exported { api_version: "1".into() });
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&value["RESPONSE_CODE"], &value["QUERY_TIME_MS"]), (&"0".into(), &0.into()));
     assert_eq!((&value["DATABASE"], &value["TAGS"]), (&serde_json::json!([]), &serde_json::json!({})));
@@ -129,7 +131,7 @@ fn an_audit_record_has_all_fifteen_members() {
 #[test]
 fn what_is_written_is_read_back() {
     let mut record = full();
-    let logged = Logged::with(|settings| settings.form(Form::WithOutput));
+    let logged = Logged::with(|settings| settings.form(LineFormat::WithOutput));
     logged.log.append(&record);
     let read = logged.records().remove(0);
     // These two are not in a file.
@@ -151,7 +153,7 @@ proptest! {
         record.notes.database = vec![texts[5].clone(), controls.clone()];
         record.notes.stdout = Some(texts[6].clone() + &controls);
         record.notes.count(texts[7].clone() + &controls, 1);
-        let logged = Logged::with(|settings| settings.form(Form::WithOutput));
+        let logged = Logged::with(|settings| settings.form(LineFormat::WithOutput));
         logged.log.append(&record);
         let read = logged.records().remove(0);
         prop_assert_eq!(read, record);
