@@ -35,6 +35,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
     };
+    let _server = crate::SERVER.lock().await;
     let audit = AuditLog::new(store);
     let log = LogStore::new(audit.clone()).retry_for(LIMIT).open().unwrap();
 

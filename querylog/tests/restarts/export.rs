@@ -23,6 +23,7 @@ async fn every_export_is_made_though_the_server_is_away_meanwhile() {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
     };
+    let _server = crate::SERVER.lock().await;
     // So slow that some are being made, some wait, and some are done when the server goes away.
     let slow = ThrottleConfig { wait_put_per_call: Duration::from_millis(400), ..ThrottleConfig::default() };
     let objects = Arc::new(ThrottledStore::new(InMemory::new(), slow));

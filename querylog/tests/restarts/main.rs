@@ -4,3 +4,6 @@ mod audit;
 mod export;
 #[path = "../it/support/mod.rs"]
 mod support;
+
+/// Held by the test that restarts the server.
+static SERVER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

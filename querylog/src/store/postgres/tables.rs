@@ -17,6 +17,7 @@ const ABOUT: &str = "
         partition BIGINT NOT NULL DEFAULT 0
     );
     ALTER TABLE about ADD COLUMN IF NOT EXISTS partition BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS seq_base BIGINT NOT NULL DEFAULT 0;
 ";
 
 /// What makes each version of the tables from the one before, and what it takes besides where they are partitioned. Each
@@ -87,7 +88,6 @@ const PARTITIONED_2: &str = "CREATE TABLE IF NOT EXISTS entry_default PARTITION 
 /// The number of a transaction is `seq_base` and its id. Ids are given when transactions start to write, so rows of a
 /// smaller number may come later: those below `seq_base + txid_snapshot_xmin(txid_current_snapshot())` are final.
 const VERSION_4: &str = "
-    ALTER TABLE about ADD COLUMN IF NOT EXISTS seq_base BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE record ADD COLUMN IF NOT EXISTS service BYTEA;
     ALTER TABLE record ADD COLUMN IF NOT EXISTS outcome TEXT;
     ALTER TABLE record ADD COLUMN IF NOT EXISTS status SMALLINT;

@@ -440,11 +440,11 @@ fn a_queue_that_has_no_room_for_records_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let error = LogFiles::new(&log).queue_bytes(0).open().unwrap_err().to_string();
-    assert!(error.contains("queue_bytes is below 4,096"), "{error}");
+    assert!(error.contains("queue_bytes must be at least 4096"), "{error}");
     assert!(!log.exists(), "nothing is made");
     let audit = tagtrail_querylog::AuditLog::open(folder.path().join("audit.db")).unwrap();
     let error = LogStore::new(audit).queue_bytes(4_095).open().unwrap_err().to_string();
-    assert!(error.contains("queue_bytes is below 4,096"), "{error}");
+    assert!(error.contains("queue_bytes must be at least 4096"), "{error}");
 
     let log = LogFiles::new(&log).queue_bytes(4_096).open().unwrap();
     assert_eq!(log.append(&record("first")).wait(SOON), Some(Ok(())));
