@@ -12,7 +12,7 @@ use super::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
 use super::tables;
 use crate::store::{Row, StoreError, without_begins};
 
-/// How many rows one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
+/// How many rows of several callers one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
 const TRANSACTION: usize = 2_000;
 /// How many calls of `put` wait for the writer at most.
 const WAITING: usize = 4_096;
@@ -74,12 +74,9 @@ impl Writer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts rows in transactions of a bounded size.
+    /// Puts rows in one transaction.
     pub(super) fn put(&self, rows: &[Row]) -> Result<(), StoreError> {
-        for some in rows.chunks(TRANSACTION) {
-            self.lock().write(some.iter()).map_err(Failure::new)?;
-        }
-        Ok(())
+        Ok(self.lock().write(rows.iter()).map_err(Failure::new)?)
     }
 
     /// Starts the thread. It ends when the sender is dropped, and everything that was sent is done.
