@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use super::files::ExportFiles;
 use super::line::write_details;
 use crate::audit::log::AuditLog;
-use crate::model::export_scope::ExportScope;
 use crate::model::scan::Scan;
+use crate::model::scope::ExportScope;
 use crate::model::window::Window;
 use crate::store::{ExportStore, ExportedRow, StoreError};
 

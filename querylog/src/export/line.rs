@@ -9,8 +9,8 @@ use std::io;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::export_scope::ExportScope;
 use crate::model::record::counters;
+use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
 use crate::wire::exported::{Exported, headers, limits_hit, whole_millis};

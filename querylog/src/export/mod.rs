@@ -26,9 +26,9 @@ use self::link::Links;
 pub(crate) use self::link::{FILES, Refused};
 use crate::access::callers::Account;
 use crate::audit::log::AuditLog;
-use crate::model::export_scope::ExportScope;
-use crate::model::export_state::{Export, ExportState};
+use crate::model::export_status::{ExportState, ExportStatus};
 use crate::model::scan::Cursor;
+use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::{DamagedJob, ExportStore, Job, JobBody, JobList, Key, StoreError};
@@ -41,12 +41,12 @@ const TOKEN: Duration = Duration::from_secs(24 * 3_600);
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let (path, files) = (folder.path().join("audit.db"), folder.path().join("exports"));
-/// use tagtrail_querylog::{AuditLog, ExportApi, ExportFiles, Exports, Tokens};
+/// use tagtrail_querylog::{AuditLog, ExportApi, ExportFiles, ExportService, Tokens};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path, files: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 /// let log = AuditLog::open(path)?;
-/// let exports = Exports::settings(log, ExportFiles::folder(files)?, "https://logs.example.com/api/v1")?;
+/// let exports = ExportService::builder(log, ExportFiles::folder(files)?, "https://logs.example.com/api/v1")?;
 /// let exports = exports.at_once(4).start().await?;
 /// let tokens: Tokens = r#"{"tokens": []}"#.parse()?;
 /// let app: axum::Router = axum::Router::new().merge(ExportApi::new(exports, tokens).await?.router());
@@ -57,7 +57,7 @@ const TOKEN: Duration = Duration::from_secs(24 * 3_600);
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Exports(Arc<Handle>);
+pub struct ExportService(Arc<Handle>);
 
 /// The last one of it ends the work.
 struct Handle {
@@ -73,7 +73,7 @@ impl Drop for Handle {
 
 /// What the runner and the API share.
 struct Core {
-    settings: ExportSettings,
+    settings: ExportServiceBuilder,
     links: Links,
     /// There may be something to do.
     wake: Notify,
@@ -83,10 +83,10 @@ struct Core {
     clock: fn() -> Timestamp,
 }
 
-/// How exports are made. See [`Exports::settings`].
+/// How exports are made. See [`ExportService::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct ExportSettings {
+pub struct ExportServiceBuilder {
     log: AuditLog,
     files: ExportFiles,
     public_url: String,
@@ -134,7 +134,7 @@ pub(crate) fn no_exports() -> StoreError {
     StoreError::failed("this store has no exports: see Store::exports")
 }
 
-impl Exports {
+impl ExportService {
     /// The settings of exports of a log into files, to be changed and started. The URL is the one under which callers
     /// reach the API, with its path, such as `https://logs.example.com/api/v1`: it begins the URLs of files that no
     /// object store signs.
@@ -142,7 +142,7 @@ impl Exports {
     /// # Errors
     ///
     /// If that is no URL of HTTP.
-    pub fn settings(log: AuditLog, files: ExportFiles, public_url: &str) -> Result<ExportSettings, StoreError> {
+    pub fn builder(log: AuditLog, files: ExportFiles, public_url: &str) -> Result<ExportServiceBuilder, StoreError> {
         let is_http = Url::parse(public_url).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
         });
@@ -151,7 +151,7 @@ impl Exports {
                 "the URL of the API is one of HTTP, such as https://logs.example.com/api/v1",
             ));
         }
-        Ok(ExportSettings {
+        Ok(ExportServiceBuilder {
             log,
             files,
             public_url: public_url.trim_end_matches('/').to_owned(),
@@ -175,7 +175,7 @@ impl Exports {
         self.0.core.stop.closed().await;
     }
 
-    pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<Export, NotTaken> {
+    pub(crate) async fn add(&self, account: &Account, asked: Asked) -> Result<ExportStatus, NotTaken> {
         let core = &self.0.core;
         let now = core.now().await?;
         if asked.time_end > now.plus(core.settings.ahead) {
@@ -205,7 +205,7 @@ impl Exports {
     }
 
     /// An export, if this account may see it. One whose URL has run out begins to get another.
-    pub(crate) async fn get(&self, account: &Account, id: &str) -> Result<Option<Export>, StoreError> {
+    pub(crate) async fn get(&self, account: &Account, id: &str) -> Result<Option<ExportStatus>, StoreError> {
         let core = &self.0.core;
         let store = core.store()?;
         let sees = |job: &Job| account.scopes.iter().any(|scope| scope.covers(&job.scope));
@@ -236,7 +236,7 @@ impl Exports {
         states: Vec<ExportState>,
         before: Option<Cursor>,
         limit: usize,
-    ) -> Result<(Vec<Export>, Option<Cursor>), StoreError> {
+    ) -> Result<(Vec<ExportStatus>, Option<Cursor>), StoreError> {
         let which = JobList { scopes: account.scopes.clone(), states, before };
         let mut jobs = self.0.core.store()?.jobs(which, limit.saturating_add(1)).await?;
         let more = jobs.len() > limit;
@@ -270,13 +270,13 @@ impl Exports {
     }
 }
 
-impl fmt::Debug for Exports {
+impl fmt::Debug for ExportService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exports").field("settings", &self.0.core.settings).finish_non_exhaustive()
+        f.debug_struct("ExportService").field("settings", &self.0.core.settings).finish_non_exhaustive()
     }
 }
 
-impl ExportSettings {
+impl ExportServiceBuilder {
     /// How many are extracted at a time, by this process; 2 by default, at least one. The others wait.
     pub fn at_once(self, exports: usize) -> Self {
         Self { at_once: exports.max(1), ..self }
@@ -333,17 +333,17 @@ impl ExportSettings {
     /// # Errors
     ///
     /// If the store fails, or has no [exports](crate::store::Store::exports).
-    pub async fn start(self) -> Result<Exports, StoreError> {
+    pub async fn start(self) -> Result<ExportService, StoreError> {
         self.start_with(Timestamp::now).await
     }
 
-    async fn start_with(self, clock: fn() -> Timestamp) -> Result<Exports, StoreError> {
+    async fn start_with(self, clock: fn() -> Timestamp) -> Result<ExportService, StoreError> {
         self.log.exports().ok_or_else(no_exports)?;
         let links = Links::new(&self.log.secret().await?, self.public_url.clone());
         let (stop, stopped) = watch::channel(false);
         let core = Arc::new(Core { settings: self, links, wake: Notify::new(), stop, clock });
         let runner = tokio::spawn(runner::run(Arc::clone(&core), stopped));
-        Ok(Exports(Arc::new(Handle { core, runner })))
+        Ok(ExportService(Arc::new(Handle { core, runner })))
     }
 }
 
@@ -378,10 +378,10 @@ fn window(job: &Job) -> Window {
     Window { start: Timestamp::from_micros(time_start), end: Timestamp::from_micros(time_end - 1) }
 }
 
-fn export_of(job: Job) -> Export {
+fn export_of(job: Job) -> ExportStatus {
     let Job { id, scope, state, version, body, .. } = job;
     let (url, until) = body.url.filter(|_| state == ExportState::Complete).unzip();
-    Export {
+    ExportStatus {
         request_id: id,
         state,
         time_start: Timestamp::from_micros(body.time_start),

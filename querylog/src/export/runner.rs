@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::extract::Extraction;
 use super::{Core, file_name, window};
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
 use crate::model::time::Timestamp;
 use crate::store::{ExportStore, Job, StoreError};
 

@@ -17,7 +17,7 @@ const HOUR: i64 = 3_600 * 1_000_000;
 
 struct Fixture {
     log: AuditLog,
-    exports: Exports,
+    exports: ExportService,
     account: Account,
     folder: tempfile::TempDir,
 }
@@ -41,7 +41,7 @@ async fn start_with(folder: tempfile::TempDir, log: AuditLog, clock: fn() -> Tim
     record.notes.region_group = Some("us-std".into());
     record.end(Duration::ZERO, Outcome::Complete);
     log.put_requests(&[record]).await.unwrap();
-    let settings = Exports::settings(log.clone(), files, "http://127.0.0.1/api/v1/").unwrap();
+    let settings = ExportService::builder(log.clone(), files, "http://127.0.0.1/api/v1/").unwrap();
     let exports = settings.arrival(Duration::ZERO).start_with(clock).await.unwrap();
     Fixture { log, exports, account: account(), folder }
 }
@@ -71,7 +71,7 @@ fn left_behind(state: ExportState, due: i64, body: JobBody) -> Job {
 }
 
 impl Fixture {
-    async fn end_of(&self, id: &str) -> Export {
+    async fn end_of(&self, id: &str) -> ExportStatus {
         let begin = Instant::now();
         loop {
             let export = self.exports.get(&self.account, id).await.unwrap().unwrap();
@@ -279,7 +279,7 @@ async fn the_url_of_the_api_is_one_of_http() {
     let log = log(&folder);
     for url in ["", "logs.example.com", "ftp://logs.example.com", "http://x/?y", "http://x/#y"] {
         let files = ExportFiles::folder(folder.path().join("exports")).unwrap();
-        assert!(Exports::settings(log.clone(), files, url).is_err(), "{url}");
+        assert!(ExportService::builder(log.clone(), files, url).is_err(), "{url}");
     }
     assert!(ExportFiles::at("ftp://x/y").is_err());
     assert!(ExportFiles::at(folder.path().join("other").to_str().unwrap()).is_ok());

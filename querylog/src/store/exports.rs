@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Key, StoreError};
-use crate::model::export_scope::ExportScope;
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
 use crate::model::scan::{Cursor, Scan};
+use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 

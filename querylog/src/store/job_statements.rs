@@ -2,9 +2,9 @@
 
 use super::exports::JobList;
 use super::many;
-use crate::model::export_scope::ExportScope;
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
 use crate::model::scan::Cursor;
+use crate::model::scope::ExportScope;
 
 /// The columns of a job, in the order in which they are written and read.
 const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
@@ -76,7 +76,7 @@ pub(super) fn list(list: JobList, limit: usize) -> Listed {
         "SELECT {COLUMNS} FROM export_job WHERE (created, id) < ($1, $2) AND ({}) AND state IN ({}) \
          ORDER BY created DESC, id DESC LIMIT $3",
         if conditions.is_empty() { "false" } else { &conditions },
-        words(if states.is_empty() { &ExportState::ALL } else { &states }),
+        words(if states.is_empty() { ExportState::ALL } else { &states }),
     );
     let before = before.unwrap_or(Cursor { micros: i64::MAX, id: String::new() });
     Listed { text, before, limit: many(limit), scopes: scopes.iter().flat_map(with_those_beneath).collect() }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::answer::Problem;
 use crate::export::Asked;
-use crate::model::export_scope::ExportScope;
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
+use crate::model::scope::ExportScope;
 use crate::model::time::{Timestamp, has_zone};
 use crate::model::window::start_of;
 
@@ -114,7 +114,7 @@ impl List {
         let states = states.map_err(|_| {
             Problem::Bad("states are Pending, Requested, Complete, DoesNotExist, Failed, TimedOut and CreatingNewUrl")
         })?;
-        Ok(ExportState::ALL.into_iter().filter(|state| states.contains(state)).collect())
+        Ok(ExportState::ALL.iter().copied().filter(|state| states.contains(state)).collect())
     }
 
     pub(super) fn limit(&self) -> Result<usize, Problem> {

@@ -12,13 +12,13 @@ use http::{HeaderValue, Method, StatusCode};
 use object_store::{GetOptions, GetRange};
 
 use super::answer::Problem;
-use crate::export::{Exports, Refused};
+use crate::export::{ExportService, Refused};
 use crate::server::Unanswered;
 
 const NO_FILE: &str = "there is no such file any more: ask for the export again";
 
 /// Answers with a file whose URL is good.
-pub(super) async fn answer(exports: &Exports, head: &Parts, name: &str) -> Result<Response, Problem> {
+pub(super) async fn answer(exports: &ExportService, head: &Parts, name: &str) -> Result<Response, Problem> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return Err(Problem::Method("GET, HEAD"));
     }
@@ -85,7 +85,7 @@ fn range(asked: &HeaderValue) -> Option<GetRange> {
 }
 
 /// Why a range was not read: it may be behind the end of the file.
-async fn beyond(exports: &Exports, name: &str, range: &GetRange, error: &object_store::Error) -> Problem {
+async fn beyond(exports: &ExportService, name: &str, range: &GetRange, error: &object_store::Error) -> Problem {
     match exports.read(name, GetOptions { head: true, ..GetOptions::default() }).await {
         Ok(found) if range.as_range(found.meta.size).is_err() => Problem::Range(found.meta.size),
         Ok(_) => failed(error),

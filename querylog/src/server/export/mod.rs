@@ -17,7 +17,7 @@ use serde_json::json;
 
 use self::answer::Problem;
 use crate::access::callers::{Account, Callers, token};
-use crate::export::{Exports, FILES};
+use crate::export::{ExportService, FILES};
 use crate::server::page_token::Signer;
 use crate::server::{self, Unanswered, ok};
 use crate::store::StoreError;
@@ -25,7 +25,7 @@ use crate::store::StoreError;
 const NO_PATH: &str = "there is nothing under this path";
 const NO_EXPORT: &str = "there is no such export for this key";
 
-/// The REST API of exports: an axum router. [`Exports`] has an example.
+/// The REST API of exports: an axum router. [`ExportService`] has an example.
 ///
 /// An export is asked for, asked about until it is in a final state, and its file downloaded:
 ///
@@ -67,7 +67,7 @@ pub struct ExportApi {
 }
 
 struct Shared {
-    exports: Exports,
+    exports: ExportService,
     callers: Box<dyn Callers>,
     signer: Signer,
 }
@@ -78,7 +78,7 @@ impl ExportApi {
     /// # Errors
     ///
     /// If the store cannot be asked for the key that tokens of the list are signed with.
-    pub async fn new(exports: Exports, callers: impl Callers) -> Result<Self, StoreError> {
+    pub async fn new(exports: ExportService, callers: impl Callers) -> Result<Self, StoreError> {
         let signer = Signer::new(&exports.secret().await?);
         let shared = Arc::new(Shared { exports, callers: Box::new(callers), signer });
         Ok(Self { shared, bases: vec!["/api/v1".to_owned()] })
@@ -87,7 +87,7 @@ impl ExportApi {
     /// Under these paths instead: each begins with a slash and does not end with one; the empty one is the root.
     ///
     /// `ExportClient` and `tagtrail-log export` ask under paths that end with `/api/v1`, such as `/logs-of-shop/api/v1`.
-    /// The URL that [`Exports::settings`] is given has to have one of these paths, too.
+    /// The URL that [`ExportService::builder`] is given has to have one of these paths, too.
     pub fn under(self, bases: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { bases: bases.into_iter().map(Into::into).collect(), ..self }
     }

@@ -5,7 +5,7 @@ use tokio_postgres::types::ToSql;
 
 use super::Postgres;
 use super::rows::get;
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;

@@ -5,7 +5,7 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, TransactionBehavior, params};
 
 use super::Sqlite;
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::window::Window;
 use crate::store::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobList, PAGE_BYTES};

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Postgres, Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, ResponsePart, Timestamp,
-    Tokens,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, ExportServiceBuilder, Outcome, Record, ResponsePart,
+    Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -79,7 +79,7 @@ pub async fn log(folder: &std::path::Path) -> AuditLog {
 pub struct Server {
     pub log: AuditLog,
     pub url: String,
-    pub exports: Exports,
+    pub exports: ExportService,
     pub folder: Arc<tempfile::TempDir>,
     http: reqwest::Client,
 }
@@ -95,7 +95,7 @@ impl Server {
         Self::with(|settings| settings.arrival(Duration::ZERO)).await
     }
 
-    pub async fn with(change: impl FnOnce(ExportSettings) -> ExportSettings) -> Self {
+    pub async fn with(change: impl FnOnce(ExportServiceBuilder) -> ExportServiceBuilder) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path()).await;
         let files = ExportFiles::folder(folder.path().join("exports")).unwrap();
@@ -106,12 +106,12 @@ impl Server {
         folder: tempfile::TempDir,
         log: AuditLog,
         files: ExportFiles,
-        change: impl FnOnce(ExportSettings) -> ExportSettings,
+        change: impl FnOnce(ExportServiceBuilder) -> ExportServiceBuilder,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let settings = Exports::settings(log.clone(), files, &format!("{url}/api/v1")).unwrap();
-        let exports = change(settings).start().await.unwrap();
+        let builder = ExportService::builder(log.clone(), files, &format!("{url}/api/v1")).unwrap();
+        let exports = change(builder).start().await.unwrap();
         let api = ExportApi::new(exports.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
         tokio::spawn(async move { axum::serve(listener, api.server()).await });
         let http = reqwest::Client::new();

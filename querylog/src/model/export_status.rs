@@ -1,4 +1,4 @@
-//! What is known of an export: [`Export`], and its [`ExportState`].
+//! What is known of an export: [`ExportStatus`], and its [`ExportState`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::model::time::Timestamp;
 /// An export, as the API tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Export {
+pub struct ExportStatus {
     /// By which it is asked about.
     pub request_id: String,
     /// How far it is.
@@ -41,6 +41,7 @@ pub struct Export {
 
 /// How far an export is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ExportState {
     /// It is accepted, and waits: for its turn, for the end of its range, for requests of its range that are open.
     Pending,
@@ -60,7 +61,7 @@ pub enum ExportState {
 
 impl ExportState {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: &'static [Self] = &[
         Self::Pending,
         Self::Requested,
         Self::Complete,
@@ -100,7 +101,7 @@ impl FromStr for ExportState {
     type Err = InvalidExportState;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(InvalidExportState(()))
+        Self::ALL.iter().copied().find(|state| state.as_str() == text).ok_or(InvalidExportState(()))
     }
 }
 
@@ -161,9 +162,9 @@ mod tests {
             r#""updated_at":"2099-07-11T21:53:47.398213Z","version":0,"database":"us-std/ECommerce","#,
             r#""presigned_url":"http://127.0.0.1/x","presigned_url_expiration_time":"2099-07-11T22:53:47Z"}"#
         );
-        let export: Export = serde_json::from_str(text).unwrap();
+        let export: ExportStatus = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&export).unwrap(), text);
-        let pending = Export {
+        let pending = ExportStatus {
             state: ExportState::Pending,
             database: None,
             presigned_url: None,
@@ -172,15 +173,15 @@ mod tests {
         };
         let text = serde_json::to_string(&pending).unwrap();
         assert!(text.ends_with(r#""version":0}"#), "{text}");
-        assert_eq!(serde_json::from_str::<Export>(&text).unwrap(), pending);
+        assert_eq!(serde_json::from_str::<ExportStatus>(&text).unwrap(), pending);
     }
 
     #[test]
     fn four_states_are_final() {
         let last: Vec<_> =
-            ExportState::ALL.into_iter().filter(|state| state.is_final()).map(ExportState::as_str).collect();
+            ExportState::ALL.iter().copied().filter(|state| state.is_final()).map(ExportState::as_str).collect();
         assert_eq!(last, ["Complete", "DoesNotExist", "Failed", "TimedOut"]);
-        for state in ExportState::ALL {
+        for &state in ExportState::ALL {
             assert_eq!(state.to_string().parse(), Ok(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
