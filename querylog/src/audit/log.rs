@@ -12,8 +12,6 @@ use crate::model::record::Record;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
-#[cfg(feature = "export")]
-use crate::store::ExportStore;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Hits, Payloads, Row, Selection, Store, StoreError};
@@ -284,10 +282,9 @@ impl AuditLog {
         tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)
     }
 
-    /// What the store does for exports, if it does.
     #[cfg(feature = "export")]
-    pub(crate) fn exports(&self) -> Option<&dyn ExportStore> {
-        self.store.exports()
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     #[cfg(any(feature = "audit-api", feature = "export"))]

@@ -9,13 +9,14 @@ use object_store::ObjectStore;
 use object_store::signer::Signer;
 use url::Url;
 
-use super::files::{ExportFiles, SignsUrls};
+use crate::export::files::{ExportFiles, SignsUrls};
 
 impl ExportFiles {
-    /// In this object store, which signs the URLs by which files are read without us.
+    /// Keeps files in this object store, which signs the URLs by which they are read without us.
     ///
-    /// An upload that a crash, a stop or a time-out breaks off is not there for readers, but S3 keeps its parts: give the
-    /// bucket a rule that deletes incomplete uploads after a day.
+    /// An upload that fails, or takes too long, is aborted. If a process is killed, or its runtime shuts down, readers do
+    /// not see its upload either, but S3 keeps the parts: give the bucket a rule that deletes incomplete uploads after a
+    /// day.
     pub fn signed(objects: impl ObjectStore + Signer) -> Self {
         let objects = Arc::new(objects);
         let mut files = Self::of(objects.clone());

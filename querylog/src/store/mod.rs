@@ -3,9 +3,11 @@
 //! A store has rows, and answers a few questions about them, each by an index. What a question means to a caller, who
 //! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
 
-mod exports;
+mod exported;
+mod job;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod job_statements;
+mod jobs;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -20,8 +22,11 @@ use sha2::{Digest, Sha256};
 use crate::model::audit_record::AuditRecord;
 use crate::model::distinct::Distinct;
 use crate::model::scan::{Cursor, Scan};
+use crate::model::window::Window;
 
-pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
+pub use self::exported::ExportedRow;
+pub use self::job::{Job, JobBody, JobUrl};
+pub use self::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
 pub use self::payloads::Payloads;
 #[cfg(feature = "export")]
 pub(crate) use self::payloads::scheme_of;
@@ -90,8 +95,31 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that is derived of them.
     async fn secret(&self) -> Result<[u8; 32], StoreError>;
 
-    /// What the store does for exports, if it does.
-    fn exports(&self) -> Option<&dyn ExportStore> {
+    /// Returns whether a request that started in a window has not ended, as far as the store knows: an export waits for
+    /// it. `false` by default, with which exports wait for no requests.
+    async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
+        let _ = window;
+        Ok(false)
+    }
+
+    /// Reads the first entries of a range of the index of [keys](Row::keys), with what exports need of their rows. The row
+    /// of an entry may no longer have that key.
+    ///
+    /// There may be fewer entries than `limit` though more follow, as when rows are large, but none only at the end of
+    /// the range. By default this is [`find`](Self::find).
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+        let mut range = range.map(|key| vec![key]);
+        loop {
+            let Hits { rows, behind } = self.find(range.clone(), limit, limit).await?;
+            match behind {
+                Some(behind) if rows.is_empty() => range = range.behind(behind),
+                _ => return Ok(rows.into_iter().map(ExportedRow::of).collect()),
+            }
+        }
+    }
+
+    /// Returns what keeps the jobs of exports, if the store does. `None` by default: then its log cannot be exported.
+    fn jobs(&self) -> Option<&dyn Jobs> {
         None
     }
 }
