@@ -1,4 +1,4 @@
-//! What is known of an export: [`ExportStatus`], and its [`ExportState`].
+//! What callers see of an export: [`ExportStatus`], and its [`ExportState`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,34 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 
-/// An export, as the API tells of it.
+/// An export, as the API reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExportStatus {
-    /// By which it is asked about.
+    /// The id by which it is requested.
     pub request_id: String,
     /// How far it is.
     pub state: ExportState,
     /// The first moment of its range.
     #[serde(with = "short")]
     pub time_start: Timestamp,
-    /// The moment behind its range.
+    /// The moment after its range.
     #[serde(with = "short")]
     pub time_end: Timestamp,
-    /// The region group that it is of.
+    /// The region group of its records.
     pub region_group: String,
-    /// When this was last true of it.
+    /// When it changed last.
     #[serde(with = "short")]
     pub updated_at: Timestamp,
     /// How often it has changed.
     pub version: u64,
-    /// The region group and the path of the database that it is of; `None` for a whole region group.
+    /// The region group and the path of the database of its records; `None` for a whole region group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// Where its file is, once it is [complete](ExportState::Complete). Whoever has the URL may read the file.
+    /// The URL of its file, if it is [complete](ExportState::Complete). Anyone who has the URL may read the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presigned_url: Option<String>,
-    /// Until when that URL is good.
+    /// When that URL runs out.
     #[serde(default, with = "short::optional", skip_serializing_if = "Option::is_none")]
     pub presigned_url_expiration_time: Option<Timestamp>,
 }
@@ -43,7 +43,7 @@ pub struct ExportStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ExportState {
-    /// It is accepted, and waits: for its turn, for the end of its range, for requests of its range that are open.
+    /// It is accepted, and waits: for its turn, for the end of its range, or for open requests of its range.
     Pending,
     /// Its records are being extracted.
     Requested,
@@ -51,16 +51,16 @@ pub enum ExportState {
     Complete,
     /// There are no records in its range, and there is no file. Final.
     DoesNotExist,
-    /// It was tried, several times, and not made. Final.
+    /// Several attempts failed. Final.
     Failed,
-    /// It took too long, and was given up. Final.
+    /// It took too long. Final.
     TimedOut,
-    /// It was complete, and its URL ran out: it gets a new one, and is [`Complete`](Self::Complete) again.
+    /// It was complete, and its URL has run out: it gets a new one, and is [`Complete`](Self::Complete) again.
     CreatingNewUrl,
 }
 
 impl ExportState {
-    /// All of them.
+    /// All states.
     pub const ALL: &'static [Self] = &[
         Self::Pending,
         Self::Requested,
@@ -71,12 +71,12 @@ impl ExportState {
         Self::CreatingNewUrl,
     ];
 
-    /// Whether it stays so: whoever waits for it need not wait any longer.
+    /// Returns whether the state is final: anyone who waits for the export need not wait any longer.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::DoesNotExist | Self::Failed | Self::TimedOut)
     }
 
-    /// The word of the API for it.
+    /// Returns the word of the API for the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -105,12 +105,14 @@ impl FromStr for ExportState {
     }
 }
 
-/// A word that is no [`ExportState`].
+/// The error for a word that is not an [`ExportState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one of Pending, Requested, Complete, DoesNotExist, Failed, TimedOut and CreatingNewUrl is needed")]
+#[error(
+    "invalid export state: expected Pending, Requested, Complete, DoesNotExist, Failed, TimedOut or CreatingNewUrl"
+)]
 pub struct InvalidExportState(());
 
-/// Moments without the digits of a second where these are zero: `2099-07-10T07:46:05Z`.
+/// Moments without the digits of a second if these are zero: `2099-07-10T07:46:05Z`.
 mod short {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_is_written_as_the_api_has_it() {
+    fn an_export_has_the_form_of_the_api() {
         let text = concat!(
             r#"{"request_id":"r","state":"Complete","time_start":"2099-07-10T07:46:05Z","#,
             r#""time_end":"2099-07-11T07:46:05.000001Z","region_group":"us-std","#,
