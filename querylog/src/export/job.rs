@@ -33,7 +33,7 @@ use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::{Job, JobUrl};
 
-/// How often requests are looked at that are open.
+/// How often a pending job checks for open requests.
 const OPEN: Duration = Duration::from_secs(1);
 /// How long the second attempt waits after the first one failed. Each further one waits twice as long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -57,18 +57,18 @@ pub(super) enum Event {
     TimedOut,
     /// The process that has it stops.
     Stopped,
-    /// Somebody else has it.
+    /// Another process has it.
     Lost,
     /// Its file has a URL.
     UrlMade(JobUrl),
-    /// Somebody asked for it, and its URL has run out.
+    /// A caller polls it, and its URL has run out.
     UrlExpired,
 }
 
 /// What is to be done for a job, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Swap its row for the new one, if nobody else changed it. If somebody did, the others are left out.
+    /// Swap its row for the new one, unless another process changed it. Then the other effects are left out.
     Save,
     /// Find out whether requests of its range are open, and report it as [`Event::OpenRequests`].
     AskOpen,

@@ -1,4 +1,4 @@
-//! Takes the jobs that are due, one step each, and never one that somebody else has.
+//! Takes the jobs that are due, one step each, and never one that another process has.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -129,7 +129,7 @@ impl ExportService {
             core.wake.notify_one();
             return Ok(Some(status(renewed)));
         }
-        // Somebody else was faster.
+        // Another process was faster.
         Ok(jobs.get(id).await?.map(status))
     }
 
@@ -207,8 +207,8 @@ impl ExportServiceBuilder {
         self
     }
 
-    /// Sets for how long a URL is valid; an hour by default. An export whose URL has run out gets another when somebody
-    /// asks for it.
+    /// Sets for how long a URL is valid; an hour by default. An export whose URL has run out gets another when a
+    /// caller polls it.
     pub fn url_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.url_lifetime = lifetime;
         self

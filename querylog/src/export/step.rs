@@ -13,7 +13,7 @@ pub(super) enum Step {
     Done(Job),
     /// The job is to be extracted within this time.
     Extract(Job, Duration),
-    /// Somebody else changed the job.
+    /// Another process changed the job.
     Lost,
 }
 

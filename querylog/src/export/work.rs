@@ -53,7 +53,7 @@ async fn extract(core: &Core, job: &mut Job, limit: Duration, mut stopped: watch
     }
 }
 
-/// Records what became of a job. While the store fails, it is tried again, until somebody else may have the job.
+/// Records what became of a job. While the store fails, it is tried again, until another process may have the job.
 async fn record(core: &Core, job: &Job, outcome: &Event) {
     for _ in 0..10 {
         match apply(core, job.clone(), outcome.clone()).await {

@@ -15,7 +15,7 @@ use crate::store::job::Job;
 ///
 /// Several processes may work on the jobs of one store. Each change of a job increments its version, and is made only if
 /// nobody else has changed the job: so no two processes do the same work. What a job means, and which change follows
-/// which, is the concern of the [export service](crate::ExportService). A store decides two things, each of them in one
+/// which, is the concern of the export service. A store decides two things, each of them in one
 /// statement: whether a job still has its version, and whether it may be [inserted](Self::insert).
 #[async_trait]
 pub trait Jobs: Send + Sync {
@@ -28,7 +28,7 @@ pub trait Jobs: Send + Sync {
     /// Inserts a job, and returns whether it did. It does not if the owner already has a job with this token, or has
     /// reached the limit.
     ///
-    /// No two jobs of an owner may ever have one token, whoever else inserts at the same time. The count may miss jobs
+    /// No two jobs of an owner may ever have one token, even if others insert at the same time. The count may miss jobs
     /// that are inserted at that moment.
     async fn insert(&self, job: Job, limit: JobLimit) -> Result<bool, StoreError>;
 
@@ -39,7 +39,7 @@ pub trait Jobs: Send + Sync {
     async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError>;
 
     /// Takes the token off the job of an owner, if the job was created at this time or before, and leaves all else as it
-    /// is, the version too: whoever works on the job is not disturbed.
+    /// is, the version too: it does not disturb the process that works on the job.
     async fn release_token(&self, owner: &str, token: &str, created: Timestamp) -> Result<(), StoreError>;
 
     /// Returns the first jobs of a list, the newest first.

@@ -63,14 +63,14 @@ async fn in_state(server: &Server, state: &str) -> usize {
 
 /// Polls, also while the store fails.
 async fn ended(server: &Server, id: &str) -> Value {
-    let begin = Instant::now();
+    let start = Instant::now();
     loop {
         let response = server.get("us", id).await;
         assert!(response.status == 200 || response.status.is_server_error(), "{}", response.json);
         if response.json["state"].as_str().is_some_and(|state| !["Pending", "Requested"].contains(&state)) {
             return response.json;
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "{}", response.json);
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", response.json);
         sleep(Duration::from_millis(50)).await;
     }
 }

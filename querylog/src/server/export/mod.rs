@@ -189,8 +189,8 @@ impl Shared {
                 "next_token must be that of the page before, with the same states and the same key",
             ))?),
         };
-        let (results, last) = self.exports.list(account, states, before, limit).await?;
-        let next_token = last.map(|place| self.signer.write(&signed, &place));
+        let (results, end) = self.exports.list(account, states, before, limit).await?;
+        let next_token = end.map(|place| self.signer.write(&signed, &place));
         ok(&json!({ "next_token": next_token, "results": results }))
     }
 }

@@ -31,7 +31,7 @@ pub(super) const VERSION_3: &str = "
 const OPEN: &str =
     "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";
 
-/// Rows until those before have so many bytes. The length of a value is known without reading it, so all but the rows of
+/// Rows until those before have this many bytes. The length of a value is known without reading it, so all but the rows of
 /// the page cost little. `OFFSET 0` keeps it a look-up for each entry.
 pub(super) const EXPORTED: &str = "
     SELECT timestamp, id, details

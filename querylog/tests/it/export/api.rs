@@ -173,7 +173,7 @@ async fn every_response_is_json_if_it_is_an_error_too() {
         ("POST", "/logs/_list", "{\"next_token\": \"x\"}", 400, "bad_request"),
         ("POST", "/logs/files/x", "", 405, "method_not_allowed"),
     ] {
-        let response = server.response(server.request(method, path).bearer_auth("us").body(body.to_owned())).await;
+        let response = server.send(server.request(method, path).bearer_auth("us").body(body.to_owned())).await;
         assert_eq!((response.status.as_u16(), response.json["code"].as_str()), (status, Some(code)), "{method} {path}");
         let nothing = ["/logs/", "/logs/x/y", "/users"].contains(&path) || path.ends_with('/');
         assert_eq!(response.json["reason"] == "there is nothing under this path", nothing, "{method} {path}");
@@ -189,13 +189,13 @@ async fn every_response_is_json_if_it_is_an_error_too() {
     for authorization in ["", "us", "Bearer", "Bearer ", "Basic us", "Bearer nobody", "Bearer ada", "Bearer service"] {
         for (method, path) in [("POST", "/logs"), ("GET", &*format!("/logs/{id}")), ("POST", "/logs/_list")] {
             let request = server.request(method, path).header("authorization", authorization);
-            let response = server.response(request.body(range("us-std", 0, 10).to_string())).await;
+            let response = server.send(request.body(range("us-std", 0, 10).to_string())).await;
             assert_eq!((response.status.as_u16(), response.json["code"].as_str()), (401, Some("unauthorized")));
             assert_eq!(response.headers["www-authenticate"], "Bearer", "{authorization}");
         }
     }
     let twice = server.request("GET", &format!("/logs/{id}")).bearer_auth("us").bearer_auth("us");
-    assert_eq!(server.response(twice).await.status, 401);
+    assert_eq!(server.send(twice).await.status, 401);
     assert_eq!(server.get("us", &format!("{id}?x=")).await.status, 200, "parameters that nobody knows are ignored");
 }
 

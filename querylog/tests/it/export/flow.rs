@@ -1,4 +1,4 @@
-//! The documented flow: ask, poll, download.
+//! The documented flow: request, poll, download.
 
 use crate::support::export::{Server, at, lines, numbers, range, record};
 use serde_json::json;

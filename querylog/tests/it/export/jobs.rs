@@ -23,7 +23,7 @@ async fn an_export_waits_for_the_end_of_its_range_and_has_all_that_was_written_u
     let end = start.plus(Duration::from_millis(1_500));
     let asked = server.ask("us", &between(start, end)).await.json;
     let id = asked["request_id"].as_str().unwrap();
-    // Many write at the same time: some with a begin, some whose end comes late.
+    // Many write at the same time: some with a record of their start, some whose end comes late.
     let number = Arc::new(AtomicI64::new(0));
     let writers = (0..4).map(|_| {
         let (log, number) = (server.log.clone(), Arc::clone(&number));
@@ -160,7 +160,7 @@ async fn a_download_is_a_server_error_if_the_file_cannot_be_read() {
     let client = reqwest::Client::new();
     for asked in ["bytes=0-", "bytes=1-2", "bytes=-3", "none"] {
         let file = client.get(export["presigned_url"].as_str().unwrap()).header("range", asked);
-        assert_eq!(server.response(file).await.status, 500, "{asked}");
+        assert_eq!(server.send(file).await.status, 500, "{asked}");
     }
     slow.0.unreadable.store(false, SeqCst);
     assert_eq!(numbers(&server.lines(&export).await), [0]);
@@ -188,12 +188,12 @@ async fn a_server_gives_its_jobs_back_when_it_shuts_down() {
     server.exports.shutdown().await;
     slow.aborted(1).await;
     slow.0.takes.store(0, SeqCst);
-    let begin = Instant::now();
+    let start = Instant::now();
     let other =
         Server::of(tempfile::tempdir().unwrap(), server.log.clone(), ExportFiles::new(slow), |builder| builder).await;
     let export = other.wait("us", &id).await;
     assert_eq!(numbers(&other.lines(&export).await), [0]);
-    assert!(begin.elapsed() < Duration::from_secs(5), "at once, and not when the time of the other ran out");
+    assert!(start.elapsed() < Duration::from_secs(5), "at once, and not when the time of the other ran out");
     assert!(export["presigned_url"].as_str().unwrap().contains(".2.jsonl.gz?"), "in a file of its own");
 }
 

@@ -8,7 +8,7 @@ use tagtrail_querylog::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Asks for a path as it is: clients undo `..` themselves.
+/// Requests a path as it is: clients resolve `..` themselves.
 async fn raw(server: &str, path: &str) -> (u16, Value) {
     let address = server.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_url_opens_its_file_and_no_other_until_it_runs_out() {
     let (path, query) = url.split_once('?').unwrap();
     let (folder, name) = path.rsplit_once('/').unwrap();
     let (other_path, other_query) = other["presigned_url"].as_str().unwrap().split_once('?').unwrap();
-    let mut wrong = vec![
+    let mut changed_urls = vec![
         path.to_owned(),
         format!("{path}?"),
         format!("{path}?{other_query}"),
@@ -104,9 +104,9 @@ async fn a_url_opens_its_file_and_no_other_until_it_runs_out() {
     for place in (0..query.len()).step_by(3) {
         let mut changed = query.to_owned().into_bytes();
         changed[place] = if changed[place] == b'7' { b'8' } else { b'7' };
-        wrong.push(format!("{path}?{}", String::from_utf8(changed).unwrap()));
+        changed_urls.push(format!("{path}?{}", String::from_utf8(changed).unwrap()));
     }
-    for url in wrong {
+    for url in changed_urls {
         let (status, body) = raw(&server.url, url.strip_prefix(&server.url).unwrap()).await;
         assert_eq!((status, body["code"].as_str()), (403, Some("permission_denied")), "{url}: {body}");
     }

@@ -117,7 +117,7 @@ async fn the_description_needs_no_key() {
         (description.status.as_str(), &description.headers["content-type"]),
         ("200", &"application/json".parse().unwrap())
     );
-    let post = server.response(server.request("POST", "/logs/openapi.json").bearer_auth("us")).await;
+    let post = server.send(server.request("POST", "/logs/openapi.json").bearer_auth("us")).await;
     assert_eq!((post.status.as_u16(), &post.headers["allow"]), (405, &"GET, HEAD".parse().unwrap()));
     assert_eq!(server.get("us", "openapi.yaml").await.status, 404);
 }

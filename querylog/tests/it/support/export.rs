@@ -137,7 +137,7 @@ impl Server {
         ExportClient::new(&self.url, key).unwrap()
     }
 
-    pub async fn response(&self, request: reqwest::RequestBuilder) -> JsonResponse {
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> JsonResponse {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         assert_eq!(headers["content-type"], "application/json", "{headers:?}");
@@ -154,7 +154,7 @@ impl Server {
     }
 
     pub async fn post(&self, key: &str, path: &str, body: &Value) -> JsonResponse {
-        self.response(self.request("POST", path).bearer_auth(key).body(body.to_string())).await
+        self.send(self.request("POST", path).bearer_auth(key).body(body.to_string())).await
     }
 
     pub async fn ask(&self, key: &str, body: &Value) -> JsonResponse {
@@ -162,7 +162,7 @@ impl Server {
     }
 
     pub async fn get(&self, key: &str, id: &str) -> JsonResponse {
-        self.response(self.request("GET", &format!("/logs/{id}?type=query&regionGroup=us-std")).bearer_auth(key)).await
+        self.send(self.request("GET", &format!("/logs/{id}?type=query&regionGroup=us-std")).bearer_auth(key)).await
     }
 
     /// Requests an export, and polls until it is final.
