@@ -68,7 +68,7 @@ async fn perform(core: &Core, job: &mut Job, effect: Effect) -> Result<Performed
 fn report_end(job: &Job) {
     let Job { id, state, body, .. } = job;
     match state {
-        ExportState::DoesNotExist => tracing::info!(export = id, "export: its range has no records"),
+        ExportState::DoesNotExist => tracing::info!(export = id, %state, "export: its range has no records"),
         ExportState::Failed | ExportState::TimedOut => {
             tracing::warn!(export = id, %state, attempts = body.attempts, "export: it ended without a file");
         }

@@ -31,6 +31,7 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
+    let _alone = crate::RESTARTS.lock().await;
     let (Some(store), Ok(restart)) = (audit::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;

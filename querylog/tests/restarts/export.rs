@@ -19,6 +19,7 @@ const EXPORTS: i64 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_export_completes_though_the_server_restarts() {
+    let _alone = crate::RESTARTS.lock().await;
     let (Some(store), Ok(restart)) = (export::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
