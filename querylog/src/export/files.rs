@@ -36,6 +36,14 @@ pub(super) trait SignsUrls: std::fmt::Debug + Send + Sync {
     async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url>;
 }
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+#[async_trait]
+impl<T: object_store::signer::Signer> SignsUrls for T {
+    async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url> {
+        self.signed_url(http::Method::GET, path, for_as_long).await
+    }
+}
+
 impl ExportFiles {
     /// Keeps files in this object store. Their URLs are those of this crate's own server.
     pub fn new(objects: impl ObjectStore) -> Self {
@@ -44,6 +52,19 @@ impl ExportFiles {
 
     pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
         Self { objects, signer: None, prefix: object_store::path::Path::default(), folder: None }
+    }
+
+    /// Keeps files in this object store, which signs the URLs by which they are read without us.
+    ///
+    /// An upload that fails, or takes too long, is aborted. If a process is killed, or its runtime shuts down, readers do
+    /// not see its upload either, but S3 keeps the parts: give the bucket a rule that deletes incomplete uploads after a
+    /// day.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub fn signed(objects: impl ObjectStore + object_store::signer::Signer) -> Self {
+        let objects = Arc::new(objects);
+        let mut files = Self::of(objects.clone());
+        files.signer = Some(objects);
+        files
     }
 
     /// Keeps files beneath this path of the object store.

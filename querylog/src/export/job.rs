@@ -22,8 +22,8 @@
 //!    └─ TimedOut, Due: too late ────▶ TimedOut ───────┘
 //! ```
 //!
-//! A pending job ends as `Failed` by `ClaimFailed` and `Due`, and as `TimedOut` by `Due`, as a requested one does. All
-//! other pairs of a state and an event change nothing.
+//! `ClaimFailed` counts as an attempt that failed, of a pending job too. All other pairs of a state and an event change
+//! nothing.
 
 use std::time::Duration;
 

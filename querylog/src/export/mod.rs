@@ -11,7 +11,7 @@
 //! | `settings` | what the builder sets |
 //! | `job` | which state follows which: a pure table |
 //! | `admission` | which exports are accepted: pure, too |
-//! | `files`, `clouds` | where files are |
+//! | `files` | where files are |
 //! | `link` | URLs of our own server |
 //! | `line`, `extract` | from the records to a file |
 //! | `core` | what the following share |
@@ -20,8 +20,6 @@
 //! | `service` | what others see of it all |
 
 mod admission;
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-mod clouds;
 mod core;
 mod extract;
 mod files;

@@ -73,6 +73,7 @@ pub type FoundJob = Result<Job, DamagedJob>;
 /// A job whose row cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
+#[non_exhaustive]
 pub struct DamagedJob {
     /// Its id.
     pub id: String,
@@ -83,6 +84,13 @@ pub struct DamagedJob {
     /// Why it cannot be read.
     #[source]
     pub why: StoreError,
+}
+
+impl DamagedJob {
+    /// Creates the error for the row of a job.
+    pub fn new(id: impl Into<String>, version: i64, created: Timestamp, why: StoreError) -> Self {
+        Self { id: id.into(), version, created, why }
+    }
 }
 
 /// How many jobs an owner may have, for another one to be inserted.

@@ -94,7 +94,7 @@ fn moment(row: &tokio_postgres::Row, place: usize) -> Result<Timestamp, StoreErr
 /// Reads one of several jobs.
 fn find_job(row: &tokio_postgres::Row) -> Result<FoundJob, StoreError> {
     let (id, version, created) = (text(row, 0)?, get(row, 5)?, moment(row, 6)?);
-    Ok(read_job(row).map_err(|why| DamagedJob { id, version, created, why }))
+    Ok(read_job(row).map_err(|why| DamagedJob::new(id, version, created, why)))
 }
 
 fn read_job(row: &tokio_postgres::Row) -> Result<Job, StoreError> {

@@ -114,8 +114,8 @@ fn changes(connection: &Connection, text: &str, parameters: &[&dyn ToSql]) -> ru
 
 /// Reads one of several jobs.
 fn find_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<FoundJob> {
-    let (id, version, created) = (row.get(0)?, row.get(5)?, Timestamp::from_micros(row.get(6)?));
-    Ok(read_job(row).map_err(|why| DamagedJob { id, version, created, why: StoreError::failed(why) }))
+    let (id, version, created): (String, _, _) = (row.get(0)?, row.get(5)?, Timestamp::from_micros(row.get(6)?));
+    Ok(read_job(row).map_err(|why| DamagedJob::new(id, version, created, StoreError::failed(why))))
 }
 
 fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
