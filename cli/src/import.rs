@@ -276,8 +276,8 @@ async fn put<'a>(log: &AuditLog, lines: &'a [Line]) -> Result<Vec<(&'a Line, Sto
     let mut rest = vec![lines];
     while let Some(some) = rest.pop() {
         match (put_at_once(log, some).await, some) {
-            (Err(error @ StoreError::Refused(_)), [line]) => refused.push((line, error)),
-            (Err(StoreError::Refused(_)), _) => {
+            (Err(error @ StoreError::Rejected(_)), [line]) => refused.push((line, error)),
+            (Err(StoreError::Rejected(_)), _) => {
                 let (first, second) = some.split_at(some.len() / 2);
                 rest.extend([second, first]);
             }

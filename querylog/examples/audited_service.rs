@@ -11,7 +11,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use serde_json::Value;
 use tagtrail::Admit;
-use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, QueryLog, QueryLogLayer, RecordHandle, Tokens};
+use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, LogStore, QueryLogLayer, RecordHandle, Tokens};
 use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "secret", "kind": "user", "user_id": "u1", "user_email": "ada@example.com",
@@ -34,8 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Every request on record in SQLite, in three lines.
     let audit = AuditLog::open(folder.path().join("audit.db"))?;
-    let log = QueryLog::storing(audit.clone()).open()?;
-    let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+    let log = LogStore::new(audit.clone()).open()?;
+    let layers = QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart);
 
     // The service, and beside it what answers questions about it.
     let api = AuditApi::new(audit, TOKENS.parse::<Tokens>()?).await?;
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let request = client.get(format!("{url}/posts/{id}")).header("x-fauna-tags", format!("post={id}"));
         request.send().await?.bytes().await?;
     }
-    log.shutdown(Duration::from_secs(5)).await?;
+    log.close(Duration::from_secs(5)).await?;
 
     let question = client.get(format!("{url}/v1/log/self?scan_forward=False")).bearer_auth("secret");
     let answer: Value = question.send().await?.error_for_status()?.json().await?;

@@ -15,7 +15,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde_json::Value;
 use tagtrail::{Admit, Disclose, OutboundMiddleware, Sample, Tags, Trail};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, Exported, QueryLog, QueryLogLayer, RecordHandle,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, Exported, LogStore, QueryLogLayer, RecordHandle,
     Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
@@ -47,8 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // A service with a log, and beside it the API by which the log is exported.
     let audit = AuditLog::open(folder.path().join("audit.db"))?;
-    let log = QueryLog::storing(audit.clone()).open()?;
-    let layers = QueryLogLayer::new(log.clone()).region_group("us-std").under(Admit::Continue);
+    let log = LogStore::new(audit.clone()).open()?;
+    let layers = QueryLogLayer::new(log.clone()).region_group("us-std").with_inbound(Admit::Continue);
     let files = ExportFiles::folder(folder.path().join("exports"))?;
     let exports = ExportService::builder(audit, files, &format!("{url}/api/v1"))?;
     let exports = exports.arrival(Duration::from_millis(200)).start().await?;
@@ -70,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", request.send().await?.text().await?);
     }
     // Its records are in the store now.
-    log.shutdown(Duration::from_secs(5)).await?;
+    log.close(Duration::from_secs(5)).await?;
 
     // Ask, poll, download.
     let client = ExportClient::new(&url, "account-key")?;

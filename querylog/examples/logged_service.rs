@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use tagtrail::Admit;
-use tagtrail_querylog::{Entry, QueryLog, QueryLogLayer, RecordHandle, read};
+use tagtrail_querylog::{Entry, LogFiles, QueryLogLayer, RecordHandle, read};
 use tokio::net::TcpListener;
 
 async fn post(Path(id): Path<u32>, record: RecordHandle) -> String {
@@ -26,8 +26,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
 
     // The query log, in three lines.
-    let log = QueryLog::open(folder.path())?;
-    let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+    let log = LogFiles::new(folder.path()).open()?;
+    let layers = QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart);
     let app = Router::new().route("/posts/{id}", get(post)).layer(layers);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         answer.bytes().await?;
     }
     server.abort();
-    log.shutdown(Duration::from_secs(5)).await?;
+    log.close(Duration::from_secs(5)).await?;
 
     println!("\nThe log, as it is on disk:\n");
     for file in std::fs::read_dir(folder.path())? {
@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("{} {} {} ({route}) [{tags}]", record.trace_id, request.method, request.path);
         }
     }
-    let counters = log.counters();
+    let counters = log.stats();
     assert_eq!((counters.written, counters.shed, counters.failed), (4, 0, 0));
     Ok(())
 }

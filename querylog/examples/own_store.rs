@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,10 +89,10 @@ where
 
 #[async_trait]
 impl Store for Memory {
-    async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
         let mut kept = self.lock();
-        for row in rows {
-            kept.put(row);
+        for row in &*rows {
+            kept.put(row.clone());
         }
         Ok(())
     }

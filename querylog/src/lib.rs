@@ -17,8 +17,8 @@
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
-//! let log = QueryLog::open(folder)?;
-//! let layers = QueryLogLayer::new(log.clone()).under(Admit::Restart);
+//! let log = LogFiles::new(folder).open()?;
+//! let layers = QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart);
 //! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layers);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
@@ -40,7 +40,7 @@
 //! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
 //! | decide what a crash can take | [`Durability`] |
 //! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
-//! | decide what becomes of files | [`Roll`], [`Keep`], [`FileSettings::gzip`], [`LineFormat`] |
+//! | decide what becomes of files | [`Roll`], [`Keep`], [`LogFiles::gzip`], [`LineFormat`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
@@ -74,6 +74,7 @@ mod export;
 mod files;
 mod layer;
 mod model;
+mod private_file;
 mod queue;
 #[cfg(any(feature = "audit-api", feature = "export"))]
 mod server;
@@ -114,9 +115,9 @@ pub mod performance {}
 #[cfg(any(feature = "audit-api", feature = "export"))]
 pub use crate::access::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
 #[cfg(feature = "store")]
-pub use crate::audit::destination::StoreSettings;
-#[cfg(feature = "store")]
 pub use crate::audit::log::{AuditLog, Found, FoundRequests};
+#[cfg(feature = "store")]
+pub use crate::audit::log_store::LogStore;
 #[cfg(feature = "store")]
 pub use crate::audit::requests::RequestFilter;
 #[cfg(feature = "client")]
@@ -129,10 +130,9 @@ pub use crate::client::export::{
 pub use crate::client::requests::{RequestsPage, RequestsQuery};
 #[cfg(feature = "export")]
 pub use crate::export::{ExportFiles, ExportService, ExportServiceBuilder};
-pub use crate::files::keeper::Keep;
+pub use crate::files::log_files::LogFiles;
+pub use crate::files::options::{Durability, Keep, LineFormat, Roll};
 pub use crate::files::reader::{Entries, Entry, ForeignLine, read};
-pub use crate::files::rolling::Roll;
-pub use crate::files::settings::{Durability, FileSettings, LineFormat, OpenError};
 pub use crate::layer::QueryLogLayer;
 #[cfg(feature = "axum")]
 pub use crate::layer::axum::MissingRecord;
@@ -154,7 +154,9 @@ pub use crate::model::time::{InvalidTimestamp, Timestamp};
 pub use crate::model::trace_tree::{TraceNode, TraceTree};
 pub use crate::model::window::Window;
 pub use crate::queue::ack::{Ack, AppendError};
-pub use crate::queue::log::{CloseError, Counters, QueryLog};
+pub use crate::queue::destination::{Destination, OpenError};
+pub use crate::queue::gate::LogStats;
+pub use crate::queue::log::{CloseError, QueryLog, QueryLogBuilder};
 pub use crate::queue::overload::Overload;
 #[cfg(feature = "audit-api")]
 pub use crate::server::audit::AuditApi;

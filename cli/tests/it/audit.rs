@@ -515,13 +515,13 @@ fn to_find_nothing_is_told() {
 fn what_a_log_has_in_files_is_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let log = QueryLog::open(folder.join("log")).unwrap();
+    let log = LogFiles::new(folder.join("log")).open().unwrap();
     let mut request = Record::new(&Trail::start(Sample::Always), "/posts/7");
     request.notes.caller.exec_env_id = Some("env1".into());
     request.end(Duration::from_millis(2), Outcome::Complete);
     request.response.status = Some(503);
     log.append(&request).wait(Duration::from_secs(20)).unwrap().unwrap();
-    log.close(Duration::from_secs(20)).unwrap();
+    log.close_blocking(Duration::from_secs(20)).unwrap();
     let cat = run(folder, &["cat", "log"]).stdout;
     let gap =
         r#"{"gap":{"from":"2026-11-22T00:14:27.325500Z","to":"2026-11-22T00:14:29.101200Z","count":1,"why":"x"}}"#;

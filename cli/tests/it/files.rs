@@ -46,7 +46,7 @@ fn log() -> (Logged, Vec<Record>) {
     for record in &records {
         logged.log.append(record).wait(Duration::from_secs(20)).unwrap().unwrap();
     }
-    logged.log.close(Duration::from_secs(20)).unwrap();
+    logged.log.close_blocking(Duration::from_secs(20)).unwrap();
     (logged, records)
 }
 
@@ -131,7 +131,7 @@ fn stats_counts_and_measures() {
 fn a_table_shows_what_callers_wrote_and_does_not_obey_it() {
     let logged = Logged::new();
     logged.log.append(&record("/\u{1b}[31m\n\u{9b}\u{202e}", 200, "blog", 1));
-    logged.log.close(Duration::from_secs(20)).unwrap();
+    logged.log.close_blocking(Duration::from_secs(20)).unwrap();
     let path = logged.path().to_str().unwrap();
     let table = run(&["cat", path, "--format", "table"]);
     assert!(table.contains(r"/\u{1b}[31m\u{a}\u{9b}\u{202e} [project=blog,env=prod]"), "{table}");

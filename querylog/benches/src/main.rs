@@ -22,7 +22,7 @@ use http_body::Body;
 use http_body_util::Full;
 use rustix::time::{ClockId, clock_gettime};
 use tagtrail::{Admit, InboundLayer, Sample, Tags, Trail};
-use tagtrail_querylog::{Durability, FileSettings, Outcome, QueryLog, QueryLogLayer, Record};
+use tagtrail_querylog::{Durability, LogFiles, Outcome, QueryLog, QueryLogLayer, Record};
 use tower::{Layer, Service, service_fn};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 
@@ -77,19 +77,19 @@ fn layer(root: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _entered = runtime.enter();
     let folder = tempfile::tempdir_in(root)?;
-    let log = QueryLog::settings(folder.path()).queue_bytes(256 << 20).open()?;
+    let log = LogFiles::new(folder.path()).queue_bytes(256 << 20).open()?;
 
     println!("\nCPU time of a request, in the thread that handles it (in the process), the best of 5 times {REQUESTS}");
     let plain = best(|| requests(&mut service_fn(hello), REQUESTS));
     let mut inbound = InboundLayer::new(Admit::Continue).layer(service_fn(hello));
     let traced = best(|| requests(&mut inbound, REQUESTS));
-    let mut both = QueryLogLayer::new(log.clone()).under(Admit::Continue).layer(service_fn(hello));
+    let mut both = QueryLogLayer::new(log.clone()).with_inbound(Admit::Continue).layer(service_fn(hello));
     let logged = best(|| requests(&mut both, REQUESTS));
     show("a service", plain, (Duration::ZERO, Duration::ZERO), REQUESTS);
     show("+ InboundLayer", traced, plain, REQUESTS);
     show("+ QueryLogLayer, hand-over included", logged, traced, REQUESTS);
-    log.close(LONG)?;
-    assert_eq!(log.counters().written, u64::from(REQUESTS) * 5);
+    log.close_blocking(LONG)?;
+    assert_eq!(log.stats().written, u64::from(REQUESTS) * 5);
     Ok(())
 }
 
@@ -135,13 +135,13 @@ fn parts(root: &Path, record: &Record) -> Result<()> {
     }
     let encoded = cpu() - begin;
     let folder = tempfile::tempdir_in(root)?;
-    let log = QueryLog::settings(folder.path()).queue_bytes(256 << 20).open()?;
+    let log = LogFiles::new(folder.path()).queue_bytes(256 << 20).open()?;
     let begin = cpu();
     for _ in 0..RECORDS {
         log.append(record);
     }
     let appended = cpu() - begin;
-    log.close(LONG)?;
+    log.close_blocking(LONG)?;
     println!(
         "\na record as text {:.2?}; appended, which makes it text too, {:.2?}",
         encoded / RECORDS,
@@ -153,7 +153,7 @@ fn parts(root: &Path, record: &Record) -> Result<()> {
 /// How long it takes to append, while every batch is synced and something else keeps the disk busy.
 fn hand_over_while_the_disk_is_slow(root: &Path, record: &Record) -> Result<()> {
     let folder = tempfile::tempdir_in(root)?;
-    let log = QueryLog::settings(folder.path()).durability(Durability::Synced).open()?;
+    let log = LogFiles::new(folder.path()).durability(Durability::Synced).open()?;
     let other = folder.path().join("other");
     let stop = AtomicBool::new(false);
     let mut times = Histogram::<u64>::new(3)?;
@@ -190,12 +190,12 @@ fn hand_over_while_the_disk_is_slow(root: &Path, record: &Record) -> Result<()> 
         busy.join().map_err(|_| "the thread panicked")??;
         Ok(())
     })?;
-    log.close(LONG)?;
+    log.close_blocking(LONG)?;
     let at = |quantile| Duration::from_nanos(times.value_at_quantile(quantile));
     println!(
         "\nhand-over while each batch is synced on a busy disk, {} records, shed {}",
         times.len(),
-        log.counters().shed
+        log.stats().shed
     );
     println!("p50 {:.1?}  p99 {:.1?}  p99.9 {:.1?}  longest {:.1?}", at(0.5), at(0.99), at(0.999), at(1.0));
     println!("an acknowledgement of one record alone: median {} µs", syncs.value_at_quantile(0.5));
@@ -207,13 +207,13 @@ fn memory(root: &Path, record: &Record) -> Result<()> {
     const QUEUE: usize = 16 << 20;
     let folder = tempfile::tempdir_in(root)?;
     let before = resident()?;
-    let log = QueryLog::settings(folder.path()).durability(Durability::Synced).queue_bytes(QUEUE).open()?;
+    let log = LogFiles::new(folder.path()).durability(Durability::Synced).queue_bytes(QUEUE).open()?;
     for _ in 0..2_000_000 {
         log.append(record);
     }
     let after = resident()?;
-    log.close(LONG)?;
-    let counters = log.counters();
+    log.close_blocking(LONG)?;
+    let counters = log.stats();
     println!(
         "\na flood of 2,000,000 records with a queue of {} MB: {} written, {} shed",
         QUEUE >> 20,
@@ -278,14 +278,14 @@ fn throughput(root: &Path, record: &Record) -> Result<()> {
             (Durability::Synced, 2),
         ] {
             let folder = tempfile::tempdir_in(root)?;
-            let log = QueryLog::settings(folder.path()).durability(durability);
+            let log = LogFiles::new(folder.path()).durability(durability);
             ours(&format!("query log, {durability:?}, {threads} threads"), log, record, RECORDS, threads)?;
         }
     }
     Ok(())
 }
 
-fn ours(what: &str, settings: FileSettings, record: &Record, records: u64, threads: u64) -> Result<()> {
+fn ours(what: &str, settings: LogFiles, record: &Record, records: u64, threads: u64) -> Result<()> {
     let log = settings.open()?;
     let begin = Instant::now();
     thread::scope(|scope| {
@@ -294,15 +294,15 @@ fn ours(what: &str, settings: FileSettings, record: &Record, records: u64, threa
                 for number in 0..records / threads {
                     let ack = log.append(record);
                     // As a service that waits for room does: no more than the queue takes.
-                    if number % 64 == 0 && log.counters().queued > 16_000 {
+                    if number % 64 == 0 && log.stats().queued > 16_000 {
                         let _ = ack.wait(LONG);
                     }
                 }
             });
         }
     });
-    log.close(LONG)?;
-    let counters = log.counters();
+    log.close_blocking(LONG)?;
+    let counters = log.stats();
     rate(what, counters.written, begin, counters.shed + counters.failed);
     Ok(())
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tagtrail::TraceId;
 
-use crate::audit::requests::{RequestFilter, keys_of};
+use crate::audit::requests::RequestFilter;
+use crate::audit::row::{request_of, row_of};
 use crate::model::audit_record::AuditRecord;
 use crate::model::distinct::Distinct;
+use crate::model::gap::Gap;
 use crate::model::record::Record;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::trace_tree::TraceTree;
@@ -15,7 +17,6 @@ use crate::model::window::Window;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Hits, Payloads, Row, Selection, Store, StoreError};
-use crate::wire::details::Details;
 
 /// An audit log: records are put into it, and found again. A clone is the same log.
 ///
@@ -125,7 +126,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Refused) one of them: then put the others without
+    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, true)).collect()).await
@@ -136,7 +137,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Refused) one of them: then put the others without
+    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
@@ -147,19 +148,37 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Refused) one of them: then put the others without
+    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
-        let rows = requests.iter().map(row_of).collect::<Result<_, _>>();
-        self.put_rows(rows.map_err(StoreError::failed)?).await
+        self.put_rows(requests.iter().cloned().map(row_of).collect()).await
     }
 
-    pub(crate) async fn put_rows(&self, rows: Vec<Row>) -> Result<(), StoreError> {
-        let rows = match &self.payloads {
-            Some(payloads) => payloads.take_out(rows).await?,
-            None => rows,
-        };
-        self.store.put(rows).await
+    async fn put_rows(&self, mut rows: Vec<Row>) -> Result<(), StoreError> {
+        self.take_out(&mut rows).await?;
+        self.store.put(rows.into()).await
+    }
+
+    /// Moves the long values of rows to the object store. What is there already stays, so that it may be called again.
+    pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
+        match &self.payloads {
+            Some(payloads) => payloads.take_out(rows).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns what is known to be missing and touches a window, in the order of time: what a [`LogStore`](crate::LogStore)
+    /// could not write, of all environments.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails or is overloaded.
+    pub async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
+        self.store.gaps(window).await
     }
 
     /// The record of an id.
@@ -282,38 +301,13 @@ impl AuditLog {
         tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)
     }
 
-    #[cfg(feature = "export")]
-    pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
-    }
-
     #[cfg(any(feature = "audit-api", feature = "export"))]
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {
         self.store.secret().await
     }
 }
 
-/// The row of a request.
-pub(crate) fn row_of(record: &Record) -> Result<Row, serde_json::Error> {
-    let [keys, end_keys] = keys_of(record);
-    Ok(Row {
-        record: record.audit(),
-        object: None,
-        ended: record.response.outcome.is_some(),
-        details: Some(serde_json::to_string(&Details::of(record))?),
-        keys,
-        end_keys,
-    })
-}
-
 /// The requests of rows that were found: an entry of the index may be of what was so when its request began.
 fn requests_of(rows: Vec<Row>, asked: &RequestFilter) -> Vec<Record> {
     rows.into_iter().filter_map(request_of).filter(|record| asked.has(record)).collect()
-}
-
-/// The request of a row that is of one, without what it printed.
-pub(crate) fn request_of(row: Row) -> Option<Record> {
-    let audit = AuditRecord { stdout: None, stderr: None, udf_data: None, ..row.record };
-    let request = Details::record(row.details.as_deref()?, audit);
-    request.inspect_err(|error| tracing::error!(%error, "audit log: the details of a request are damaged")).ok()
 }

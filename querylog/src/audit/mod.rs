@@ -1,5 +1,6 @@
 //! The audit log: records in a store, and what is asked of them.
 
-pub(crate) mod destination;
 pub(crate) mod log;
+pub(crate) mod log_store;
 pub(crate) mod requests;
+pub(crate) mod row;

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::model::record::{Outcome, Record};
     use crate::model::scan::Cursor;
-    use crate::wire::details::Details;
+    use crate::wire::line::stored;
 
     fn row(record: &Record, details: String) -> ExportedRow {
         let place = Cursor { micros: record.begin.as_micros(), id: record.id.to_string() };
@@ -163,7 +163,7 @@ mod tests {
     fn a_line_is_the_same_as_that_of_the_record() {
         let scope: ExportScope = "us-std".parse().unwrap();
         for record in records() {
-            let row = row(&record, serde_json::to_string(&Details::of(&record)).unwrap());
+            let row = row(&record, stored(&record));
             let (mut line, mut expected) = (Vec::new(), Vec::new());
             assert!(write_details(&row, &scope, "v1", &mut line).unwrap());
             crate::wire::exported::write_record(&record, "v1", &mut expected).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_request_is_left_out_if_it_is_elsewhere_or_damaged() {
         let record = records().remove(1);
-        let details = serde_json::to_string(&Details::of(&record)).unwrap();
+        let details = stored(&record);
         let damaged = details.replace("\"code\":599", "\"code\":\"599\"");
         let whole = row(&record, details);
         let none = ExportedRow { details: None, ..whole.clone() };

@@ -7,15 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::files::disk::{Disk, DiskFile, Place};
+use crate::files::file_name::LogFile;
 use crate::files::keeper::Keeper;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
+use crate::private_file;
 use crate::wire::gap::read_gap;
 use crate::wire::line::read_record;
 
-const PREFIX: &str = "querylog-";
-const PLAIN: &str = ".jsonl";
-const GZIP: &str = ".jsonl.gz";
 const LOCK: &str = "querylog.lock";
 const BUSY: &str =
     "a query log is being written to this folder, by this process or another: give each a folder of its own";
@@ -23,41 +22,6 @@ const BUSY: &str =
 /// So long a folder that is locked may be so for another reason: a program that is being started has, for a moment, all
 /// that the one that starts it had open, a log that was closed meanwhile too.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// A file of a log, by its name: `querylog-20240510T180542.871000Z.jsonl`, or the same with `.gz`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LogFile {
-    pub(crate) begin: Timestamp,
-    pub(crate) gzip: bool,
-    pub(crate) path: PathBuf,
-}
-
-impl LogFile {
-    pub(crate) fn named(path: PathBuf) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
-        let (begin, gzip) = match name.strip_suffix(GZIP) {
-            Some(begin) => (begin, true),
-            None => (name.strip_suffix(PLAIN)?, false),
-        };
-        Some(Self { begin: Timestamp::from_compact(begin)?, gzip, path })
-    }
-
-    /// The files of a folder, oldest first. One that is there plain and compressed is there compressed.
-    pub(crate) fn list(folder: &Path) -> io::Result<Vec<Self>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            files.extend(Self::named(entry?.path()));
-        }
-        // Compressed first, of two.
-        files.sort_by(|one, other| one.begin.cmp(&other.begin).then(other.gzip.cmp(&one.gzip)));
-        files.dedup_by_key(|file| file.begin);
-        Ok(files)
-    }
-
-    fn of(folder: &Path, begin: Timestamp) -> PathBuf {
-        folder.join(format!("{PREFIX}{}{PLAIN}", begin.compact()))
-    }
-}
 
 /// A folder, opened for writing.
 pub(crate) struct Folder {
@@ -113,10 +77,10 @@ impl Disk for Folder {
             fs::create_dir_all(&self.path)?;
             (self.lock, _) = Lock::take(&self.path)?;
         }
-        let path = LogFile::of(&self.path, begin);
-        let file = append_new().open(&path)?;
+        let path = LogFile::path(&self.path, begin);
+        let file = private_file::append_new(&path)?;
         if synced {
-            sync_folder(&self.path)?;
+            private_file::sync_folder(&self.path)?;
         }
         self.newest = begin;
         Ok(Box::new(PlainFile { file, path }))
@@ -164,7 +128,7 @@ impl Lock {
     /// Also tells since when a process had it that did not stop as it should.
     fn take(folder: &Path) -> io::Result<(Self, Option<Timestamp>)> {
         let path = folder.join(LOCK);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let mut file = private_file::read_and_write(&path)?;
         let end = Instant::now() + PATIENCE;
         while let Err(error) = file.try_lock() {
             match error {
@@ -208,7 +172,7 @@ fn repair(path: &Path) -> io::Result<()> {
     }
     file.seek(SeekFrom::Start(whole))?;
     let aside = path.with_extension("jsonl.torn");
-    let mut torn = OpenOptions::new().append(true).create(true).open(&aside)?;
+    let mut torn = private_file::append(&aside)?;
     io::copy(&mut file, &mut torn)?;
     torn.write_all(b"\n")?;
     torn.sync_data()?;
@@ -245,34 +209,6 @@ fn last_moment(path: &Path) -> Option<Timestamp> {
     file.seek(SeekFrom::Start(start)).ok()?;
     file.read_to_end(&mut line).ok()?;
     read_record(&line).map(|record| record.begin).or_else(|_| read_gap(&line).map(|gap| gap.to)).ok()
-}
-
-/// How a file of records is made: one that is new, to be read by its owner and group alone. Records are about people, and
-/// not for everybody on the machine.
-#[cfg(unix)]
-pub(crate) fn append_new() -> OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options.append(true).create_new(true).mode(0o640);
-    options
-}
-
-#[cfg(not(unix))]
-pub(crate) fn append_new() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.append(true).create_new(true);
-    options
-}
-
-/// Makes the names in a folder safe.
-#[cfg(unix)]
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-#[cfg(not(unix))]
-pub(crate) fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(unix)]

@@ -8,53 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::files::folder::{LogFile, sync_folder};
+use crate::files::file_name::LogFile;
+use crate::files::options::Keep;
 use crate::model::time::Timestamp;
-
-/// How long files that are rolled are kept: all of them for ever, by default. The file that is being written is never
-/// deleted.
-///
-/// ```
-/// use std::time::Duration;
-/// use tagtrail_querylog::Keep;
-///
-/// let keep = Keep::all().at_most_bytes(10_000_000_000).for_at_most(Duration::from_secs(30 * 24 * 3600));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Keep {
-    age: Option<Duration>,
-    files: Option<usize>,
-    bytes: Option<u64>,
-}
-
-impl Keep {
-    /// All files.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// Files that were last written so long ago, and no longer.
-    pub fn for_at_most(self, age: Duration) -> Self {
-        Self { age: Some(age), ..self }
-    }
-
-    /// So many files, the newest ones, with the one that is being written.
-    pub fn at_most_files(self, files: usize) -> Self {
-        Self { files: Some(files), ..self }
-    }
-
-    /// The newest files that together have so many bytes, where the one that is being written counts as one that is
-    /// full.
-    pub fn at_most_bytes(self, bytes: u64) -> Self {
-        Self { bytes: Some(bytes), ..self }
-    }
-}
+use crate::private_file;
 
 /// The thread that looks after a folder. Whoever drops this waits until it has stopped, so that a folder never has two.
 pub(crate) struct Keeper(Option<Running>);
@@ -143,7 +105,7 @@ impl Work {
     fn compress(&self, plain: &Path, folder: &Path) -> io::Result<()> {
         let mut source = File::open(plain)?;
         let unfinished = plain.with_extension("jsonl.gz.tmp");
-        let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::default());
+        let mut encoder = GzEncoder::new(private_file::create(&unfinished)?, Compression::default());
         while io::copy(&mut Read::by_ref(&mut source).take(64 << 10), &mut encoder)? > 0 {
             if self.stop.load(Relaxed) {
                 // The next process that opens the log does it.
@@ -155,7 +117,7 @@ impl Work {
         target.set_modified(source.metadata()?.modified()?)?;
         target.sync_all()?;
         fs::rename(&unfinished, plain.with_extension("jsonl.gz"))?;
-        sync_folder(folder)?;
+        private_file::sync_folder(folder)?;
         fs::remove_file(plain)
     }
 }

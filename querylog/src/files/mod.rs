@@ -1,10 +1,13 @@
-//! A log in files: rolled, compressed, kept, read back.
+//! A destination: a folder of files, which are rolled, compressed, kept, and read back.
 
-pub(crate) mod disk;
-pub(crate) mod folder;
-pub(crate) mod keeper;
+mod disk;
+mod file_name;
+mod folder;
+mod keeper;
+mod lines;
+pub(crate) mod log_files;
+pub(crate) mod options;
 pub(crate) mod reader;
-pub(crate) mod rolling;
-pub(crate) mod settings;
+mod sink;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use serde_json::error::Category;
 
-use crate::files::folder::LogFile;
+use crate::files::file_name::LogFile;
 use crate::model::gap::Gap;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -30,7 +30,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
-/// # tagtrail_querylog::QueryLog::open(folder)?.close(std::time::Duration::from_secs(5))?;
+/// # tagtrail_querylog::LogFiles::new(folder).open()?.close(std::time::Duration::from_secs(5))?;
 /// use tagtrail_querylog::{Entry, Timestamp, read};
 ///
 /// let (from, until): (Timestamp, Timestamp) = ("2024-05-10".parse()?, "2024-05-11".parse()?);

@@ -18,8 +18,8 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::files::disk::{Disk, DiskFile, Place};
 use crate::files::folder::Found;
-use crate::files::rolling::Roll;
-use crate::files::settings::LineFormat;
+use crate::files::log_files::LogFiles;
+use crate::files::options::{Durability, Roll};
 use crate::layer::QueryLogLayer;
 use crate::model::gap::Gap;
 use crate::model::record::{Outcome, Record};
@@ -27,8 +27,6 @@ use crate::model::time::Timestamp;
 use crate::queue::ack::AppendError;
 use crate::queue::log::QueryLog;
 use crate::queue::overload::Overload;
-use crate::queue::pending::Limits;
-use crate::queue::writer::Start;
 use crate::wire::gap::read_gap;
 use crate::wire::line::read_record;
 
@@ -180,19 +178,28 @@ impl DiskFile for MemoryFile {
     }
 }
 
-const LIMITS: Limits = Limits { queue: 64 << 10, batch: 16 << 10, linger: Duration::from_millis(1) };
+/// How many bytes the queue has.
+const QUEUE: usize = 64 << 10;
 
-fn start() -> Start {
-    Start { limits: LIMITS, roll: Roll::at_bytes(1 << 20), synced: true, retry: Duration::from_secs(20) }
+fn settings() -> LogFiles {
+    LogFiles::new("")
+        .durability(Durability::Synced)
+        .queue_bytes(QUEUE)
+        .gather(16 << 10, Duration::from_millis(1))
+        .roll(Roll::at_bytes(1 << 20))
+        .retry_for(Duration::from_secs(20))
 }
 
-fn open(disk: &Memory, start: Start, overload: Overload) -> QueryLog {
-    let found = Found { newest: Timestamp::MIN, gap: None };
-    QueryLog::start(Box::new(disk.clone()), found, start, overload, LineFormat::Full).unwrap()
+fn open_with(disk: impl Disk + 'static, settings: LogFiles, gap: Option<Gap>) -> QueryLog {
+    QueryLog::start(settings.start_on(Box::new(disk), Found { newest: Timestamp::MIN, gap }).unwrap())
+}
+
+fn open(disk: &Memory, settings: LogFiles) -> QueryLog {
+    open_with(disk.clone(), settings, None)
 }
 
 fn log(disk: &Memory) -> QueryLog {
-    open(disk, start(), Overload::default())
+    open(disk, settings())
 }
 
 fn record() -> Record {
@@ -247,7 +254,7 @@ fn a_full_disk_leaves_no_torn_line_and_what_was_tried_is_written_when_there_is_r
     // Full in the middle of a line.
     disk.fail(|faults| faults.full_at = Some(5_000));
     let acks: Vec<_> = (0..50).map(|_| log.append(&record())).collect();
-    wait_for("the disk is full", || !disk.text().is_empty() || log.counters().queued > 0);
+    wait_for("the disk is full", || !disk.text().is_empty() || log.stats().queued > 0);
     std::thread::sleep(Duration::from_millis(100));
     // Each attempt is taken back at once, and the next one may be under way.
     wait_for("no torn line", || disk.text().is_empty() || disk.text().ends_with(b"\n"));
@@ -263,8 +270,8 @@ fn a_full_disk_leaves_no_torn_line_and_what_was_tried_is_written_when_there_is_r
 #[test]
 fn what_a_full_disk_takes_for_too_long_is_counted_and_told() {
     let disk = Memory::default();
-    let short = Start { retry: Duration::from_millis(50), ..start() };
-    let log = open(&disk, short, Overload::Shed { wait: Duration::ZERO });
+    let short = settings().retry_for(Duration::from_millis(50));
+    let log = open(&disk, short.overload(Overload::Shed { wait: Duration::ZERO }));
     disk.fail(|faults| faults.full_at = Some(0));
     let begin = Timestamp::now();
     let acks: Vec<_> = (0..5).map(|_| log.append(&record())).collect();
@@ -272,17 +279,17 @@ fn what_a_full_disk_takes_for_too_long_is_counted_and_told() {
     for ack in &acks {
         assert_eq!(ack.wait(SOON), Some(Err(AppendError::Failed(ErrorKind::StorageFull))));
     }
-    wait_for("counted", || log.counters().failed == 5);
+    wait_for("counted", || log.stats().failed == 5);
     // Long enough that the gap, too, is tried and given up.
     std::thread::sleep(Duration::from_millis(200));
     disk.fail(|faults| faults.full_at = None);
     log.append(&record()).wait(SOON).unwrap().unwrap();
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
     let (records, gaps) = disk.lines();
     assert_eq!(records.len(), 1);
     let told: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
     assert_eq!(told, 5);
-    assert!(gaps.iter().all(|gap| gap.why == "the file could not be written"));
+    assert!(gaps.iter().all(|gap| gap.why == "the file or store could not be written"));
     // Whoever looks for what is missing of a time finds it at the time of the records, not only when they were given up.
     let from = gaps.iter().map(|gap| gap.from).min().unwrap();
     let to = gaps.iter().map(|gap| gap.to).max().unwrap();
@@ -349,7 +356,7 @@ fn lines_of_a_deleted_file_are_written_again_and_a_moved_one_has_them() {
 #[test]
 fn what_overload_sheds_is_counted_and_told_once_there_is_room() {
     let disk = Memory::default();
-    let log = open(&disk, start(), Overload::Shed { wait: Duration::ZERO });
+    let log = open(&disk, settings().overload(Overload::Shed { wait: Duration::ZERO }));
     disk.fail(|faults| faults.slow = true);
     let mut acks = Vec::new();
     let (mut taken, mut shed) = (0, 0);
@@ -364,15 +371,15 @@ fn what_overload_sheds_is_counted_and_told_once_there_is_room() {
         }
         acks.push(ack);
     }
-    assert_eq!((log.counters().queued, log.counters().shed), (taken, shed));
-    assert!(shed > 0 && taken * 500 <= LIMITS.queue as u64, "bounded: {taken} taken, {shed} shed");
+    assert_eq!((log.stats().queued, log.stats().shed), (taken, shed));
+    assert!(shed > 0 && taken * 500 <= QUEUE as u64, "bounded: {taken} taken, {shed} shed");
     disk.fail(|faults| faults.slow = false);
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
     let (records, gaps) = disk.lines();
     assert_eq!(records.len() as u64, taken);
     assert_eq!(gaps.iter().map(|gap| gap.count.unwrap()).sum::<u64>(), shed);
     assert!(gaps.iter().all(|gap| gap.why == "overload: the queue was full"));
-    assert_eq!(log.counters().written, taken);
+    assert_eq!(log.stats().written, taken);
 }
 
 #[test]
@@ -380,10 +387,10 @@ fn a_record_larger_than_the_queue_is_told_of() {
     let disk = Memory::default();
     let log = log(&disk);
     let mut large = record();
-    large.request.path = "x".repeat(LIMITS.queue);
+    large.request.path = "x".repeat(QUEUE);
     assert_eq!(log.append(&large).wait(SOON), Some(Err(AppendError::TooLarge)));
     log.append(&record()).wait(SOON).unwrap().unwrap();
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
     let (records, gaps) = disk.lines();
     assert_eq!((records.len(), gaps.len(), gaps[0].count), (1, 1, Some(1)));
 }
@@ -393,12 +400,12 @@ fn closing_drains() {
     let disk = Memory::default();
     let log = log(&disk);
     let acks: Vec<_> = (0..100).map(|_| log.append(&record())).collect();
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
     assert!(acks.iter().all(|ack| ack.wait(Duration::ZERO) == Some(Ok(()))));
     assert_eq!(disk.lines().0.len(), 100);
     assert!(disk.state().stopped);
     assert_eq!(log.append(&record()).wait(SOON), Some(Err(AppendError::Closed)));
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
 }
 
 #[test]
@@ -413,7 +420,7 @@ fn closing_says_what_it_could_not_write_and_takes_no_longer_than_it_may() {
         disk.fail(|all| *all = faults);
         (0..7).for_each(|_| drop(log.append(&record())));
         let begin = Instant::now();
-        let unwritten = log.close(Duration::from_millis(200)).unwrap_err();
+        let unwritten = log.close_blocking(Duration::from_millis(200)).unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(2), "{within}");
         assert_eq!(unwritten.records, 7, "{within}");
         assert!(!disk.state().stopped, "{within}: the next process is to say that something is missing");
@@ -437,8 +444,7 @@ fn an_unclean_stop_is_told_before_anything_else() {
     let disk = Memory::default();
     let gap =
         Gap { from: Timestamp::from_micros(1), to: Timestamp::from_micros(2), count: None, why: "unclean stop".into() };
-    let found = Found { newest: Timestamp::MIN, gap: Some(gap.clone()) };
-    let log = QueryLog::start(Box::new(disk.clone()), found, start(), Overload::default(), LineFormat::Full).unwrap();
+    let log = open_with(disk.clone(), settings(), Some(gap.clone()));
     log.append(&record()).wait(SOON).unwrap().unwrap();
     log.append(&record()).wait(SOON).unwrap().unwrap();
     let text = disk.text();
@@ -449,7 +455,7 @@ fn an_unclean_stop_is_told_before_anything_else() {
 #[test]
 fn files_roll_by_size_at_the_end_of_a_line() {
     let disk = Memory::default();
-    let log = open(&disk, Start { roll: Roll::at_bytes(2_000), ..start() }, Overload::default());
+    let log = open(&disk, settings().roll(Roll::at_bytes(2_000)));
     let acks: Vec<_> = (0..100).map(|_| log.append(&record())).collect();
     for ack in acks {
         assert_eq!(ack.wait(SOON), Some(Ok(())));
@@ -470,8 +476,7 @@ fn files_roll_by_size_at_the_end_of_a_line() {
 #[test]
 fn files_roll_by_time_though_nothing_is_written() {
     let disk = Memory::default();
-    let log =
-        open(&disk, Start { roll: Roll::default().every(Duration::from_secs(1)), ..start() }, Overload::default());
+    let log = open(&disk, settings().roll(Roll::default().every(Duration::from_secs(1))));
     log.append(&record()).wait(SOON).unwrap().unwrap();
     wait_for("rolled by the clock", || disk.state().rolled == 1);
     assert_eq!(Timestamp::now().as_micros() % 1_000_000 / 500_000, 0, "at the full second");
@@ -491,18 +496,17 @@ fn a_writer_that_panics_holds_nobody() {
             Ok(())
         }
     }
-    let found = Found { newest: Timestamp::MIN, gap: None };
-    let log = QueryLog::start(Box::new(Broken), found, start(), Overload::default(), LineFormat::Full).unwrap();
+    let log = open_with(Broken, settings(), None);
     let ack = log.append(&record());
     assert!(ack.wait(SOON).unwrap().is_err());
     wait_for("closed", || log.append(&record()).wait(SOON) == Some(Err(AppendError::Closed)));
-    log.close(SOON).unwrap_err();
+    log.close_blocking(SOON).unwrap_err();
 }
 
 /// What requests are answered that come one after the other, while the disk is slow and then again when it is not.
 async fn answers(overload: Overload) -> (Vec<u16>, u16, QueryLog, Memory) {
     let disk = Memory::default();
-    let log = open(&disk, start(), overload);
+    let log = open(&disk, settings().overload(overload));
     let handler = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
     let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
     let ask = || async {
@@ -515,7 +519,7 @@ async fn answers(overload: Overload) -> (Vec<u16>, u16, QueryLog, Memory) {
         answers.push(ask().await);
     }
     disk.fail(|faults| faults.slow = false);
-    wait_for("room", || !log.queue().is_full());
+    wait_for("room", || log.overload().is_none());
     (answers, ask().await, log, disk)
 }
 
@@ -525,12 +529,12 @@ async fn a_service_that_sheds_answers_all_and_the_log_says_how_many_it_misses() 
     let (answers, after, log, disk) = answers(Overload::Shed { wait: Duration::from_millis(2) }).await;
     assert!(answers.iter().all(|status| *status == 200) && after == 200);
     assert!(begin.elapsed() >= Duration::from_millis(100), "some have waited");
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
     let (records, gaps) = disk.lines();
     let missing: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
     assert!(missing > 20, "{missing}");
     assert_eq!(records.len() as u64 + missing, 201);
-    assert_eq!(log.counters().shed, missing);
+    assert_eq!(log.stats().shed, missing);
 }
 
 #[tokio::test]
@@ -540,24 +544,24 @@ async fn a_service_that_must_not_lose_records_answers_503_and_loses_none() {
     let handled = answers.iter().filter(|status| **status == 200).count();
     assert!(answers[..handled].iter().all(|status| *status == 200));
     assert!(answers[handled..].iter().all(|status| *status == 503) && handled < 200);
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
     let (records, gaps) = disk.lines();
     assert_eq!(records.len(), handled + 1);
     let refused: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
     assert_eq!(refused, 200 - handled as u64);
-    assert!(gaps.iter().all(|gap| gap.why == "overload: answered with 503"));
-    let counters = log.counters();
-    assert_eq!((counters.shed, counters.refused), (0, refused));
+    assert!(gaps.iter().all(|gap| gap.why == "overload: rejected with 503"));
+    let counters = log.stats();
+    assert_eq!((counters.shed, counters.rejected), (0, refused));
 }
 
 #[tokio::test]
 async fn a_request_that_waits_goes_on_as_soon_as_there_is_room() {
     let disk = Memory::default();
-    let log = open(&disk, start(), Overload::Fail { wait: SOON });
+    let log = open(&disk, settings().overload(Overload::Fail { wait: SOON }));
     let handler = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
     let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
     disk.fail(|faults| faults.slow = true);
-    while !log.queue().is_full() {
+    while log.overload().is_none() {
         drop(log.append(&record()));
     }
     let waiting: Vec<_> =

@@ -36,7 +36,7 @@ use crate::queue::log::QueryLog;
 /// 4. ends the record when the body of the answer has ended, failed or been dropped, or the handler panicked: so a
 ///    streamed answer has its whole time and size, and a client that went away shows.
 ///
-/// [`under`](Self::under) sets up both layers in one call, and records requests that are refused for their tags too.
+/// [`with_inbound`](Self::with_inbound) sets up both layers in one call, and records requests that are refused for their tags too.
 ///
 /// # Caveats
 ///
@@ -57,10 +57,10 @@ use crate::queue::log::QueryLog;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
-/// let log = QueryLog::open(folder)?;
+/// let log = LogFiles::new(folder).open()?;
 /// let app: Router = Router::new()
 ///     .route("/", get(|| async { "hello" }))
-///     .layer(QueryLogLayer::new(log.clone()).under(Admit::Restart));
+///     .layer(QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -119,7 +119,7 @@ impl QueryLogLayer {
     ///
     /// It is for a service that has no `InboundLayer` yet. One that has it adds this layer alone, inside of that one: of
     /// two, a record would have the trace of the inner one, and the answer that of the outer one.
-    pub fn under(self, inbound: impl Into<Inbound>) -> Stack<Self, InboundLayer> {
+    pub fn with_inbound(self, inbound: impl Into<Inbound>) -> Stack<Self, InboundLayer> {
         let layer = self.clone();
         let inbound = inbound.into().on_rejection(move |parts, rejection| layer.record_rejection(parts, rejection));
         Stack::new(self, InboundLayer::new(inbound))
@@ -214,10 +214,10 @@ impl QueryLogLayer {
     /// # fn layer(log: QueryLog) -> QueryLogLayer {
     /// QueryLogLayer::new(log)
     ///     .sample(Sample::ratio(0.01))
-    ///     .always(|record: &Record| record.response.status.is_none_or(|status| status >= 500))
+    ///     .or_if(|record: &Record| record.response.status.is_none_or(|status| status >= 500))
     /// # }
     /// ```
-    pub fn always(self, always: impl Fn(&Record) -> bool + Send + Sync + 'static) -> Self {
+    pub fn or_if(self, always: impl Fn(&Record) -> bool + Send + Sync + 'static) -> Self {
         self.with(|options| options.always = Some(Arc::new(always)))
     }
 
@@ -231,11 +231,11 @@ impl QueryLogLayer {
     /// client that has the whole answer knows that it is on record.
     ///
     /// Where the record cannot be written, the answer ends all the same, and the record is counted.
-    pub fn acknowledged(self) -> Self {
+    pub fn hold_response_until_written(self) -> Self {
         self.with(|options| options.acknowledged = true)
     }
 
-    /// Records a request that was refused for its tags: what [`under`](Self::under) tells the [`InboundLayer`] to do,
+    /// Records a request that was refused for its tags: what [`with_inbound`](Self::with_inbound) tells the [`InboundLayer`] to do,
     /// for who sets it up otherwise.
     pub fn record_rejection(&self, head: &Parts, rejection: &Rejection) {
         if self.passes(head) {
@@ -245,7 +245,7 @@ impl QueryLogLayer {
             record.response.status = Some(rejection.response().status().as_u16());
             record.response.body_bytes = rejection.response().body().len() as u64;
             if self.keeps(&record) {
-                self.0.log.append(&record);
+                drop(self.0.log.append_owned(record));
             }
         }
     }

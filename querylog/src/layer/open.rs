@@ -38,7 +38,7 @@ pub struct RecordHandle(Arc<Shared>);
 struct Shared {
     id: Uuid,
     /// The acknowledgement of the begin, until somebody waits for it.
-    begun: Mutex<Option<Ack>>,
+    begun: Option<Ack>,
     body_bytes: AtomicU64,
     added: Mutex<Added>,
 }
@@ -82,10 +82,9 @@ impl RecordHandle {
     ///
     /// If the begin is not in the log.
     pub async fn begun(&self) -> Result<(), AppendError> {
-        let begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match begun {
-            Some(begun) => begun.await,
-            None => Ok(()),
+        match &self.0.begun {
+            Some(begun) => begun.clone().await,
+            None => Err(AppendError::NotSampled),
         }
     }
 
@@ -125,7 +124,7 @@ impl Open {
         let begun = layer.samples(&record).then(|| layer.log().begin(&record));
         let shared = Arc::new(Shared {
             id: record.id,
-            begun: Mutex::new(begun),
+            begun,
             body_bytes: AtomicU64::new(0),
             added: Mutex::new(Added { notes: record.notes.clone(), ..Added::default() }),
         });
@@ -179,20 +178,18 @@ impl Pending {
         self.expected.is_some_and(|expected| self.record.response.body_bytes >= expected)
     }
 
-    fn end(mut self: Box<Self>, outcome: Outcome) -> Option<Ack> {
-        let duration = self.begin.elapsed();
-        let record = &mut self.record;
-        record.end(duration, outcome);
-        record.request.body_bytes = self.shared.body_bytes.load(Relaxed);
+    fn end(self: Box<Self>, outcome: Outcome) -> Option<Ack> {
+        let Self { mut record, begin, shared, layer, .. } = *self;
+        record.end(begin.elapsed(), outcome);
+        record.request.body_bytes = shared.body_bytes.load(Relaxed);
         {
-            let mut added = self.shared.lock();
+            let mut added = shared.lock();
             added.ended = true;
             record.notes = std::mem::take(&mut added.notes);
             record.sent = std::mem::take(&mut added.sent);
         }
-        let log = self.layer.log();
-        let ack = self.layer.keeps(record).then(|| log.append(record));
-        log.ended();
+        let ack = layer.keeps(&record).then(|| layer.log().append_owned(record));
+        layer.log().ended();
         ack
     }
 }

@@ -26,8 +26,12 @@ pub struct QueryLogService<S> {
     room: Option<Room>,
 }
 
-/// The wait for room in the queue.
-type Room = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+/// Whether a request has waited for room in the queue.
+enum Room {
+    Waiting(Pin<Box<dyn Future<Output = ()> + Send + Sync>>),
+    /// Until the request comes.
+    Waited,
+}
 
 impl<S> QueryLogService<S> {
     pub(crate) fn new(inner: S, layer: QueryLogLayer) -> Self {
@@ -49,24 +53,27 @@ impl<S> QueryLogService<S> {
         self.inner
     }
 
-    /// Ready when the queue has room, or the time to wait for it is over.
+    /// Ready when the queue has room, or the request has waited for as long as it may. A request waits once, however
+    /// often this is polled before it comes.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let log = self.layer.log();
         if self.room.is_none() {
-            let wait = log.overload().wait();
-            // Nobody tells the time outside of tokio.
-            if !log.is_full() || wait.is_zero() || tokio::runtime::Handle::try_current().is_err() {
+            let Some(wait) = log.overload().map(Overload::wait).filter(|wait| !wait.is_zero()) else {
+                return Poll::Ready(());
+            };
+            // There is no timer outside of tokio.
+            if tokio::runtime::Handle::try_current().is_err() {
                 return Poll::Ready(());
             }
             let log = log.clone();
-            self.room = Some(Box::pin(async move {
-                // Ready either way: what is to be done is decided when the request is there.
+            self.room = Some(Room::Waiting(Box::pin(async move {
+                // Ready either way: what to do is decided when the request is there.
                 let _ = tokio::time::timeout(wait, log.room()).await;
-            }));
+            })));
         }
-        if let Some(room) = &mut self.room {
+        if let Some(Room::Waiting(room)) = &mut self.room {
             ready!(room.as_mut().poll(cx));
-            self.room = None;
+            self.room = Some(Room::Waited);
         }
         Poll::Ready(())
     }
@@ -104,6 +111,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
+        self.room = None;
         let layer = &self.layer;
         if !layer.passes(&head) {
             let request = Request::from_parts(head, CountedBody::uncounted(body));
@@ -119,8 +127,8 @@ where
             None => return QueryLogFuture::answer(no_trail()),
         };
         let log = layer.log();
-        if matches!(log.overload(), Overload::Fail { .. }) && log.is_full() {
-            log.refuse();
+        if matches!(log.overload(), Some(Overload::Fail { .. })) {
+            log.reject();
             return QueryLogFuture::answer(overloaded());
         }
         let (mut open, handle) = Open::begin(layer.record(&trail, &head), &trail, layer);
@@ -141,7 +149,7 @@ pub(crate) struct Logged {
 #[cold]
 fn no_trail() -> Response<Bytes> {
     const TEXT: &str = "no Trail in the request: tagtrail::InboundLayer is missing around \
-                        tagtrail_querylog::QueryLogLayer. Set up both with QueryLogLayer::under, or ask for a trace \
+                        tagtrail_querylog::QueryLogLayer. Set up both with QueryLogLayer::with_inbound, or ask for a trace \
                         of its own with QueryLogLayer::standalone";
     tracing::error!("{TEXT}");
     plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT)

@@ -4,18 +4,18 @@ use std::borrow::Cow;
 
 use crate::model::time::Timestamp;
 
-/// Records that a log does not have, and why: a line of its own in the log.
+/// Records that a log does not have, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the first of them came, at the end of its request, or when it was answered with 503, or the log was closed
-    /// before it ended; after an unclean stop, when the last record before it began.
+    /// When the first of them came: at the end of its request, or when it was rejected with 503, or when the log was
+    /// closed before it ended. After an unclean stop, when the last record before it started.
     pub from: Timestamp,
-    /// When the last of them was given up; after an unclean stop, when the log was opened again.
+    /// When the last of them was dropped. After an unclean stop, when the log was opened again.
     pub to: Timestamp,
-    /// How many there are; `None` where nobody knows, after an unclean stop.
+    /// How many there are; `None` if that is unknown, as after an unclean stop.
     pub count: Option<u64>,
-    /// Why.
+    /// Why they are missing.
     pub why: Cow<'static, str>,
 }
 
@@ -24,14 +24,14 @@ pub struct Gap {
 pub(crate) enum Why {
     /// The queue was full when the request ended.
     Overload,
-    /// The queue was full when the request began, and it was answered with 503.
-    Refused,
+    /// The queue was full when the request started, and it was rejected with 503.
+    Unavailable,
     /// A record is larger than the queue.
     TooLarge,
-    /// The file could not be written for as long as the writer tries.
+    /// The destination could not be written for as long as the writer tries.
     Failed,
-    /// The store does not take the record.
-    NotTaken,
+    /// The store rejects the record.
+    Rejected,
     /// Appended after the log was closed.
     Closed,
     /// The request had not ended when the log was closed.
@@ -44,10 +44,10 @@ impl Why {
     fn words(self) -> &'static str {
         match self {
             Self::Overload => "overload: the queue was full",
-            Self::Refused => "overload: answered with 503",
+            Self::Unavailable => "overload: rejected with 503",
             Self::TooLarge => "record larger than the queue",
-            Self::Failed => "the file could not be written",
-            Self::NotTaken => "the store refused the record",
+            Self::Failed => "the file or store could not be written",
+            Self::Rejected => "the store rejected the record",
             Self::Closed => "the log was closed",
             Self::Open => "not ended when the log was closed",
         }
@@ -59,13 +59,16 @@ impl Why {
 pub(crate) struct Gaps([Option<Gap>; Why::COUNT]);
 
 impl Gaps {
-    /// Counts records that are missed now.
+    /// Counts records that are missing from now on.
     pub(crate) fn note(&mut self, why: Why, count: u64) {
         self.note_since(Timestamp::MAX, why, count);
     }
 
-    /// Counts records that came from a time on, and are known to be missed now.
+    /// Counts records that came from a time on, and are known to be missing now.
     pub(crate) fn note_since(&mut self, from: Timestamp, why: Why, count: u64) {
+        if count == 0 {
+            return;
+        }
         let to = Timestamp::now();
         let from = from.min(to);
         self.add(why as usize, Gap { from, to, count: Some(count), why: Cow::Borrowed(why.words()) });
@@ -95,12 +98,14 @@ impl Gaps {
         self.0.iter().all(Option::is_none)
     }
 
-    /// Takes out so many of those that [`iter`](Self::iter) has.
-    pub(crate) fn forget_first(&mut self, count: usize) {
-        self.0.iter_mut().filter(|gap| gap.is_some()).take(count).for_each(|gap| *gap = None);
+    pub(crate) fn first(&self) -> Option<&Gap> {
+        self.0.iter().flatten().next()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
-        self.0.iter().flatten()
+    /// Takes the [`first`](Self::first) one out.
+    pub(crate) fn forget_first(&mut self) {
+        if let Some(gap) = self.0.iter_mut().find(|gap| gap.is_some()) {
+            *gap = None;
+        }
     }
 }

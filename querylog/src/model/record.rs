@@ -107,18 +107,23 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [(Self, &str); 4] = [
-        (Self::Complete, "complete"),
-        (Self::Aborted, "aborted"),
-        (Self::Panicked, "panicked"),
-        (Self::Refused, "refused"),
-    ];
+    const ALL: [Self; 4] = [Self::Complete, Self::Aborted, Self::Panicked, Self::Refused];
+
+    /// Returns the word that a log has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Aborted => "aborted",
+            Self::Panicked => "panicked",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// The word that a log has for it: `complete`, `aborted`, `panicked`, `refused`.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(Self::ALL.iter().find(|(outcome, _)| outcome == self).map_or("", |(_, word)| word))
+        f.pad(self.as_str())
     }
 }
 
@@ -126,7 +131,7 @@ impl FromStr for Outcome {
     type Err = InvalidOutcome;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.iter().find(|(_, word)| *word == text).map(|(outcome, _)| *outcome).ok_or(InvalidOutcome(()))
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text).ok_or(InvalidOutcome(()))
     }
 }
 
@@ -278,7 +283,45 @@ impl Record {
         }
     }
 
-    /// Ends it: after so long, and in this way.
+    /// Whether it has ended, as far as is known.
+    #[cfg(feature = "store")]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.response.outcome.is_some()
+    }
+
+    /// How many bytes of memory it takes, about.
+    #[cfg(feature = "store")]
+    pub(crate) fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let Notes { caller, operation, database, region_group, counters, shape, shared_token, stdout, stderr, payload } =
+            &self.notes;
+        let texts = [
+            &self.request.route,
+            &caller.user_id,
+            &caller.user_email,
+            &caller.exec_env_id,
+            &operation.id,
+            &operation.name,
+            &operation.engine,
+            region_group,
+            shape,
+            shared_token,
+            stdout,
+            stderr,
+            payload,
+        ];
+        let headers = self.request.headers.iter().map(|(_, value)| size_of::<(HeaderName, String)>() + value.len());
+        let tags = self.tags.iter().map(|(name, value)| 2 * size_of::<String>() + name.len() + value.len());
+        size_of::<Self>()
+            + self.request.path.len()
+            + texts.into_iter().map(text).sum::<usize>()
+            + headers.chain(tags).sum::<usize>()
+            + database.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>()
+            + counters.len() * size_of::<(Cow<'_, str>, u64)>()
+            + self.sent.len() * size_of::<ParentId>()
+    }
+
+    /// Ends it, after this duration and in this way.
     pub fn end(&mut self, duration: Duration, outcome: Outcome) {
         self.duration = Some(duration);
         self.response.outcome = Some(outcome);

@@ -3,22 +3,27 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// The acknowledgement of a record that was appended: a future, ready when the record is as safe as
-/// [`Durability`](crate::Durability) asks. Whoever has no use for it drops it; the record is written all the same.
+use event_listener::{Event, EventListener, Listener};
+
+/// The acknowledgement of a record that was appended: a future that is ready when the record is as safe as
+/// [`Durability`](crate::Durability) or the store makes it. A record is written whether or not anyone waits.
+///
+/// If a log has several destinations, the future is ready when all of them have the record. A clone gives the same
+/// result.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tagtrail::{Sample, Trail};
-/// use tagtrail_querylog::{Durability, Outcome, QueryLog, Record};
+/// use tagtrail_querylog::{Durability, LogFiles, Outcome, Record};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
-/// let log = QueryLog::settings(folder.path()).durability(Durability::Synced).open()?;
+/// let log = LogFiles::new(folder.path()).durability(Durability::Synced).open()?;
 /// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
 /// record.end(Duration::from_secs(1), Outcome::Complete);
 /// log.append(&record).await?;
@@ -26,56 +31,68 @@ use std::time::{Duration, Instant};
 /// # Ok(())
 /// # }
 /// ```
-///
-/// Where a log writes to two places, both have it then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ack {
     first: State,
-    second: Option<Box<Ack>>,
+    /// One for each further destination.
+    others: Vec<State>,
 }
 
+/// What is known of a record at one destination.
 #[derive(Debug)]
-enum State {
+pub(crate) enum State {
     Known(Result<(), AppendError>),
-    Queued { batch: Arc<Done>, number: u64, place: Option<usize> },
+    Queued { batch: Arc<Done>, number: u64, listener: Option<Pin<Box<EventListener>>> },
+}
+
+impl Clone for State {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Known(result) => Self::Known(*result),
+            Self::Queued { batch, number, .. } => Self::queued(Arc::clone(batch), *number),
+        }
+    }
+}
+
+impl State {
+    /// Of a record that is in a batch, under this number.
+    pub(crate) fn queued(batch: Arc<Done>, number: u64) -> Self {
+        Self::Queued { batch, number, listener: None }
+    }
+
+    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), AppendError>> {
+        match self {
+            Self::Known(result) => Some(*result),
+            Self::Queued { batch, number, .. } => batch.wait_until(end).map(|written| written.of(*number)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
+        let result = match self {
+            Self::Known(result) => *result,
+            Self::Queued { batch, number, listener } => ready!(batch.poll(listener, cx)).of(*number),
+        };
+        *self = Self::Known(result);
+        Poll::Ready(result)
+    }
 }
 
 impl Ack {
-    /// Of a record that is in a batch, as the one of a number.
-    pub(crate) fn of(pushed: Result<(Arc<Done>, u64), AppendError>) -> Self {
-        let first = match pushed {
-            Ok((batch, number)) => State::Queued { batch, number, place: None },
-            Err(why) => State::Known(Err(why)),
-        };
-        Self { first, second: None }
+    /// Of a record that has these states at the destinations of a log; none if there is nothing to wait for.
+    pub(crate) fn of(states: impl IntoIterator<Item = State>) -> Self {
+        let mut states = states.into_iter();
+        Self { first: states.next().unwrap_or(State::Known(Ok(()))), others: states.collect() }
     }
 
-    /// There is nothing to wait for.
-    pub(crate) fn nothing() -> Self {
-        Self { first: State::Known(Ok(())), second: None }
-    }
-
-    /// Of two logs.
-    pub(crate) fn and(self, second: Option<Self>) -> Self {
-        Self { second: second.map(Box::new), ..self }
-    }
-
-    /// Waits, without a runtime, for at most this long; `None` if it takes longer.
+    /// Waits without a runtime, for at most this long. Returns `None` if it takes longer.
     ///
     /// # Errors
     ///
     /// As the future.
     pub fn wait(&self, limit: Duration) -> Option<Result<(), AppendError>> {
-        self.wait_until(Instant::now().checked_add(limit))
-    }
-
-    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), AppendError>> {
-        let first = match &self.first {
-            State::Known(result) => *result,
-            State::Queued { batch, number, .. } => batch.wait_until(end)?.and(batch.has_taken(*number)),
-        };
-        let second = self.second.as_ref().map_or(Some(Ok(())), |second| second.wait_until(end))?;
-        Some(first.and(second))
+        let end = Instant::now().checked_add(limit);
+        let mut states = std::iter::once(&self.first).chain(&self.others);
+        states.try_fold(Ok(()), |result: Result<_, _>, state| Some(result.and(state.wait_until(end)?)))
     }
 }
 
@@ -83,118 +100,104 @@ impl Future for Ack {
     type Output = Result<(), AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { first, second } = &mut *self;
-        let result = match first {
-            State::Known(result) => *result,
-            State::Queued { batch, number, place } => ready!(batch.poll(place, cx)).and(batch.has_taken(*number)),
-        };
-        *first = State::Known(result);
-        match second {
-            Some(second) => Pin::new(&mut **second).poll(cx).map(|second| result.and(second)),
-            None => Poll::Ready(result),
+        let Self { first, others } = &mut *self;
+        let mut result = ready!(first.poll(cx));
+        for state in others {
+            result = result.and(ready!(state.poll(cx)));
         }
+        Poll::Ready(result)
     }
 }
 
-/// Why a record is not known to be in the log. Each such record is counted, and a [`Gap`](crate::Gap) tells of it.
+/// Why a record is not known to be in the log. Each such record is counted, and reported in a [`Gap`](crate::Gap).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The queue is full: the disk does not keep up.
-    #[error("not written to the query log: the queue is full, since the disk does not keep up")]
+    /// The queue is full: the disk or the store does not keep up.
+    #[error("not written to the query log: the queue is full")]
     Shed,
     /// The record is larger than the whole queue.
-    #[error("not written to the query log: the record is larger than the queue; allow a larger one in the settings")]
+    #[error("not written to the query log: the record is larger than the queue (see `queue_bytes`)")]
     TooLarge,
-    /// The store does not take it, however often it is asked.
-    #[error("not written to the query log: the store refuses it, and its own log says why")]
-    Refused,
+    /// The store rejects the record, however often it is put. The log of the process has the reason.
+    #[error("not written to the query log: the store rejected the record")]
+    Rejected,
+    /// The request is not in the sample, so its start is not recorded.
+    #[error("not written to the query log: the request is not in the sample")]
+    NotSampled,
     /// The log is closed.
-    #[error("not written to the query log: it is closed")]
+    #[error("not written to the query log: the log is closed")]
     Closed,
-    /// The file could not be written for as long as the settings allow.
+    /// The destination could not be written for as long as the settings allow.
     #[error("not written to the query log: {0}")]
     Failed(io::ErrorKind),
 }
 
-/// Whether a batch is written: told once, to all who wait.
-#[derive(Default)]
-pub(crate) struct Done {
-    state: Mutex<Waiting>,
-    told: Condvar,
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) result: Result<(), AppendError>,
+    /// The numbers of the records that were rejected all the same, in order.
+    pub(crate) rejected: Vec<u64>,
 }
 
+impl Written {
+    fn of(&self, number: u64) -> Result<(), AppendError> {
+        if self.rejected.binary_search(&number).is_ok() { Err(AppendError::Rejected) } else { self.result }
+    }
+}
+
+/// Whether a batch is written: set once, for all who wait.
 #[derive(Default)]
-struct Waiting {
-    result: Option<Result<(), AppendError>>,
-    /// The numbers of records that are missing all the same, in order.
-    refused: Vec<u64>,
-    wakers: Vec<Waker>,
+pub(crate) struct Done {
+    written: OnceLock<Written>,
+    event: Event,
 }
 
 impl Done {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sets what became of the batch. What is set first stays.
+    pub(crate) fn set(&self, written: Written) {
+        if self.written.set(written).is_ok() {
+            self.event.notify(usize::MAX);
+        }
     }
 
-    /// What is told first stays.
-    pub(crate) fn tell(&self, result: Result<(), AppendError>) {
-        self.tell_without(Vec::new(), result);
-    }
-
-    /// The same of all but the records of these numbers, which are in order.
-    pub(crate) fn tell_without(&self, refused: Vec<u64>, result: Result<(), AppendError>) {
-        let wakers = {
-            let mut waiting = self.lock();
-            if waiting.result.is_none() {
-                (waiting.result, waiting.refused) = (Some(result), refused);
+    fn poll(&self, listener: &mut Option<Pin<Box<EventListener>>>, cx: &mut Context<'_>) -> Poll<&Written> {
+        loop {
+            if let Some(written) = self.written.get() {
+                return Poll::Ready(written);
             }
-            std::mem::take(&mut waiting.wakers)
-        };
-        self.told.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Whether the record of a number is not one of those that are missing in a batch that is written.
-    fn has_taken(&self, number: u64) -> Result<(), AppendError> {
-        let is_refused = self.lock().refused.binary_search(&number).is_ok();
-        if is_refused { Err(AppendError::Refused) } else { Ok(()) }
-    }
-
-    /// `place` is where the waker of this caller is, from its first call on.
-    fn poll(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
-        let mut waiting = self.lock();
-        if let Some(result) = waiting.result {
-            return Poll::Ready(result);
+            match listener {
+                // What was set since the look above wakes this one.
+                None => *listener = Some(Box::pin(self.event.listen())),
+                Some(listening) => {
+                    ready!(listening.as_mut().poll(cx));
+                    *listener = None;
+                }
+            }
         }
-        if let Some(waker) = place.and_then(|place| waiting.wakers.get_mut(place)) {
-            waker.clone_from(cx.waker());
-        } else {
-            *place = Some(waiting.wakers.len());
-            waiting.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 
     /// Waits; without an end for `None`.
-    pub(crate) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), AppendError>> {
-        let mut waiting = self.lock();
+    pub(crate) fn wait_until(&self, end: Option<Instant>) -> Option<&Written> {
         loop {
-            if waiting.result.is_some() {
-                return waiting.result;
+            if let Some(written) = self.written.get() {
+                return Some(written);
             }
-            let Some(end) = end else {
-                waiting = self.told.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            let listener = self.event.listen();
+            if self.written.get().is_some() {
                 continue;
-            };
-            let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-            waiting = self.told.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            match end {
+                None => listener.wait(),
+                Some(end) => listener.wait_deadline(end)?,
+            }
         }
     }
 }
 
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Done").field("result", &self.lock().result).finish_non_exhaustive()
+        f.debug_struct("Done").field("written", &self.written).finish_non_exhaustive()
     }
 }

@@ -1,24 +1,26 @@
 //! The log of a process: [`QueryLog`].
 
-use std::cell::RefCell;
+use std::borrow::Cow;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::model::record::Record;
-use crate::queue::ack::{Ack, AppendError, Done};
+use crate::queue::ack::Ack;
+use crate::queue::destination::{Channel, Destination, OpenError, Opened};
+use crate::queue::gate::LogStats;
 use crate::queue::overload::Overload;
-use crate::queue::pending::Queue;
+use crate::queue::pending::AnyQueue;
 
-/// The query log of a process: records in, lines in files out. A clone is the same log.
+/// The query log of a process: records in, and written to each of its [destinations](Destination). A clone is the same
+/// log.
 ///
-/// A thread of its own writes. What is appended goes into a queue with a limit, and is written in batches; see
-/// [`Durability`](crate::Durability) for what a crash can take, and [`Overload`] for what happens when the disk does not
-/// keep up.
+/// Each destination has a queue with a limit, and a thread that writes in batches. See
+/// [`Durability`](crate::Durability) for what a crash can take, and [`Overload`] for what happens when a destination
+/// does not keep up.
 ///
-/// [Close](Self::close) it when the service has ended. Where the last clone is dropped without that, the drop closes it,
+/// [Close](Self::close) it when the service has ended. If the last clone is dropped without that, the drop closes it,
 /// and waits for at most five seconds.
 ///
 /// ```
@@ -26,243 +28,234 @@ use crate::queue::pending::Queue;
 /// # let folder = folder.path();
 /// use std::time::Duration;
 /// use tagtrail::{Sample, Trail};
-/// use tagtrail_querylog::{Outcome, QueryLog, Record};
+/// use tagtrail_querylog::{LogFiles, Outcome, Record};
 ///
-/// let log = QueryLog::open(folder)?;
+/// let log = LogFiles::new(folder).open()?;
 /// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
 /// record.end(Duration::from_secs(1), Outcome::Complete);
-/// log.append(&record);
-/// log.close(Duration::from_secs(5))?;
-/// assert_eq!(log.counters().written, 1);
+/// drop(log.append(&record));
+/// log.close_blocking(Duration::from_secs(5))?;
+/// assert_eq!(log.stats().written, 1);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct QueryLog {
-    inner: Arc<Inner>,
-    /// Another that has the same records.
-    also: Option<Arc<QueryLog>>,
-}
+pub struct QueryLog(Arc<Channels>);
 
 #[derive(Debug)]
-struct Inner {
-    queue: Arc<Queue>,
-    ended: Arc<Done>,
-    overload: Overload,
-    form: Box<dyn Encode>,
-}
+struct Channels(Vec<Box<dyn Channel>>);
 
-/// What a record is on its way to where it is written: a line.
-pub(crate) trait Encode: fmt::Debug + Send + Sync {
-    /// The line of a record, with its line feed.
-    fn encode(&self, record: &Record, line: &mut Vec<u8>) -> io::Result<()>;
+/// The destinations of a log that is about to be opened. See [`QueryLog::builder`].
+#[derive(Default)]
+#[must_use]
+pub struct QueryLogBuilder(Vec<Start>);
 
-    /// Whether a record has a line when it begins too.
-    fn has_begins(&self) -> bool {
-        false
-    }
-}
+type Start = Box<dyn FnOnce() -> Result<Opened, OpenError> + Send>;
 
+/// How long a drop waits.
 const DRAIN: Duration = Duration::from_secs(5);
 
-thread_local! {
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+impl QueryLogBuilder {
+    /// Adds a destination. Each record is written to all of them, to each by its own settings.
+    pub fn to(mut self, destination: impl Destination) -> Self {
+        self.0.push(Box::new(move || destination.start()));
+        self
+    }
+
+    /// Opens the log. A log without a destination keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// If a destination cannot be opened.
+    pub fn open(self) -> Result<QueryLog, OpenError> {
+        let mut channels = Channels(Vec::with_capacity(self.0.len()));
+        for start in self.0 {
+            channels.0.push(start()?.0);
+        }
+        Ok(QueryLog(Arc::new(channels)))
+    }
 }
 
-/// A buffer for lines that grew larger than this is given back.
-const KEPT_CAPACITY: usize = 64 << 10;
+impl fmt::Debug for QueryLogBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryLogBuilder").field("destinations", &self.0.len()).finish_non_exhaustive()
+    }
+}
 
 impl QueryLog {
-    pub(crate) fn of(queue: Arc<Queue>, ended: Arc<Done>, overload: Overload, form: Box<dyn Encode>) -> Self {
-        Self { inner: Arc::new(Inner { queue, ended, overload, form }), also: None }
+    /// Returns a builder for a log with one or more destinations.
+    ///
+    /// For a single one, [`LogFiles::open`](crate::LogFiles::open) and `LogStore::open` are shorter.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let [files, copy] = ["log", "copy"].map(|name| folder.path().join(name));
+    /// use tagtrail_querylog::{LineFormat, LogFiles, QueryLog};
+    ///
+    /// let exported = LineFormat::Exported { api_version: "2024-05".into() };
+    /// let log = QueryLog::builder().to(LogFiles::new(files)).to(LogFiles::new(copy).format(exported)).open()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> QueryLogBuilder {
+        QueryLogBuilder::default()
     }
 
-    /// This log and another: what is recorded is in both, each by its own settings. The [counters](Self::counters) are
-    /// those of this one, and a request waits for room in both.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let also = match self.also {
-            Some(also) => Self::clone(&also).and(other),
-            None => other,
-        };
-        Self { also: Some(Arc::new(also)), ..self }
-    }
-
-    /// Tells the log that a record begins, and returns at once. A log in a store has the record from now on, without its
-    /// end, until it is [appended](Self::append); for files there is nothing to do.
+    /// Records that a request has started, and returns at once. A store has the record from now on, without its end,
+    /// until it is [appended](Self::append). Files have records when they end, so for them there is nothing to do.
     ///
     /// A [`QueryLogLayer`](crate::QueryLogLayer) does this for each request.
     pub fn begin(&self, record: &Record) -> Ack {
-        let also = self.also.as_ref().map(|also| also.begin(record));
-        let first = if self.inner.form.has_begins() { self.push(record) } else { Ack::nothing() };
-        first.and(also)
+        Ack::of(self.channels().filter_map(|channel| channel.begin(record)))
     }
 
-    /// Queues a record, and returns at once. The record is written whether or not somebody waits for the
-    /// acknowledgement.
+    /// Queues a record, and returns at once.
     pub fn append(&self, record: &Record) -> Ack {
-        let also = self.also.as_ref().map(|also| also.append(record));
-        self.push(record).and(also)
+        Ack::of(self.channels().map(|channel| channel.append(Cow::Borrowed(record))))
     }
 
-    fn push(&self, record: &Record) -> Ack {
-        let appended = LINE.try_with(|line| match line.try_borrow_mut() {
-            Ok(mut line) => self.append_by(record, &mut line),
-            Err(_) => self.append_by(record, &mut Vec::new()),
-        });
-        // Without the buffer, in a thread that is being torn down.
-        Ack::of(appended.unwrap_or_else(|_| self.append_by(record, &mut Vec::new())))
-    }
-
-    fn append_by(&self, record: &Record, line: &mut Vec<u8>) -> Result<(Arc<Done>, u64), AppendError> {
-        line.clear();
-        let pushed = match self.inner.form.encode(record, line) {
-            Ok(()) => self.inner.queue.push(line),
-            Err(error) => Err(self.inner.queue.fail(error.kind())),
-        };
-        if line.capacity() > KEPT_CAPACITY {
-            *line = Vec::new();
-        }
-        pushed
-    }
-
-    /// What became of the records until now.
-    pub fn counters(&self) -> Counters {
-        let tally = &self.inner.queue.tally;
-        Counters {
-            written: tally.written.load(Relaxed),
-            queued: tally.queued.load(Relaxed),
-            shed: tally.shed.load(Relaxed),
-            failed: tally.failed.load(Relaxed),
-            refused: tally.refused.load(Relaxed),
-            open: tally.open.load(Relaxed),
+    /// Queues a record without a copy, if that can be.
+    pub(crate) fn append_owned(&self, record: Record) -> Ack {
+        match &*self.0.0 {
+            [only] => Ack::of([only.append(Cow::Owned(record))]),
+            _ => self.append(&record),
         }
     }
 
-    /// Takes no more records, writes those that are queued, and returns when they are on the disk, or in the store.
-    /// Requests that have not ended by now have no record in files, where a [`Gap`](crate::Gap) says how many, and one
-    /// without an end in a store.
+    /// Has what was appended until now written without waiting for a batch to grow. The returned [`Ack`] is ready when
+    /// that is done.
     ///
-    /// Blocks the thread for at most this long; an async function calls [`shutdown`](Self::shutdown).
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = tagtrail_querylog::LogFiles::new(folder.path()).open()?;
+    /// // At the end of a batch job, say.
+    /// log.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush(&self) -> Ack {
+        Ack::of(self.channels().flat_map(|channel| channel.queue().flush()))
+    }
+
+    /// Returns what became of the records until now, summed over all destinations, except that a request which is
+    /// running counts once.
+    pub fn stats(&self) -> LogStats {
+        let each = self.stats_by_destination();
+        let mut sum = LogStats { open: each.first().map_or(0, |stats| stats.open), ..LogStats::default() };
+        for stats in each {
+            sum.written += stats.written;
+            sum.queued += stats.queued;
+            sum.shed += stats.shed;
+            sum.failed += stats.failed;
+            sum.rejected = sum.rejected.max(stats.rejected);
+        }
+        sum
+    }
+
+    /// Returns what became of the records until now, for each destination, in the order in which they were added.
+    pub fn stats_by_destination(&self) -> Vec<LogStats> {
+        self.queues().map(|queue| queue.gate().tally.stats()).collect()
+    }
+
+    /// Takes no more records, and waits until those that are queued are written. Requests that have not ended by now
+    /// have no record in files, where a [`Gap`](crate::Gap) says how many, and one without an end in a store.
     ///
     /// # Errors
     ///
     /// If not all is written in this time: how many records are not.
-    pub fn close(&self, limit: Duration) -> Result<(), CloseError> {
-        let deadline = Instant::now() + limit;
-        let first = self.inner.close(limit);
-        let also =
-            self.also.as_ref().map_or(Ok(()), |also| also.close(deadline.saturating_duration_since(Instant::now())));
-        match (first, also) {
-            (Err(first), Err(also)) => Err(CloseError { records: first.records + also.records }),
-            (first, also) => first.and(also),
+    pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
+        let log = self.clone();
+        let deadline = Instant::now().checked_add(limit);
+        match tokio::task::spawn_blocking(move || log.0.close(deadline)).await {
+            Ok(closed) => closed,
+            // The runtime is being shut down, and does not run the task.
+            Err(_) => self.0.close(deadline),
         }
     }
 
-    /// As [`close`](Self::close), from an async function, on a thread of tokio for what blocks.
+    /// As [`close`](Self::close), outside of async functions: blocks the thread.
     ///
     /// # Errors
     ///
     /// As [`close`](Self::close).
-    pub async fn shutdown(&self, limit: Duration) -> Result<(), CloseError> {
-        let log = self.clone();
-        let closing = tokio::task::spawn_blocking(move || log.close(limit)).await;
-        // The runtime is gone, or is being torn down.
-        closing.unwrap_or_else(|_| self.close(Duration::ZERO))
-    }
-
-    /// Whether a request that begins now is to wait.
-    pub(crate) fn is_full(&self) -> bool {
-        self.inner.queue.is_full() || self.also.as_ref().is_some_and(|also| also.is_full())
-    }
-
-    /// Waits until it is not full.
-    pub(crate) async fn room(&self) {
-        let mut log = Some(self);
-        while let Some(Self { inner, also }) = log {
-            inner.queue.room().await;
-            log = also.as_deref();
-        }
-    }
-
-    /// Counts a request that was answered with 503 since the queue is full.
-    pub(crate) fn refuse(&self) {
-        self.each(Queue::refuse);
-    }
-
-    /// A request has begun.
-    pub(crate) fn opened(&self) {
-        self.each(|queue| {
-            queue.tally.open.fetch_add(1, Relaxed);
-        });
-    }
-
-    /// A request has ended.
-    pub(crate) fn ended(&self) {
-        self.each(|queue| {
-            queue.tally.open.fetch_sub(1, Relaxed);
-        });
-    }
-
-    fn each(&self, visit: impl Fn(&Queue)) {
-        let mut log = Some(self);
-        while let Some(Self { inner, also }) = log {
-            visit(&inner.queue);
-            log = also.as_deref();
-        }
+    pub fn close_blocking(&self, limit: Duration) -> Result<(), CloseError> {
+        self.0.close(Instant::now().checked_add(limit))
     }
 
     #[cfg(test)]
-    pub(crate) fn queue(&self) -> &Arc<Queue> {
-        &self.inner.queue
+    pub(crate) fn start(destination: Opened) -> Self {
+        Self(Arc::new(Channels(vec![destination.0])))
     }
 
-    pub(crate) fn overload(&self) -> Overload {
-        self.inner.overload
+    /// What a request that starts now must do about queues that are full: the strictest policy of theirs, with the
+    /// longest wait. `None` if none is full.
+    pub(crate) fn overload(&self) -> Option<Overload> {
+        let full = self.queues().map(AnyQueue::gate).filter(|gate| gate.is_full());
+        full.map(|gate| gate.overload).reduce(Overload::strictest)
+    }
+
+    /// Waits until none of the queues is full.
+    pub(crate) async fn room(&self) {
+        for queue in self.queues() {
+            queue.gate().room().await;
+        }
+    }
+
+    /// Counts a request that is rejected with 503, at those destinations that are full.
+    pub(crate) fn reject(&self) {
+        self.queues().filter(|queue| queue.gate().is_full()).for_each(AnyQueue::reject);
+    }
+
+    /// Counts a request that has started.
+    pub(crate) fn opened(&self) {
+        for queue in self.queues() {
+            queue.gate().tally.open.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a request that has ended.
+    pub(crate) fn ended(&self) {
+        for queue in self.queues() {
+            queue.gate().tally.open.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn channels(&self) -> impl Iterator<Item = &dyn Channel> {
+        self.0.0.iter().map(|channel| &**channel)
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &dyn AnyQueue> {
+        self.channels().map(Channel::queue)
     }
 }
 
-impl Inner {
-    fn close(&self, limit: Duration) -> Result<(), CloseError> {
-        let tally = &self.queue.tally;
-        let failed_before = tally.failed.load(Relaxed);
-        let deadline = Instant::now() + limit;
-        self.queue.close(deadline);
-        // A moment longer, for what the writer does after its deadline.
-        let ended = self.ended.wait_until(Some(deadline + Duration::from_millis(50)));
-        let records = tally.queued.load(Relaxed) + tally.failed.load(Relaxed) - failed_before;
-        if ended.is_some() && records == 0 { Ok(()) } else { Err(CloseError { records }) }
+impl Channels {
+    fn close(&self, deadline: Option<Instant>) -> Result<(), CloseError> {
+        let queues: Vec<_> = self.0.iter().map(|channel| channel.queue()).collect();
+        let failed = |queue: &dyn AnyQueue| queue.gate().tally.failed.load(Relaxed);
+        let failed_before: u64 = queues.iter().map(|queue| failed(*queue)).sum();
+        // All of them at once, so that one which hangs takes no time from the others.
+        queues.iter().for_each(|queue| queue.close(deadline));
+        // A moment longer, for what a writer does after its deadline.
+        let deadline = deadline.and_then(|deadline| deadline.checked_add(Duration::from_millis(50)));
+        let have_ended = queues.iter().fold(true, |ended, queue| queue.wait_ended(deadline) && ended);
+        let queued: u64 = queues.iter().map(|queue| queue.gate().tally.queued.load(Relaxed)).sum();
+        let records = queued + queues.iter().map(|queue| failed(*queue)).sum::<u64>() - failed_before;
+        if have_ended && records == 0 { Ok(()) } else { Err(CloseError { records }) }
     }
 }
 
-impl Drop for Inner {
+impl Drop for Channels {
     fn drop(&mut self) {
-        if let Err(error) = self.close(DRAIN) {
-            tracing::error!(%error, "query log: dropped before all was written");
+        if let Err(error) = self.close(Instant::now().checked_add(DRAIN)) {
+            tracing::error!(%error, "query log: dropped before everything was written");
         }
     }
 }
 
-/// What became of the records of a log, since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Records that are in the files, or in the store, where begins and ends count each for itself.
-    pub written: u64,
-    /// Records that are queued, and those of the batch that is being written.
-    pub queued: u64,
-    /// Records that were not taken: the queue was full, the record was too large, or the log was closed.
-    pub shed: u64,
-    /// Records that were taken, and given up since the file, or the store, could not be written.
-    pub failed: u64,
-    /// Requests that were answered with 503 since the queue was full.
-    pub refused: u64,
-    /// Requests that run now.
-    pub open: u64,
-}
-
-/// A log was closed, and not all of it is in the files, or in the store.
+/// A log was closed before everything was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the query log did not end in time: {records} records are not written")]
+#[error("the query log did not close in time: {records} records are not written")]
 #[non_exhaustive]
 pub struct CloseError {
     /// How many records were queued, and are not written.

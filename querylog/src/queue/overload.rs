@@ -1,31 +1,33 @@
-//! What happens to a request when the queue is full: [`Overload`].
+//! What happens to a request when a queue is full: [`Overload`].
 
 use std::time::Duration;
 
-/// What happens to a request when the queue is full, since the disk does not keep up. It waits for room first, for the
-/// time that is given, before its handler runs.
+/// What happens to a request when the queue is full, since the disk or the store does not keep up. The request first
+/// waits for room, before its handler runs.
 ///
-/// The queue is full for requests that begin when three quarters of it are used; the rest is for those that run.
+/// For requests that start, the queue is full when three quarters of it are used; the rest is for those that run. If a
+/// log has several destinations, the strictest policy of those whose queue is full decides.
 ///
-/// Where several requests come over one connection of HTTP/2, each waits for itself if each has its own clone of the
-/// service, which is so for axum and hyper-util.
+/// If several requests come over one connection of HTTP/2, each waits on its own as long as each has its own clone of
+/// the service, as with axum and hyper-util.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Overload {
-    /// Then it is handled all the same, and if there still is no room when it has ended, its record is missing. It is
-    /// counted, and a [`Gap`](crate::Gap) in the log says how many and when.
+    /// The request is handled. If there still is no room when it has ended, its record is missing: it is counted, and a
+    /// [`Gap`](crate::Gap) in the log reports how many and when.
     Shed {
         /// How long a request waits for room.
         wait: Duration,
     },
-    /// Then it is answered with 503 and `Retry-After: 1`, and its handler does not run: for services that must not do
-    /// what they cannot record. Such requests are counted too, and a [`Gap`](crate::Gap) tells of them.
+    /// The request is rejected with 503 and `Retry-After: 1`, and its handler does not run: for services that must not
+    /// do what they cannot record. Such requests are counted too, and reported in a [`Gap`](crate::Gap).
     Fail {
         /// How long a request waits for room.
         wait: Duration,
     },
 }
 
-/// Handled all the same after 100 milliseconds.
+/// Handled after 100 milliseconds at most.
 impl Default for Overload {
     fn default() -> Self {
         Self::Shed { wait: Duration::from_millis(100) }
@@ -36,6 +38,34 @@ impl Overload {
     pub(crate) fn wait(self) -> Duration {
         match self {
             Self::Shed { wait } | Self::Fail { wait } => wait,
+        }
+    }
+
+    /// The stricter of two policies, with the longer wait.
+    pub(crate) fn strictest(self, other: Self) -> Self {
+        let wait = self.wait().max(other.wait());
+        match (self, other) {
+            (Self::Shed { .. }, Self::Shed { .. }) => Self::Shed { wait },
+            _ => Self::Fail { wait },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strictest_policy_rejects_and_waits_longest() {
+        let [short, long] = [1, 2].map(Duration::from_secs);
+        let [shed, fail] = [Overload::Shed { wait: long }, Overload::Fail { wait: short }];
+        for (one, other, expected) in [
+            (shed, fail, Overload::Fail { wait: long }),
+            (fail, shed, Overload::Fail { wait: long }),
+            (shed, Overload::Shed { wait: short }, shed),
+            (fail, fail, fail),
+        ] {
+            assert_eq!(one.strictest(other), expected);
         }
     }
 }

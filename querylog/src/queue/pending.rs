@@ -1,70 +1,49 @@
-//! The queue between those who append and the writer: one buffer that is filled while the writer has the other.
+//! The queue of a destination: one batch that is filled while the writer has another.
 //!
-//! Appending is a lock and a copy. The writer takes all there is, which makes a batch; while it is busy with the disk
-//! the next batch grows. Lines in both buffers count against the limit.
+//! Appending is a lock and a copy or a move. The writer takes all there is, which makes a batch; while it is busy the
+//! next batch grows. What is in both counts against the limit.
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 use crate::model::gap::{Gaps, Why};
 use crate::model::time::Timestamp;
-use crate::queue::ack::{AppendError, Done};
-
-/// How much is queued, and how it is gathered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of lines, at most.
-    pub(crate) queue: usize,
-    /// A batch is written when it has so many bytes,
-    pub(crate) batch: usize,
-    /// or its first record is so old.
-    pub(crate) linger: Duration,
-}
+use crate::queue::ack::{AppendError, Done, State, Written};
+use crate::queue::batch::Batch;
+use crate::queue::gate::Gate;
 
 #[derive(Debug)]
-pub(crate) struct Queue {
-    state: Mutex<State>,
+pub(crate) struct Queue<B> {
+    state: Mutex<Pending<B>>,
     /// The writer waits for this.
     work: Condvar,
-    /// Requests that wait for room wait for this.
-    room: Notify,
-    limits: Limits,
-    /// Bytes in both buffers: written under the lock, read without.
-    filled: AtomicUsize,
-    pub(crate) tally: Tally,
-}
-
-/// What became of the records.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) written: AtomicU64,
-    pub(crate) shed: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) queued: AtomicU64,
-    pub(crate) open: AtomicU64,
+    pub(crate) gate: Gate,
+    /// Set when the writer is gone.
+    pub(crate) ended: Done,
 }
 
 #[derive(Debug)]
-struct State {
-    lines: Vec<u8>,
-    records: u64,
-    /// When the first of the lines came,
+struct Pending<B> {
+    batch: B,
+    /// When the first record of the batch came,
     since: Instant,
     /// and what the clock showed then.
     came: Timestamp,
-    batch: Arc<Done>,
+    done: Arc<Done>,
     gaps: Gaps,
-    /// Bytes that the writer has.
-    taken: usize,
+    /// What the writer has, and how many bytes that is.
+    taken: Arc<Done>,
+    taken_bytes: usize,
+    /// Whether the batch is written without waiting for it to grow.
+    is_urgent: bool,
     writer: Writer,
-    /// Until when the writer may take to drain.
-    closing: Option<Instant>,
+    closing: Option<Closing>,
 }
+
+/// Until when the writer may take to drain; `None` for as long as it takes.
+type Closing = Option<Instant>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
@@ -76,9 +55,9 @@ enum Writer {
     Busy,
 }
 
-/// What the writer is to do.
-pub(crate) enum Task {
-    Write(Box<Batch>),
+/// What the writer must do next.
+pub(crate) enum Task<B> {
+    Write(Box<Taken<B>>),
     /// It is the time that was named.
     Tick,
     /// The log is closed, and all is written or it is too late.
@@ -87,107 +66,90 @@ pub(crate) enum Task {
     },
 }
 
-/// Lines to write, and whom to tell.
+/// What the writer has in hand.
 #[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) lines: Vec<u8>,
-    pub(crate) records: u64,
-    /// When the first of the lines came, where there are any.
-    pub(crate) came: Option<Timestamp>,
+pub(crate) struct Taken<B> {
+    pub(crate) batch: B,
+    /// When the first record came, if there is one.
+    came: Option<Timestamp>,
     pub(crate) gaps: Gaps,
-    pub(crate) done: Arc<Done>,
+    done: Arc<Done>,
 }
 
-/// Buffers that grew larger than this are given back when they are little used.
-const KEPT_CAPACITY: usize = 1 << 20;
-
-/// Where the writer panics with a batch in hand, those who wait are not left waiting.
-impl Drop for Batch {
+/// If the writer panics with a batch in hand, those who wait learn of it.
+impl<B> Drop for Taken<B> {
     fn drop(&mut self) {
-        self.done.tell(Err(AppendError::Closed));
+        self.done.set(Written { result: Err(AppendError::Closed), rejected: Vec::new() });
     }
 }
 
-impl Queue {
-    pub(crate) fn new(limits: Limits) -> Self {
-        let state = State {
-            lines: Vec::new(),
-            records: 0,
+impl<B: Batch> Queue<B> {
+    pub(crate) fn new(gate: Gate) -> Self {
+        let state = Pending {
+            batch: B::default(),
             since: Instant::now(),
             came: Timestamp::now(),
-            batch: Arc::default(),
+            done: Arc::default(),
             gaps: Gaps::default(),
-            taken: 0,
+            taken: Arc::default(),
+            taken_bytes: 0,
+            is_urgent: false,
             writer: Writer::Busy,
             closing: None,
         };
-        Self {
-            state: Mutex::new(state),
-            work: Condvar::new(),
-            room: Notify::new(),
-            limits,
-            filled: AtomicUsize::new(0),
-            tally: Tally::default(),
-        }
+        state.taken.set(Written { result: Ok(()), rejected: Vec::new() });
+        Self { state: Mutex::new(state), work: Condvar::new(), gate, ended: Done::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Pending<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues one line. Returns its batch, and its number there.
+    /// Queues one record.
     #[inline]
-    pub(crate) fn push(&self, line: &[u8]) -> Result<(Arc<Done>, u64), AppendError> {
+    pub(crate) fn push(&self, item: B::Item<'_>) -> State {
+        let limit = self.gate.limits.queue;
+        let weight = B::weigh(&item);
         let mut state = self.lock();
-        let filled = state.taken + state.lines.len() + line.len();
-        let refusal = match () {
+        let filled = state.taken_bytes + state.batch.bytes() + weight;
+        let rejection = match () {
             () if state.closing.is_some() => Some((Why::Closed, AppendError::Closed)),
-            () if line.len() > self.limits.queue => Some((Why::TooLarge, AppendError::TooLarge)),
-            () if filled > self.limits.queue => Some((Why::Overload, AppendError::Shed)),
+            () if weight > limit => Some((Why::TooLarge, AppendError::TooLarge)),
+            () if filled > limit => Some((Why::Overload, AppendError::Shed)),
             () => None,
         };
-        if let Some((why, fault)) = refusal {
-            self.tally.shed.fetch_add(1, Relaxed);
+        if let Some((why, error)) = rejection {
+            self.gate.tally.shed.fetch_add(1, Relaxed);
             state.gaps.note(why, 1);
             self.wake_writer(state);
-            return Err(fault);
+            return State::Known(Err(error));
         }
-        if state.records == 0 {
+        let number = state.batch.len();
+        if number == 0 {
             (state.since, state.came) = (Instant::now(), Timestamp::now());
         }
-        state.grow_for(line.len(), self.limits.queue);
-        state.lines.extend_from_slice(line);
-        let number = state.records;
-        state.records += 1;
-        self.tally.queued.fetch_add(1, Relaxed);
-        self.filled.store(filled, Relaxed);
-        let batch = Arc::clone(&state.batch);
+        state.batch.push(item, limit);
+        self.gate.tally.queued.fetch_add(1, Relaxed);
+        self.gate.filled.store(filled, Relaxed);
+        let done = Arc::clone(&state.done);
         self.wake_writer(state);
-        Ok((batch, number))
+        State::queued(done, number)
     }
 
-    /// Counts a request that was answered with 503 since the queue is full.
-    pub(crate) fn refuse(&self) {
-        self.tally.refused.fetch_add(1, Relaxed);
-        let mut state = self.lock();
-        state.gaps.note(Why::Refused, 1);
-        self.wake_writer(state);
-    }
-
-    /// Counts a record that could not be made into a line.
+    /// Counts a record that could not be queued.
     #[cold]
-    pub(crate) fn fail(&self, kind: ErrorKind) -> AppendError {
-        self.tally.failed.fetch_add(1, Relaxed);
+    pub(crate) fn fail(&self, kind: ErrorKind) -> State {
+        self.gate.tally.failed.fetch_add(1, Relaxed);
         let mut state = self.lock();
         state.gaps.note(Why::Failed, 1);
         self.wake_writer(state);
-        AppendError::Failed(kind)
+        State::Known(Err(AppendError::Failed(kind)))
     }
 
-    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+    fn wake_writer(&self, mut state: MutexGuard<'_, Pending<B>>) {
         let wakes = match state.writer {
             Writer::Idle => true,
-            Writer::Gathering => state.lines.len() >= self.limits.batch,
+            Writer::Gathering => state.is_urgent || state.batch.bytes() >= self.gate.limits.batch,
             Writer::Busy => false,
         };
         if wakes {
@@ -197,144 +159,162 @@ impl Queue {
         }
     }
 
-    /// Whether a request that begins now is to wait. The last quarter of the queue is for the requests that run
-    /// already, so that those which are let in find room when they end.
-    #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.filled.load(Relaxed) > self.limits.queue / 4 * 3
-    }
-
-    /// Waits until the queue is not full.
-    pub(crate) async fn room(&self) {
-        loop {
-            let room = self.room.notified();
-            if !self.is_full() {
-                return;
-            }
-            room.await;
-        }
-    }
-
     /// Waits for the writer's next task, at most until `tick`.
-    pub(crate) fn next(&self, tick: Option<Instant>) -> Task {
+    pub(crate) fn next(&self, tick: Option<Instant>) -> Task<B> {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let empty = state.records == 0 && state.gaps.is_empty();
-            let (doing, until) = match (empty, state.closing) {
+            let is_empty = state.batch.len() == 0 && state.gaps.is_empty();
+            let (doing, until) = match (is_empty, state.closing) {
                 (true, Some(_)) => return Task::End { wrote_all: true },
-                (false, Some(deadline)) if deadline <= now => return Task::End { wrote_all: false },
+                (false, Some(Some(deadline))) if deadline <= now => return Task::End { wrote_all: false },
                 (true, None) if tick.is_some_and(|tick| tick <= now) => return Task::Tick,
                 (true, None) => (Writer::Idle, tick),
                 (false, Some(_)) => break,
-                (false, None) => (Writer::Gathering, state.since.checked_add(self.limits.linger)),
+                (false, None) => (Writer::Gathering, state.since.checked_add(self.gate.limits.linger)),
             };
-            if doing == Writer::Gathering
-                && (state.lines.len() >= self.limits.batch || until.is_none_or(|until| until <= now))
-            {
+            let is_ready = state.is_urgent
+                || state.batch.bytes() >= self.gate.limits.batch
+                || until.is_none_or(|until| until <= now);
+            if doing == Writer::Gathering && is_ready {
                 break;
             }
             state.writer = doing;
             state = self.wait(state, until.map(|until| until - now));
         }
         state.writer = Writer::Busy;
-        state.taken = state.lines.len();
-        let batch = Batch {
-            came: (state.records > 0).then_some(state.came),
-            lines: std::mem::take(&mut state.lines),
-            records: std::mem::take(&mut state.records),
+        state.is_urgent = false;
+        state.taken_bytes = state.batch.bytes();
+        state.taken = std::mem::take(&mut state.done);
+        let taken = Taken {
+            came: (state.batch.len() > 0).then_some(state.came),
+            batch: std::mem::take(&mut state.batch),
             gaps: std::mem::take(&mut state.gaps),
-            done: std::mem::take(&mut state.batch),
+            done: Arc::clone(&state.taken),
         };
-        Task::Write(Box::new(batch))
+        Task::Write(Box::new(taken))
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Option<Duration>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, state: MutexGuard<'a, Pending<B>>, limit: Option<Duration>) -> MutexGuard<'a, Pending<B>> {
         match limit {
             Some(limit) => self.work.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
             None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    /// The batch is written, or given up: so many of its records are not in the log, neither are those of the numbers
-    /// that are refused, and neither are `gaps`.
-    pub(crate) fn finish(&self, mut batch: Batch, result: Result<(), AppendError>, lost: u64, refused: Vec<u64>) {
-        let mut lines = std::mem::take(&mut batch.lines);
-        let missing = lost + refused.len() as u64;
-        // They are missed from then on, and not only since they were given up.
-        let from = batch.came.unwrap_or(Timestamp::MAX);
-        self.tally.written.fetch_add(batch.records - missing, Relaxed);
-        self.tally.failed.fetch_add(missing, Relaxed);
-        self.tally.queued.fetch_sub(batch.records, Relaxed);
-        if lines.capacity() > KEPT_CAPACITY && lines.len() < lines.capacity() / 4 {
-            lines = Vec::new();
-        }
-        lines.clear();
+    /// Takes a batch back that is written, or that the writer gives up: what is unwritten of it is then missing.
+    pub(crate) fn finish(&self, mut taken: Taken<B>, result: Result<(), AppendError>) {
+        let batch = std::mem::take(&mut taken.batch);
+        let (lost, rejected) = (batch.unwritten(), batch.rejected());
+        let missing = lost + rejected.len() as u64;
+        let tally = &self.gate.tally;
+        tally.written.fetch_add(batch.len() - missing, Relaxed);
+        tally.failed.fetch_add(missing, Relaxed);
+        tally.queued.fetch_sub(batch.len(), Relaxed);
+        let spare = batch.recycled();
         {
             let mut state = self.lock();
-            state.taken = 0;
-            state.gaps.merge(std::mem::take(&mut batch.gaps));
-            if lost > 0 {
-                state.gaps.note_since(from, Why::Failed, lost);
+            state.taken_bytes = 0;
+            state.gaps.merge(std::mem::take(&mut taken.gaps));
+            // They are missing from the time on when they came, and not only since they were dropped.
+            let from = taken.came.unwrap_or(Timestamp::MAX);
+            state.gaps.note_since(from, Why::Failed, lost);
+            state.gaps.note_since(from, Why::Rejected, rejected.len() as u64);
+            if state.batch.len() == 0 {
+                state.batch = spare;
             }
-            if !refused.is_empty() {
-                state.gaps.note_since(from, Why::NotTaken, refused.len() as u64);
-            }
-            if state.lines.capacity() == 0 {
-                state.lines = lines;
-            }
-            self.filled.store(state.lines.len(), Relaxed);
+            self.gate.filled.store(state.batch.bytes(), Relaxed);
         }
-        batch.done.tell_without(refused, result);
-        self.room.notify_waiters();
+        taken.done.set(Written { result, rejected });
+        self.gate.freed.notify_waiters();
     }
 
-    /// Waits before the writer tries again. Whether it may: not when the log is to be closed by now.
+    /// Waits before the writer tries again. Returns whether it may: not if the log must be closed by now.
     pub(crate) fn pause(&self, pause: Duration) -> bool {
         let end = Instant::now() + pause;
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            if state.closing.is_some_and(|deadline| deadline <= now) {
+            let deadline = state.closing.flatten();
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return false;
             }
-            let until = state.closing.map_or(end, |deadline| deadline.min(end));
             if end <= now {
                 return true;
             }
+            let until = deadline.map_or(end, |deadline| deadline.min(end));
             state = self.wait(state, Some(until - now));
         }
     }
 
-    /// Takes no more records. The writer may take until `deadline` to write those there are.
-    pub(crate) fn close(&self, deadline: Instant) {
+    /// The writer is gone: those who wait for a batch learn that it is not written.
+    pub(crate) fn abandon(&self) {
         let mut state = self.lock();
-        if state.closing.is_none() {
-            let open = self.tally.open.load(Relaxed);
-            if open > 0 {
-                state.gaps.note(Why::Open, open);
-            }
+        state.closing.get_or_insert_with(|| Some(Instant::now()));
+        state.done.set(Written { result: Err(AppendError::Closed), rejected: Vec::new() });
+        drop(state);
+        self.ended.set(Written { result: Ok(()), rejected: Vec::new() });
+    }
+}
+
+/// A queue, whatever its batches are.
+pub(crate) trait AnyQueue {
+    fn gate(&self) -> &Gate;
+
+    /// Counts a request that is rejected with 503, since the queue is full.
+    fn reject(&self);
+
+    /// Has everything that is queued written without delay: two states, of what is being written and of what waits.
+    fn flush(&self) -> [State; 2];
+
+    /// Takes no more records. The writer may take until `deadline` to write those there are.
+    fn close(&self, deadline: Option<Instant>);
+
+    /// Waits until the writer is gone; returns whether it is.
+    fn wait_ended(&self, deadline: Option<Instant>) -> bool;
+}
+
+impl<B: Batch> AnyQueue for Queue<B> {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn reject(&self) {
+        self.gate.tally.rejected.fetch_add(1, Relaxed);
+        let mut state = self.lock();
+        state.gaps.note(Why::Unavailable, 1);
+        self.wake_writer(state);
+    }
+
+    fn flush(&self) -> [State; 2] {
+        // No record of a batch has this number, so that those which are rejected do not show.
+        const NONE: u64 = u64::MAX;
+        let mut state = self.lock();
+        let taken = State::queued(Arc::clone(&state.taken), NONE);
+        if state.batch.len() == 0 {
+            return [taken, State::Known(Ok(()))];
         }
-        state.closing = Some(state.closing.map_or(deadline, |earlier| earlier.min(deadline)));
+        state.is_urgent = true;
+        let waiting = State::queued(Arc::clone(&state.done), NONE);
+        self.wake_writer(state);
+        [taken, waiting]
+    }
+
+    fn close(&self, deadline: Option<Instant>) {
+        let mut state = self.lock();
+        state.closing = Some(match state.closing {
+            None => {
+                state.gaps.note(Why::Open, self.gate.tally.open.load(Relaxed));
+                deadline
+            }
+            // The earlier of both.
+            Some(earlier) => earlier.into_iter().chain(deadline).min(),
+        });
         drop(state);
         self.work.notify_one();
     }
 
-    /// The writer is gone: whoever waits for a batch learns that it is not written.
-    pub(crate) fn abandon(&self) {
-        let mut state = self.lock();
-        state.closing.get_or_insert_with(Instant::now);
-        state.batch.tell(Err(AppendError::Closed));
-    }
-}
-
-impl State {
-    /// Doubles the buffer, and never beyond the limit.
-    fn grow_for(&mut self, more: usize, limit: usize) {
-        let needed = self.lines.len() + more;
-        if needed > self.lines.capacity() {
-            let capacity = (self.lines.capacity() * 2).clamp(needed, limit.max(needed)).max(4096.min(limit));
-            self.lines.reserve_exact(capacity.max(needed) - self.lines.len());
-        }
+    fn wait_ended(&self, deadline: Option<Instant>) -> bool {
+        self.ended.wait_until(deadline).is_some()
     }
 }

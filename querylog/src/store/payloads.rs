@@ -95,25 +95,34 @@ impl Payloads {
         Self { at_least: bytes, ..self }
     }
 
-    /// Takes the long values out of rows, and returns when they are stored.
-    pub(crate) async fn take_out(&self, rows: Vec<Row>) -> Result<Vec<Row>, StoreError> {
-        stream::iter(rows).map(|row| self.take_out_of(row)).buffered(AT_A_TIME).try_collect().await
+    /// Takes the long values out of rows, and returns when they are stored. If this fails, those that are stored are out,
+    /// and a second call stores the others.
+    pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
+        let long = |row: &&mut Row| long_members(&row.record).any(|text| text.len() >= self.at_least);
+        let taking: Vec<_> = rows.iter_mut().filter(long).map(|row| self.take_out_of(row)).collect();
+        let mut taken = stream::iter(taking).buffer_unordered(AT_A_TIME);
+        let mut result = Ok(());
+        while let Some(row) = taken.next().await {
+            result = result.and(row);
+        }
+        result
     }
 
-    async fn take_out_of(&self, mut row: Row) -> Result<Row, StoreError> {
-        let mut members = Members::default();
-        let name = Uuid::now_v7().to_string();
+    async fn take_out_of(&self, row: &mut Row) -> Result<(), StoreError> {
+        let (name, mut members) = row.object.take().unwrap_or_else(|| (Uuid::now_v7().to_string(), Members::default()));
+        let mut result = Ok(());
         for (member, value, is_out) in members_of(&mut row.record, &mut members) {
-            if value.as_ref().is_some_and(|text| text.len() >= self.at_least)
-                && let Some(text) = value.take()
-            {
-                let (path, text) = (path(&name, member), PutPayload::from(text.into_bytes()));
-                self.objects.put(&path, text).await.map_err(StoreError::failed)?;
-                *is_out = true;
+            if value.as_ref().is_some_and(|text| text.len() >= self.at_least) {
+                // A copy, so that the value is still there if this fails.
+                let copy = PutPayload::from(value.clone().unwrap_or_default().into_bytes());
+                match self.objects.put(&path(&name, member), copy).await {
+                    Ok(_) => (*value, *is_out) = (None, true),
+                    Err(error) => result = Err(StoreError::failed(error)),
+                }
             }
         }
         row.object = (members != Members::default()).then_some((name, members));
-        Ok(row)
+        result
     }
 
     /// Puts the long values back into their records. One that is missing stays null, and the log of the process says so.
@@ -171,6 +180,10 @@ impl Payloads {
         }
         Ok(deleted)
     }
+}
+
+fn long_members(record: &AuditRecord) -> impl Iterator<Item = &String> {
+    [&record.stdout, &record.stderr, &record.udf_data].into_iter().flatten()
 }
 
 type Long<'a> = (&'static str, &'a mut Option<String>, &'a mut bool);

@@ -30,15 +30,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
+use futures_util::future::try_join;
 use tokio_postgres::IsolationLevel::RepeatableRead;
 use tokio_postgres::types::ToSql;
 
 use self::begun::Begun;
 use self::faults::{failed, is_passing, not_put};
 use self::partitions::Partitions;
-use self::rows::{Columns, read_place, read_row};
+use self::rows::{Columns, read_gap, read_place, read_row};
 use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, many, short_columns, without_begins};
 use crate::model::distinct::Distinct;
+use crate::model::gap::Gap;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
@@ -147,15 +149,31 @@ impl Postgres {
         self.query(&text, &parameters).await
     }
 
-    /// Puts rows. Where it trusts that a new row has no entries yet, it does not look for them.
+    /// Puts rows. If it trusts that a new row has no entries yet, it does not look for them. Returns whether it put them:
+    /// not into tables of another version, which another process has brought up to date meanwhile.
     async fn put_rows(
         &self,
         connection: &mut Object,
         rows: &[&Row],
         trusts: bool,
+    ) -> Result<bool, tokio_postgres::Error> {
+        let transaction = connection.transaction().await?;
+        // Both go to the server at once.
+        let (version, ()) = try_join(tables::version(&transaction), self.put_all(&transaction, rows, trusts)).await?;
+        let is_known = version == tables::VERSION;
+        if is_known {
+            transaction.commit().await?;
+        }
+        Ok(is_known)
+    }
+
+    async fn put_all(
+        &self,
+        transaction: &Transaction<'_>,
+        rows: &[&Row],
+        trusts: bool,
     ) -> Result<(), tokio_postgres::Error> {
         let mut rows = rows.to_vec();
-        let transaction = connection.transaction().await?;
         while !rows.is_empty() {
             // A statement takes each id once, and in one order, so that two of them do not wait for each other.
             let mut ids = HashSet::new();
@@ -163,7 +181,7 @@ impl Postgres {
             let (mut some, rest): (Vec<_>, _) = rows.into_iter().partition(is_next);
             some.sort_unstable_by(|one, other| one.record.id.cmp(&other.record.id));
             if trusts {
-                some = self.put_new(&transaction, some).await?;
+                some = self.put_new(transaction, some).await?;
             }
             if !some.is_empty() {
                 let statement = transaction.prepare_cached(&statements::put(self.partition())).await?;
@@ -172,11 +190,11 @@ impl Postgres {
                 let times = put.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
                 let times: HashMap<&[u8], i64> = times.collect::<Result<_, tokio_postgres::Error>>()?;
                 let time = |row: &Row| times.get(row.record.id.as_str().as_bytes()).copied();
-                put_entries(&transaction, &some, statements::PUT_ENTRIES, time, |row| self.begun.keys(row)).await?;
+                put_entries(transaction, &some, statements::PUT_ENTRIES, time, |row| self.begun.keys(row)).await?;
             }
             rows = rest;
         }
-        transaction.commit().await
+        Ok(())
     }
 
     /// Puts those of the rows that are new, and returns the others.
@@ -218,7 +236,7 @@ impl fmt::Debug for Postgres {
 
 #[async_trait]
 impl Store for Postgres {
-    async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
         let rows: Vec<&Row> = without_begins(rows.iter()).collect();
         let mut connection = self.connection().await?;
         if let Some(partitions) = &self.partitions {
@@ -228,9 +246,22 @@ impl Store for Postgres {
             Err(error) if is_passing(&error) => self.put_rows(&mut connection, &rows, false).await,
             put => put,
         };
-        put.map_err(not_put)?;
+        if !put.map_err(not_put)? {
+            return Err(StoreError::unusable(tables::LATER));
+        }
         self.begun.put(&rows);
         Ok(())
+    }
+
+    async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
+        let count = gap.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let (from, to, why) = (gap.from.as_micros(), gap.to.as_micros(), gap.why.as_bytes());
+        self.query(statements::PUT_GAP, &[&from, &to, &count, &why]).await.map(drop)
+    }
+
+    async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
+        let rows = self.query(statements::GAPS, &[&window.start.as_micros(), &window.end.as_micros()]).await?;
+        rows.iter().map(read_gap).collect()
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {

@@ -23,17 +23,20 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::connections::open_reader;
 use self::reader::{find, first_of_each, read_range};
 use self::rows::read_row;
-use self::writer::{Put, Task};
+use self::writer::{Put, Task, Writer};
 use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, short_columns};
 use crate::model::distinct::Distinct;
+use crate::model::gap::Gap;
 use crate::model::scan::Scan;
+use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::Selection;
 
@@ -61,8 +64,9 @@ pub struct Sqlite(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
+    writer: Writer,
     /// `None` once it is dropped.
-    writer: Option<mpsc::Sender<Task>>,
+    tasks: Option<mpsc::Sender<Task>>,
     thread: Option<thread::JoinHandle<()>>,
     turns: Arc<Semaphore>,
     readers: Mutex<Vec<Connection>>,
@@ -125,8 +129,8 @@ impl Sqlite {
 
     /// Hands something to the thread that writes.
     async fn send(&self, task: Task) -> Result<(), StoreError> {
-        let writer = self.0.writer.as_ref().ok_or(StoreError::Closed)?;
-        writer.send_timeout(task, PATIENCE).await.map_err(|error| match error {
+        let tasks = self.0.tasks.as_ref().ok_or(StoreError::Closed)?;
+        tasks.send_timeout(task, PATIENCE).await.map_err(|error| match error {
             SendTimeoutError::Timeout(_) => StoreError::Overloaded,
             SendTimeoutError::Closed(_) => StoreError::Closed,
         })
@@ -142,7 +146,7 @@ impl Inner {
 /// Waits until what was put is written.
 impl Drop for Inner {
     fn drop(&mut self) {
-        drop(self.writer.take());
+        drop(self.tasks.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("audit log: the thread that writes to SQLite panicked");
         }
@@ -157,12 +161,41 @@ impl fmt::Debug for Inner {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
         let (done, written) = oneshot::channel();
         self.send(Task::Put(Put { rows, done })).await?;
-        written.await.map_err(|_| StoreError::Closed)?.map_err(|failure| {
-            if failure.is_refusal() { StoreError::refused(failure) } else { StoreError::failed(failure) }
+        Ok(written.await.map_err(|_| StoreError::Closed)??)
+    }
+
+    fn put_blocking(&self, rows: &Arc<[Row]>, _: &Handle) -> Result<(), StoreError> {
+        self.0.writer.put(rows)
+    }
+
+    async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
+        let Gap { from, to, count, why } = gap.clone();
+        let count = count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        self.change(move |connection| {
+            let parameters = params![from.as_micros(), to.as_micros(), count, why];
+            connection.execute(statements::PUT_GAP, parameters).map(drop)
         })
+        .await
+    }
+
+    async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
+        self.ask(move |connection| {
+            let mut select = connection.prepare_cached(statements::GAPS)?;
+            let read = |row: &rusqlite::Row<'_>| {
+                let count: Option<i64> = row.get(2)?;
+                Ok(Gap {
+                    from: Timestamp::from_micros(row.get(0)?),
+                    to: Timestamp::from_micros(row.get(1)?),
+                    count: count.map(i64::unsigned_abs),
+                    why: row.get::<_, String>(3)?.into(),
+                })
+            };
+            select.query_map([window.start.as_micros(), window.end.as_micros()], read)?.collect()
+        })
+        .await
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {

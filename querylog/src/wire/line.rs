@@ -16,6 +16,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId};
 use uuid::Uuid;
 
+#[cfg(feature = "store")]
+use crate::model::audit_record::AuditRecord;
 use crate::model::printable::obeyed_by_terminals;
 use crate::model::record::{Caller, Notes, Operation, Outcome, Record, RequestPart, ResponsePart};
 use crate::model::text::Text;
@@ -28,6 +30,16 @@ use crate::model::time::Timestamp;
 /// None that is known: a record has nothing that JSON does not.
 pub(crate) fn write_record(record: &Record, output: bool, line: &mut Vec<u8>) -> io::Result<()> {
     write_line(&Line::of(record, output), line)
+}
+
+/// Returns what a store keeps of a record beside the columns of its row: the members that no column has.
+///
+/// # Panics
+///
+/// Never: a record has nothing that JSON does not.
+#[cfg(feature = "store")]
+pub(crate) fn stored(record: &Record) -> String {
+    serde_json::to_string(&Line::stored(record)).expect("a record has nothing that JSON does not")
 }
 
 /// Appends any value as a line, with the escapes of this file.
@@ -74,7 +86,7 @@ impl Serialize for Record {
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Line::deserialize(deserializer).map(Line::into_record)
+        Line::deserialize(deserializer)?.into_record().map_err(D::Error::custom)
     }
 }
 
@@ -87,37 +99,64 @@ pub(crate) fn show(f: &mut fmt::Formatter<'_>, write: impl FnOnce(&mut Vec<u8>) 
 
 /// Reads the line of a record, with or without its line feed.
 pub(crate) fn read_record(line: &[u8]) -> Result<Record, serde_json::Error> {
-    Ok(serde_json::from_slice::<Line<'_>>(line)?.into_record())
+    serde_json::from_slice::<Line<'_>>(line)?.into_record().map_err(serde_json::Error::custom)
 }
 
-/// The members of a line, in their order.
+/// The members of a line, in their order. `None` leaves a member out, `Some(None)` is null.
+///
+/// In files all members are there, but for those that are named below. A store leaves out what has a column of its own,
+/// and what is null.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Line<'a> {
-    id: Uuid,
-    ts: Text<Timestamp>,
-    trace: TraceMember,
-    sent: Vec<Text<ParentId>>,
-    tags: TagMember,
+#[allow(clippy::option_option, reason = "what is left out is not null")]
+pub(crate) struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<Text<Timestamp>>,
+    pub(crate) trace: TraceMember,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<Vec<Text<ParentId>>>,
+    pub(crate) tags: TagMember,
     #[serde(borrow)]
-    request: RequestMember<'a>,
-    response: ResponseMember,
-    stats: StatsMember<'a>,
-    caller: CallerMember<'a>,
-    operation: OperationMember<'a>,
-    database: Option<Vec<Cow<'a, str>>>,
-    region_group: OptionalText<'a>,
-    client_ip: Option<IpAddr>,
-    host: OptionalText<'a>,
-    // Only where asked for.
+    pub(crate) request: RequestMember<'a>,
+    pub(crate) response: ResponseMember,
+    pub(crate) stats: StatsMember<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    stdout: OptionalText<'a>,
+    caller: Option<CallerMember<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    stderr: OptionalText<'a>,
+    operation: Option<OperationMember<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload: OptionalText<'a>,
+    pub(crate) database: Option<Option<Vec<Str<'a>>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region_group: Option<Option<Str<'a>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_ip: Option<Option<IpAddr>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Option<Str<'a>>>,
+    // Only in files that have output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stdout: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stderr: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload: Option<Str<'a>>,
+    // Only in stores. The name that the service gave the operation, without which the column has the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shape: Option<Str<'a>>,
 }
 
-pub(crate) type OptionalText<'a> = Option<Cow<'a, str>>;
+/// A text, which is borrowed if it has no escapes.
+#[derive(serde::Serialize, serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+impl AsRef<str> for Str<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct TraceMember {
@@ -132,7 +171,7 @@ pub(crate) struct RequestMember<'a> {
     method: Text<Method>,
     #[serde(borrow)]
     path: Cow<'a, str>,
-    route: OptionalText<'a>,
+    route: Option<Str<'a>>,
     http_version: Option<Text<HttpVersion>>,
     headers: HeadersMember<'a>,
 }
@@ -143,93 +182,152 @@ pub(crate) struct ResponseMember {
     outcome: Option<Text<Outcome>>,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct CallerMember<'a> {
     #[serde(borrow)]
-    user_id: OptionalText<'a>,
-    user_email: OptionalText<'a>,
-    exec_env_id: OptionalText<'a>,
+    user_id: Option<Str<'a>>,
+    user_email: Option<Str<'a>>,
+    exec_env_id: Option<Str<'a>>,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct OperationMember<'a> {
     #[serde(borrow)]
-    id: OptionalText<'a>,
-    name: OptionalText<'a>,
-    engine: OptionalText<'a>,
+    id: Option<Str<'a>>,
+    name: Option<Str<'a>>,
+    engine: Option<Str<'a>>,
     cache: Option<bool>,
 }
 
 impl<'a> Line<'a> {
     fn of(record: &'a Record, output: bool) -> Self {
         let notes = &record.notes;
+        let Operation { id, name, engine, cache } = &notes.operation;
+        let Caller { user_id, user_email, exec_env_id } = &notes.caller;
+        let stored = Self::stored(record);
         Self {
-            id: record.id,
-            ts: Text(record.begin),
+            id: Some(record.id),
+            ts: Some(Text(record.begin)),
+            sent: Some(stored.sent.unwrap_or_default()),
+            caller: Some(CallerMember {
+                user_id: text(user_id),
+                user_email: text(user_email),
+                exec_env_id: text(exec_env_id),
+            }),
+            operation: Some(OperationMember { id: text(id), name: text(name), engine: text(engine), cache: *cache }),
+            database: Some(stored.database.flatten()),
+            region_group: Some(stored.region_group.flatten()),
+            client_ip: Some(record.client_ip),
+            host: Some(stored.host.flatten()),
+            stdout: text(&notes.stdout).filter(|_| output),
+            stderr: text(&notes.stderr).filter(|_| output),
+            payload: text(&notes.payload).filter(|_| output),
+            name: None,
+            shape: None,
+            ..stored
+        }
+    }
+
+    fn stored(record: &'a Record) -> Self {
+        let notes = &record.notes;
+        let path = || notes.database.iter().map(|name| Str(Cow::Borrowed(name))).collect();
+        Self {
+            id: None,
+            ts: None,
             trace: TraceMember::of(record),
-            sent: record.sent.iter().copied().map(Text).collect(),
+            sent: (!record.sent.is_empty()).then(|| record.sent.iter().copied().map(Text).collect()),
             tags: TagMember(record.tags.clone()),
             request: RequestMember::of(record),
             response: ResponseMember::of(record),
             stats: StatsMember::of(record),
-            caller: CallerMember {
-                user_id: text(notes.caller.user_id.as_ref()),
-                user_email: text(notes.caller.user_email.as_ref()),
-                exec_env_id: text(notes.caller.exec_env_id.as_ref()),
-            },
-            operation: OperationMember {
-                id: text(notes.operation.id.as_ref()),
-                name: text(notes.operation.name.as_ref()),
-                engine: text(notes.operation.engine.as_ref()),
-                cache: notes.operation.cache,
-            },
-            database: database(notes),
-            region_group: text(notes.region_group.as_ref()),
-            client_ip: record.client_ip,
-            host: record.host.as_deref().map(Cow::Borrowed),
-            stdout: text(notes.stdout.as_ref()).filter(|_| output),
-            stderr: text(notes.stderr.as_ref()).filter(|_| output),
-            payload: text(notes.payload.as_ref()).filter(|_| output),
+            caller: None,
+            operation: None,
+            database: (!notes.database.is_empty()).then(|| Some(path())),
+            region_group: text(&notes.region_group).map(Some),
+            client_ip: None,
+            host: record.host.as_deref().map(|host| Some(Str(Cow::Borrowed(host)))),
+            stdout: None,
+            stderr: None,
+            payload: None,
+            name: text(&notes.operation.name),
+            shape: text(&notes.shape),
         }
     }
 
-    fn into_record(self) -> Record {
-        Record {
-            id: self.id,
-            begin: self.ts.0,
+    fn into_record(self) -> Result<Record, &'static str> {
+        let (Some(id), Some(Text(begin))) = (self.id, &self.ts) else { return Err("`id` or `ts` is missing") };
+        let begin = *begin;
+        let caller = self.caller.unwrap_or_default();
+        let operation = self.operation.unwrap_or_default();
+        Ok(Record {
+            id,
+            begin,
             duration: self.stats.query_time,
             trace_id: self.trace.trace_id.0,
             span_id: self.trace.span_id.0,
             parent_id: self.trace.parent_id.as_ref().map(|id| id.0),
             flags: self.trace.flags(),
-            sent: self.sent.into_iter().map(|id| id.0).collect(),
+            sent: self.sent.unwrap_or_default().into_iter().map(|id| id.0).collect(),
             tags: self.tags.0,
             request: self.request.into_part(self.stats.query_bytes_in),
             response: self.response.into_part(self.stats.query_bytes_out),
-            client_ip: self.client_ip,
-            host: owned(self.host).map(Cow::Owned),
+            client_ip: self.client_ip.flatten(),
+            host: owned(self.host.flatten()).map(Cow::Owned),
             notes: Notes {
                 caller: Caller {
-                    user_id: owned(self.caller.user_id),
-                    user_email: owned(self.caller.user_email),
-                    exec_env_id: owned(self.caller.exec_env_id),
+                    user_id: owned(caller.user_id),
+                    user_email: owned(caller.user_email),
+                    exec_env_id: owned(caller.exec_env_id),
                 },
                 operation: Operation {
-                    id: owned(self.operation.id),
-                    name: owned(self.operation.name),
-                    engine: owned(self.operation.engine),
-                    cache: self.operation.cache,
+                    id: owned(operation.id),
+                    name: owned(operation.name).or(owned(self.name)),
+                    engine: owned(operation.engine),
+                    cache: operation.cache,
                 },
-                database: self.database.unwrap_or_default().into_iter().map(Cow::into_owned).collect(),
-                region_group: owned(self.region_group),
+                database: self
+                    .database
+                    .flatten()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|name| name.0.into_owned())
+                    .collect(),
+                region_group: owned(self.region_group.flatten()),
                 counters: self.stats.counters.into_owned(),
-                shape: None,
+                shape: owned(self.shape),
                 shared_token: None,
                 stdout: owned(self.stdout),
                 stderr: owned(self.stderr),
                 payload: owned(self.payload),
             },
-        }
+        })
+    }
+
+    /// The record of a row: what its columns have goes before what the line has.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not what a store keeps of a record.
+    #[cfg(feature = "store")]
+    pub(crate) fn read_stored(text: &'a str, columns: AuditRecord) -> Result<Record, serde_json::Error> {
+        let mut line: Self = serde_json::from_str(text)?;
+        // A record that a layer made has an id in the usual form.
+        line.id = Some(Uuid::try_parse(columns.id.as_str()).unwrap_or_default());
+        line.ts = Some(Text(columns.timestamp));
+        line.client_ip = Some(columns.client_ip.and_then(|ip| ip.parse().ok()));
+        let mut record = line.into_record().map_err(serde_json::Error::custom)?;
+        let notes = &mut record.notes;
+        notes.caller =
+            Caller { user_id: columns.user_id, user_email: columns.user_email, exec_env_id: columns.exec_env_id };
+        notes.operation = Operation {
+            id: columns.udf_id,
+            name: notes.operation.name.take(),
+            engine: columns.execution_engine,
+            cache: columns.cache,
+        };
+        notes.shared_token = columns.shared_token;
+        (notes.stdout, notes.stderr, notes.payload) = (columns.stdout, columns.stderr, columns.udf_data);
+        Ok(record)
     }
 }
 
@@ -254,7 +352,7 @@ impl<'a> RequestMember<'a> {
         Self {
             method: Text(request.method.clone()),
             path: Cow::Borrowed(&request.path),
-            route: text(request.route.as_ref()),
+            route: text(&request.route),
             http_version: request.version.map(|version| Text(HttpVersion(version))),
             headers: HeadersMember(Cow::Borrowed(&request.headers)),
         }
@@ -282,18 +380,12 @@ impl ResponseMember {
     }
 }
 
-/// The path of a database; `None` where there is none.
-pub(crate) fn database(notes: &Notes) -> Option<Vec<Cow<'_, str>>> {
-    let path = &notes.database;
-    (!path.is_empty()).then(|| path.iter().map(|name| Cow::Borrowed(name.as_str())).collect())
+fn text(text: &Option<String>) -> Option<Str<'_>> {
+    text.as_deref().map(|text| Str(Cow::Borrowed(text)))
 }
 
-pub(crate) fn text(text: Option<&String>) -> OptionalText<'_> {
-    text.map(|text| Cow::Borrowed(text.as_str()))
-}
-
-pub(crate) fn owned(text: OptionalText<'_>) -> Option<String> {
-    text.map(Cow::into_owned)
+fn owned(text: Option<Str<'_>>) -> Option<String> {
+    text.map(|text| text.0.into_owned())
 }
 
 /// The flags as the header has them: two hexadecimal digits.
@@ -485,4 +577,53 @@ fn of_millis<E: Error>(millis: f64) -> Result<Duration, E> {
 enum Count {
     Number(u64),
     Other(IgnoredAny),
+}
+
+#[cfg(all(test, feature = "store"))]
+mod tests {
+    use std::time::Duration;
+
+    use tagtrail::{Sample, Tags, Trail};
+
+    use super::*;
+    use crate::model::record::Outcome;
+
+    #[test]
+    fn a_record_comes_back_from_its_columns_and_its_line() {
+        let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
+        let (head, ()) = http::Request::get("/posts/7?q=secret").body(()).unwrap().into_parts();
+        let mut record = Record::of_request(&trail, &head);
+        record.parent_id = Some(trail.span_id());
+        record.sent = vec![trail.span_id()];
+        record.request.route = Some("/posts/{id}".into());
+        record.request.headers = vec![(http::header::USER_AGENT, "a\u{1b}\"\n".into())];
+        record.request.body_bytes = 5;
+        record.response.status = Some(200);
+        record.response.body_bytes = 6;
+        record.client_ip = Some([127, 0, 0, 1].into());
+        record.host = Some("host".into());
+        let minimal = record.clone();
+        record.end(Duration::from_micros(1_234), Outcome::Panicked);
+        record.notes = Notes {
+            caller: Caller { user_id: Some("u".into()), user_email: Some("u@x".into()), exec_env_id: Some("e".into()) },
+            operation: Operation {
+                id: Some("id".into()),
+                name: Some("name".into()),
+                engine: Some("realtime".into()),
+                cache: Some(false),
+            },
+            database: vec!["a".into(), "b".into()],
+            region_group: Some("us-std".into()),
+            counters: vec![("rows".into(), 3)],
+            shape: Some("shape".into()),
+            shared_token: Some("token".into()),
+            stdout: Some("out".into()),
+            stderr: Some("err".into()),
+            payload: Some("data".into()),
+        };
+        for record in [minimal, record] {
+            let stored = stored(&record);
+            assert_eq!(Line::read_stored(&stored, record.audit()).unwrap(), record, "{stored}");
+        }
+    }
 }

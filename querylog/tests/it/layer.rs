@@ -30,7 +30,7 @@ async fn records(
     requests: Vec<Request<Body>>,
 ) -> Vec<Record> {
     let logged = Logged::new();
-    let app = routes.layer(layer(QueryLogLayer::new(logged.log.clone())).under(Admit::Continue));
+    let app = routes.layer(layer(QueryLogLayer::new(logged.log.clone())).with_inbound(Admit::Continue));
     for request in requests {
         let answer = app.clone().oneshot(request).await.unwrap();
         let _ = to_bytes(answer.into_body(), usize::MAX).await;
@@ -68,7 +68,7 @@ async fn a_record_has_what_the_request_and_the_handler_said() {
         .unwrap();
     let routes = Router::new().route("/posts/{id}", post(handler));
     let logged = Logged::new();
-    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").under(Admit::Continue));
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").with_inbound(Admit::Continue));
     let answer = app.oneshot(request).await.unwrap();
     let named = answer.headers()["traceparent"].to_str().unwrap().to_owned();
     to_bytes(answer.into_body(), 100).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_record_has_what_the_request_and_the_handler_said() {
 async fn the_members_of_a_line_are_those_of_the_format_in_their_order() {
     let logged = Logged::new();
     let app = Router::new().fallback(|| async { "hello" });
-    let app = app.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").under(Admit::Continue));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").with_inbound(Admit::Continue));
     to_bytes(app.oneshot(request("/x")).await.unwrap().into_body(), 100).await.unwrap();
     logged.records();
     let text = logged.text();
@@ -130,7 +130,7 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
         counted.fetch_add(1, SeqCst);
     });
     let app = Router::new().route("/", get(|| async { "hello" }));
-    let app = app.layer(QueryLogLayer::new(logged.log.clone()).under(inbound));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(inbound));
     let request = Request::get("/")
         .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         .header("x-fauna-tags", "no tags")
@@ -177,7 +177,7 @@ async fn a_client_that_goes_away_shows() {
     let logged = Logged::new();
     let routes = streaming(&[Step::Data("12345"), Step::Wait(60_000)]);
     let routes = routes.route("/never", get(std::future::pending::<()>));
-    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue));
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue));
     let mut body = app.clone().oneshot(request("/")).await.unwrap().into_body();
     body.frame().await.unwrap().unwrap();
     drop(body);
@@ -202,7 +202,7 @@ async fn a_panic_shows_wherever_it_is_and_whoever_catches_it() {
         .route("/handler", get(panics))
         .route("/body", get(move || async move { Response::new(Body::new(Frames::new(steps))) }));
     let app = routes
-        .layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue))
+        .layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue))
         .layer(tower_http::catch_panic::CatchPanicLayer::new());
     let answer = app.clone().oneshot(request("/handler")).await.unwrap();
     assert_eq!(answer.status(), 500);
@@ -239,7 +239,7 @@ async fn an_answer_that_servers_do_not_poll_is_complete() {
             }),
         )
         .fallback(|| async { "hello" });
-    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue));
+    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue));
     drop(app.clone().oneshot(head).await.unwrap());
     drop(app.clone().oneshot(request("/none")).await.unwrap());
     // A server that knows the length asks for no more than that.
@@ -277,7 +277,7 @@ async fn the_ids_that_calls_send_are_in_the_record() {
     }
     let logged = Logged::new();
     let app = Router::new().route("/", get(calls));
-    let app = app.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Restart));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Restart));
     let answer = app.oneshot(request("/")).await.unwrap();
     let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
     let sent: Vec<_> = str::from_utf8(&text).unwrap().split(',').collect();
@@ -319,7 +319,7 @@ async fn only_what_passes_filter_and_sample_is_recorded() {
     let none = records(routes(), |layer| layer.sample(Sample::Never), all()).await;
     assert!(none.is_empty());
     let failing = |record: &Record| record.response.status.is_some_and(|status| status >= 500);
-    let always = records(routes(), |layer| layer.sample(Sample::Never).always(failing), all()).await;
+    let always = records(routes(), |layer| layer.sample(Sample::Never).or_if(failing), all()).await;
     assert_eq!(paths(always), ["/fails"]);
 
     // The same traces are in the sample of every service.
@@ -358,7 +358,8 @@ async fn an_acknowledged_answer_ends_when_its_record_is_on_disk() {
     let logged = Logged::new();
     let routes = streaming(&[Step::Data("12345"), Step::Wait(5), Step::Data("67890")]);
     let routes = routes.route("/empty", get(|| async {})).route("/whole", get(|| async { "hello" }));
-    let app = routes.layer(QueryLogLayer::new(logged.log.clone()).acknowledged().under(Admit::Continue));
+    let app = routes
+        .layer(QueryLogLayer::new(logged.log.clone()).hold_response_until_written().with_inbound(Admit::Continue));
     for (path, length) in [("/stream", 10), ("/empty", 0), ("/whole", 5)] {
         let answer = app.clone().oneshot(request(path)).await.unwrap();
         let body = to_bytes(answer.into_body(), 100).await.unwrap();
@@ -371,10 +372,10 @@ async fn an_acknowledged_answer_ends_when_its_record_is_on_disk() {
         );
     }
     // A record that cannot be written does not hold an answer for ever.
-    logged.log.close(Duration::from_secs(5)).unwrap();
+    logged.log.close_blocking(Duration::from_secs(5)).unwrap();
     let answer = app.clone().oneshot(request("/whole")).await.unwrap();
     assert_eq!(to_bytes(answer.into_body(), 100).await.unwrap(), "hello");
-    assert_eq!(logged.log.counters().shed, 1);
+    assert_eq!(logged.log.stats().shed, 1);
 }
 
 #[tokio::test]
@@ -398,8 +399,9 @@ async fn a_layer_of_a_server_sees_it_all() {
     let logged = Logged::new();
     let steps = [Step::Data("12345"), Step::Wait(1), Step::Data("678")];
     let routes = streaming(&steps).route("/echo", post(|body: Bytes| async move { body }));
-    let app = routes
-        .layer(QueryLogLayer::new(logged.log.clone()).trusted_proxies(|ip| ip.is_loopback()).under(Admit::Continue));
+    let app = routes.layer(
+        QueryLogLayer::new(logged.log.clone()).trusted_proxies(|ip| ip.is_loopback()).with_inbound(Admit::Continue),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server =
@@ -425,16 +427,16 @@ async fn a_layer_of_a_server_sees_it_all() {
 async fn requests_that_run_when_the_log_is_closed_are_told_of() {
     let logged = Logged::new();
     let app = Router::new().route("/", get(std::future::pending::<()>));
-    let app = app.layer(QueryLogLayer::new(logged.log.clone()).under(Admit::Continue));
+    let app = app.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue));
     let running: Vec<_> = (0..3).map(|_| tokio::spawn(app.clone().oneshot(request("/")))).collect();
     tokio::time::timeout(Duration::from_secs(5), async {
-        while logged.log.counters().open < 3 {
+        while logged.log.stats().open < 3 {
             tokio::task::yield_now().await;
         }
     })
     .await
     .unwrap();
-    logged.log.shutdown(Duration::from_secs(5)).await.unwrap();
+    logged.log.close(Duration::from_secs(5)).await.unwrap();
     running.iter().for_each(tokio::task::JoinHandle::abort);
     let gaps = logged.gaps();
     assert_eq!(gaps.len(), 1);
@@ -449,7 +451,9 @@ async fn answers_are_as_they_were() {
         let frames = Frames::new(vec![Step::Data("12345"), Step::Trailers]);
         Ok::<_, Infallible>(Response::builder().status(418).header("x", "y").body(frames).unwrap())
     });
-    for layer in [QueryLogLayer::new(logged.log.clone()), QueryLogLayer::new(logged.log.clone()).acknowledged()] {
+    for layer in
+        [QueryLogLayer::new(logged.log.clone()), QueryLogLayer::new(logged.log.clone()).hold_response_until_written()]
+    {
         let answer = layer.standalone().layer(inner).oneshot(request("/")).await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.headers().len()), (418, 1));
         let collected = answer.into_body().collect().await.unwrap();
@@ -464,7 +468,7 @@ async fn answers_are_as_they_were() {
 async fn futures_panic_if_polled_after_completion() {
     let logged = Logged::new();
     let handler = service_fn(async |_: Request<_>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
-    let acknowledged = QueryLogLayer::new(logged.log.clone()).standalone().acknowledged();
+    let acknowledged = QueryLogLayer::new(logged.log.clone()).standalone().hold_response_until_written();
     for layer in [QueryLogLayer::new(logged.log.clone()), acknowledged] {
         let mut future = Box::pin(layer.layer(handler).call(request("/")));
         future.as_mut().await.unwrap();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::support::audit;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::store::Selection;
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record, Timestamp, Window};
+use tagtrail_querylog::{AuditLog, AuditRecord, LogStore, Outcome, Record, Timestamp, Window};
 use tagtrail_querylog::{Cursor, Scan};
 use uuid::Uuid;
 
@@ -31,13 +31,13 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
-    let _alone = crate::RESTARTS.lock().await;
     let (Some(store), Ok(restart)) = (audit::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
     };
+    let _server = crate::SERVER.lock().await;
     let audit = AuditLog::new(store);
-    let log = QueryLog::storing(audit.clone()).retry_for(LIMIT).open().unwrap();
+    let log = LogStore::new(audit.clone()).retry_for(LIMIT).open().unwrap();
 
     // One writes by hand, and counts what was acknowledged; one by a query log, which tries again by itself.
     let acknowledged = Arc::new(AtomicUsize::new(0));
@@ -85,7 +85,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
 
     let (put, failed) = by_hand.await.unwrap();
     by_log.await.unwrap();
-    log.shutdown(LIMIT).await.unwrap();
+    log.close(LIMIT).await.unwrap();
     assert!(failed > 0, "the restart was in the middle");
     let found = all(&audit).await;
     for record in &put {

@@ -124,7 +124,7 @@ struct Plain(Sqlite);
 
 #[async_trait]
 impl Store for Plain {
-    async fn put(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
         self.0.put(rows).await
     }
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {

@@ -1,27 +1,35 @@
 //! What this process has begun, and not ended yet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
 
 use crate::model::scan::Cursor;
 use crate::store::{Key, Row};
 
 /// How many are remembered at most: a few megabytes.
-const MOST: usize = 16_384;
+const MOST: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// The rows that this process has begun, and the keys whose entries are there since. When they end, these need not be
 /// put again. To forget one costs some work, and no more.
-#[derive(Default)]
-pub(super) struct Begun(Mutex<HashMap<Cursor, HashSet<Key>>>);
+pub(super) struct Begun(Mutex<LruCache<Cursor, HashSet<Key>>>);
+
+impl Default for Begun {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MOST)))
+    }
+}
 
 impl Begun {
-    fn rows(&self) -> MutexGuard<'_, HashMap<Cursor, HashSet<Key>>> {
+    fn rows(&self) -> MutexGuard<'_, LruCache<Cursor, HashSet<Key>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The keys of a row that has begun.
     pub(super) fn keys(&self, row: &Row) -> Option<HashSet<Key>> {
-        self.rows().get(&Cursor::of(&row.record)).cloned()
+        self.rows().peek(&Cursor::of(&row.record)).cloned()
     }
 
     /// Takes note of rows that are in the store now.
@@ -30,12 +38,9 @@ impl Begun {
         for row in rows {
             let place = Cursor::of(&row.record);
             if row.ended {
-                known.remove(&place);
+                known.pop(&place);
             } else {
-                if known.len() >= MOST {
-                    known.clear();
-                }
-                known.entry(place).or_default().extend(&row.keys);
+                known.get_or_insert_mut(place, HashSet::new).extend(&row.keys);
             }
         }
     }
@@ -60,9 +65,12 @@ mod tests {
         assert_eq!(begun.keys(&row(false)), None);
         begun.put(&[&Row { ended: true, ..first.clone() }]);
         assert_eq!(begun.keys(&first), None);
-        for _ in 0..MOST + 10 {
+        let oldest = Row { keys: vec![one], ..row(false) };
+        begun.put(&[&oldest]);
+        for _ in 0..MOST.get() {
             begun.put(&[&row(false)]);
         }
-        assert_eq!(begun.rows().len(), 10);
+        assert_eq!(begun.keys(&oldest), None);
+        assert_eq!(begun.rows().len(), MOST.get());
     }
 }

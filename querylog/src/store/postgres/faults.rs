@@ -25,7 +25,7 @@ pub(super) fn failed(error: tokio_postgres::Error) -> StoreError {
 
 /// Why rows are not put.
 pub(super) fn not_put(error: tokio_postgres::Error) -> StoreError {
-    if is_refusal(&error) { StoreError::refused(words(&error)) } else { failed(error) }
+    if is_rejection(&error) { StoreError::rejected(words(&error)) } else { failed(error) }
 }
 
 /// Whether it is not so the next time: somebody has deleted records, and left their entries; or has made the partition
@@ -40,7 +40,7 @@ pub(super) fn is_passing(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Whether it is for what a row has, so that it stays: its data, a constraint, its size, or what a trigger says.
-fn is_refusal(error: &tokio_postgres::Error) -> bool {
+fn is_rejection(error: &tokio_postgres::Error) -> bool {
     let class = error.code().and_then(|code| code.code().get(..2));
     class.is_some_and(|class| ["22", "23", "54", "P0"].contains(&class))
 }

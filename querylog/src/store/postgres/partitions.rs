@@ -109,7 +109,7 @@ fn micros_of(day: Date) -> i64 {
     midnight.duration_since(EPOCH.to_datetime(Time::midnight())).as_secs() * 1_000_000
 }
 
-/// The partitions of the two tables, and which of them are there as far as this process knows.
+/// The partitions of the three tables, and which of them are there as far as this process knows.
 pub(super) struct Partitions {
     by: Partition,
     known: Mutex<HashSet<Span>>,
@@ -158,7 +158,7 @@ impl Partitions {
 
     async fn make(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
         let (from, to) = (micros_of(span.first), micros_of(span.next));
-        for table in ["record", "entry"] {
+        for table in ["record", "entry", "committed"] {
             let name = format!("{table}{}", self.by.suffix(span));
             let there = "SELECT 1 FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid \
                          WHERE inhparent = $1::TEXT::REGCLASS AND relname = $2::TEXT";
@@ -210,7 +210,11 @@ impl Partitions {
             }
         }
         // First the entries, so that none is left without its record.
-        for (table, key) in [("entry_default", "key, timestamp, id"), ("record_default", "timestamp, id")] {
+        for (table, key) in [
+            ("committed_default", "seq, timestamp, id"),
+            ("entry_default", "key, timestamp, id"),
+            ("record_default", "timestamp, id"),
+        ] {
             let delete = format!(
                 "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE timestamp < $1 LIMIT {DELETED})"
             );
@@ -223,7 +227,8 @@ impl Partitions {
         // Nobody reads or writes the tables meanwhile: so it does not wait long for its turn, while all wait behind it.
         let suffix = self.by.suffix(span);
         let text = format!(
-            "SET LOCAL lock_timeout = '1s'; DROP TABLE IF EXISTS record{suffix}; DROP TABLE IF EXISTS entry{suffix}"
+            "SET LOCAL lock_timeout = '1s'; DROP TABLE IF EXISTS record{suffix}; DROP TABLE IF EXISTS entry{suffix};
+            DROP TABLE IF EXISTS committed{suffix}"
         );
         let transaction = connection.transaction().await?;
         transaction.batch_execute(&text).await?;

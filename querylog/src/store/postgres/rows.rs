@@ -4,19 +4,25 @@ use tokio_postgres::types::{FromSql, ToSql};
 
 use super::faults::failed;
 use crate::model::audit_record::AuditRecord;
+use crate::model::gap::Gap;
+use crate::model::record::Outcome;
 use crate::model::scan::Cursor;
 use crate::model::time::Timestamp;
+use crate::store::sql::{of_micros, whole_micros};
 use crate::store::{Members, Row, StoreError};
 
 /// Rows, column by column.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
-    texts: [Vec<Option<&'a [u8]>>; 14],
+    texts: [Vec<Option<&'a [u8]>>; 15],
     timestamps: Vec<i64>,
     times: Vec<Option<f64>>,
     caches: Vec<Option<bool>>,
     members: Vec<i64>,
     ended: Vec<bool>,
+    outcomes: Vec<Option<&'static str>>,
+    statuses: Vec<Option<i16>>,
+    durations: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -40,6 +46,7 @@ impl<'a> Columns<'a> {
                 record.stdout.as_deref(),
                 record.stderr.as_deref(),
                 record.udf_data.as_deref(),
+                row.service.as_deref(),
             ];
             for (column, text) in columns.texts.iter_mut().zip(texts) {
                 column.push(text.map(str::as_bytes));
@@ -49,18 +56,21 @@ impl<'a> Columns<'a> {
             columns.caches.push(record.cache);
             columns.members.push(object.map_or(0, |(_, members)| members.bits()));
             columns.ended.push(row.ended);
+            columns.outcomes.push(row.outcome.map(Outcome::as_str));
+            columns.statuses.push(row.status.and_then(|status| status.try_into().ok()));
+            columns.durations.push(row.duration.map(whole_micros));
         }
         columns
     }
 
     /// In the order of [`COLUMNS`](crate::store::COLUMNS).
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
-        let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, details, stdout, stderr, data] =
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 23] {
+        let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, details, stdout, stderr, data, service] =
             &self.texts;
-        let Self { timestamps, times, caches, members, ended, .. } = self;
+        let Self { timestamps, times, caches, members, ended, outcomes, statuses, durations, .. } = self;
         [
             id, timestamps, env, user, email, udf_id, udf_name, engine, times, caches, token, ip, object, members,
-            ended, details, stdout, stderr, data,
+            ended, details, stdout, stderr, data, service, outcomes, statuses, durations,
         ]
     }
 }
@@ -90,13 +100,33 @@ pub(super) fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
         client_ip: text(11)?,
     };
     let object = text(12)?.map(|object| (object, members));
-    Ok(Row { record, object, ended: get(row, 14)?, details: text(15)?, keys: Vec::new(), end_keys: Vec::new() })
+    let outcome: Option<&str> = get(row, 20)?;
+    let (status, duration): (Option<i16>, Option<i64>) = (get(row, 21)?, get(row, 22)?);
+    Ok(Row {
+        object,
+        details: text(15)?,
+        service: text(19)?,
+        outcome: outcome.and_then(|word| word.parse().ok()),
+        status: status.map(i16::unsigned_abs),
+        duration: duration.map(of_micros),
+        ..Row::of(record, get(row, 14)?)
+    })
 }
 
 /// The place of a row that begins with a timestamp and an id.
 pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Cursor, StoreError> {
     let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
     Ok(Cursor { micros: get(row, 0)?, id })
+}
+
+pub(super) fn read_gap(row: &tokio_postgres::Row) -> Result<Gap, StoreError> {
+    let (count, why): (Option<i64>, &[u8]) = (get(row, 2)?, get(row, 3)?);
+    Ok(Gap {
+        from: Timestamp::from_micros(get(row, 0)?),
+        to: Timestamp::from_micros(get(row, 1)?),
+        count: count.map(i64::unsigned_abs),
+        why: String::from_utf8_lossy(why).into_owned().into(),
+    })
 }
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {

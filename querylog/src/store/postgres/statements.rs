@@ -29,28 +29,46 @@ pub(super) fn range<'a>(columns: &str, range: &'a Scan<Selection>) -> (String, V
 
 /// The statement that puts rows, column by column, and returns the ids and times of those that it changed.
 pub(super) fn put(partition: Option<Partition>) -> String {
-    let (insert, key) = (insert(), tables::record_key(partition));
-    format!(
-        "{insert} ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
+    let key = tables::record_key(partition);
+    committing(&format!(
+        "ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
         WHERE (NOT record.ended AND excluded.ended)
-            OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)
-        RETURNING id, timestamp"
-    )
+            OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
+    ))
 }
 
-/// The statement that puts the rows that are not there, and returns their ids.
+/// The statement that puts the rows that are not there, and returns their ids and times.
 pub(super) fn put_new(partition: Option<Partition>) -> String {
-    format!("{} ON CONFLICT ({}) DO NOTHING RETURNING id", insert(), tables::record_key(partition))
+    committing(&format!("ON CONFLICT ({}) DO NOTHING", tables::record_key(partition)))
 }
 
-fn insert() -> String {
+/// Puts rows, and notes each that was put or replaced under the number of the transaction.
+fn committing(conflict: &str) -> String {
     format!(
-        "INSERT INTO record ({COLUMNS})
-        SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[],
-            $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[],
-            $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[])"
+        "WITH put AS (
+            INSERT INTO record ({COLUMNS})
+            SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[],
+                $7::BYTEA[], $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[],
+                $13::BYTEA[], $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[],
+                $20::BYTEA[], $21::TEXT[], $22::SMALLINT[], $23::BIGINT[])
+            {conflict} RETURNING id, timestamp
+        ), noted AS (
+            INSERT INTO committed (seq, id, timestamp)
+            SELECT (SELECT seq_base FROM about) + txid_current(), id, timestamp FROM put ON CONFLICT DO NOTHING
+        )
+        SELECT id, timestamp FROM put"
     )
 }
+
+pub(super) const PUT_GAP: &str = "
+    INSERT INTO gap (from_time, to_time, count, why) SELECT $1::BIGINT, $2::BIGINT, $3::BIGINT, $4::BYTEA
+    WHERE NOT EXISTS (
+        SELECT 1 FROM gap
+        WHERE (from_time, to_time, why) = ($1::BIGINT, $2::BIGINT, $4::BYTEA) AND count IS NOT DISTINCT FROM $3::BIGINT
+    )";
+
+pub(super) const GAPS: &str = "
+    SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
 
 /// The statement that puts the entries of rows that are new.
 pub(super) const PUT_NEW_ENTRIES: &str =

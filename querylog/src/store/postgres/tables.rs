@@ -1,6 +1,6 @@
 //! The tables: what makes them, and brings older ones up to date.
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::error::SqlState;
 
 use super::Partition;
@@ -17,12 +17,20 @@ const ABOUT: &str = "
         partition BIGINT NOT NULL DEFAULT 0
     );
     ALTER TABLE about ADD COLUMN IF NOT EXISTS partition BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS seq_base BIGINT NOT NULL DEFAULT 0;
 ";
 
 /// What makes each version of the tables from the one before, and what it takes besides where they are partitioned. Each
 /// step may be run again.
-pub(super) const VERSIONS: [(i64, &str, &str); 3] =
-    [(1, VERSION_1, PARTITIONED_1), (2, VERSION_2, PARTITIONED_2), (3, VERSION_3, "")];
+pub(super) const VERSIONS: [(i64, &str, &str); 4] = [
+    (1, VERSION_1, PARTITIONED_1),
+    (2, VERSION_2, PARTITIONED_2),
+    (3, VERSION_3, ""),
+    (VERSION, VERSION_4, PARTITIONED_4),
+];
+
+/// The version that this program writes.
+pub(super) const VERSION: i64 = 4;
 
 const VERSION_1: &str = "
     CREATE TABLE IF NOT EXISTS record (
@@ -74,6 +82,38 @@ const VERSION_2: &str = "
 
 const PARTITIONED_2: &str = "CREATE TABLE IF NOT EXISTS entry_default PARTITION OF entry DEFAULT;";
 
+/// What was recorded about a request, in columns; which rows each transaction put or replaced; and what is missing.
+/// Times and durations are in microseconds. No row is rewritten: those that are there have no summary.
+///
+/// The number of a transaction is `seq_base` and its id. Ids are given when transactions start to write, so rows of a
+/// smaller number may come later: those below `seq_base + txid_snapshot_xmin(txid_current_snapshot())` are final.
+const VERSION_4: &str = "
+    ALTER TABLE record ADD COLUMN IF NOT EXISTS service BYTEA;
+    ALTER TABLE record ADD COLUMN IF NOT EXISTS outcome TEXT;
+    ALTER TABLE record ADD COLUMN IF NOT EXISTS status SMALLINT;
+    ALTER TABLE record ADD COLUMN IF NOT EXISTS duration BIGINT;
+    CREATE TABLE IF NOT EXISTS committed (
+        seq BIGINT NOT NULL,
+        timestamp BIGINT NOT NULL,
+        id BYTEA NOT NULL,
+        PRIMARY KEY (seq, timestamp, id)
+    ) {by_time};
+    CREATE TABLE IF NOT EXISTS gap (
+        from_time BIGINT NOT NULL,
+        to_time BIGINT NOT NULL,
+        count BIGINT,
+        why BYTEA NOT NULL
+    );
+";
+
+const PARTITIONED_4: &str = "CREATE TABLE IF NOT EXISTS committed_default PARTITION OF committed DEFAULT;";
+
+/// Moves the numbers of transactions up, if the tables were restored into a server whose ids are below theirs.
+const MOVE_UP: &str = "
+    UPDATE about SET seq_base = newest.seq + 1 - txid_snapshot_xmin(txid_current_snapshot())
+    FROM (SELECT max(seq) AS seq FROM committed) AS newest
+    WHERE newest.seq >= seq_base + txid_snapshot_xmax(txid_current_snapshot())";
+
 /// By what a record is unique. The key of a partitioned table has the time in it.
 pub(super) fn record_key(partition: Option<Partition>) -> &'static str {
     if partition.is_some() { "timestamp, id" } else { "id" }
@@ -85,6 +125,14 @@ fn step(text: &str, partitioned: &str, partition: Option<Partition>) -> String {
     text.replace("{record_key}", record_key(partition)).replace("{by_time}", by_time) + besides
 }
 
+pub(super) const LATER: &str = "the tables are of a later version of tagtrail-querylog; update this program";
+
+/// The version of the tables, for a transaction that writes.
+pub(super) async fn version(transaction: &Transaction<'_>) -> Result<i64, tokio_postgres::Error> {
+    let statement = transaction.prepare_cached("SELECT version FROM about").await?;
+    transaction.query_one(&statement, &[]).await?.try_get(0)
+}
+
 /// Makes the tables, or brings them up to date, and says how they are partitioned. Of tables that are up to date it only
 /// reads. Where it is to be there already, it makes none.
 pub(super) async fn prepare(
@@ -92,7 +140,6 @@ pub(super) async fn prepare(
     wanted: Option<Partition>,
     existing: bool,
 ) -> Result<Option<Partition>, StoreError> {
-    const LATER: &str = "the tables are of a later version of tagtrail-querylog: update this program";
     const FOREIGN: &str = "the database has tables of something else with the names of an audit log's: give the audit log \
         a database of its own, or a schema, by `options=-c search_path=NAME` in the URL";
     let about = connection.query_one("SELECT version, partition FROM about", &[]).await;
@@ -107,8 +154,11 @@ pub(super) async fn prepare(
         }
         _ => migrate(connection, wanted).await.map_err(|error| StoreError::failed(words(&*error)))?,
     };
-    if VERSIONS.iter().all(|(latest, ..)| version > *latest) {
+    if version > VERSION {
         return Err(StoreError::unusable(LATER));
+    }
+    if !existing {
+        connection.batch_execute(MOVE_UP).await.map_err(|error| StoreError::failed(words(&error)))?;
     }
     let there = Partition::of_number(partition)?;
     match (wanted, there) {

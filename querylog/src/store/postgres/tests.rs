@@ -57,7 +57,7 @@ async fn all(store: &Postgres) -> Vec<i64> {
 async fn filled(admin: &Client, url: &str, partition: Option<Partition>) {
     let store = connect(url, partition).await.unwrap();
     let first = now() - 80 * DAY;
-    store.put(vec![row(first), row(first + 40 * DAY)]).await.unwrap();
+    store.put([row(first), row(first + 40 * DAY)].into()).await.unwrap();
     let rows = format!(
         "INSERT INTO record (id, timestamp, exec_env_id, user_email, udf_id, udf_name, shared_token, object_members, ended)
          SELECT sha256(int8send(n)), {first} + n * 360000000, int8send(n % 3), int8send(n % 50), int8send(n % 70),
@@ -183,7 +183,7 @@ async fn tables_of_an_earlier_version_get_what_they_miss_whoever_opens_them_at_t
         assert_eq!((found.record.timestamp.as_micros(), found.details), (5, None));
     }
     let store = connect(&url, None).await.unwrap();
-    store.put(vec![row(6)]).await.unwrap();
+    store.put([row(6)].into()).await.unwrap();
     let range = Scan::new(vec![Key::of(&["env"])], Window::ALL);
     assert_eq!(store.find(range, 10, 10).await.unwrap().rows.len(), 1);
 
@@ -243,7 +243,7 @@ async fn a_migration_that_was_interrupted_goes_on() {
     assert!(!opened.is_finished(), "it waits for the other");
     connection.abort();
     let store = opened.await.unwrap().unwrap();
-    store.put(vec![row(6)]).await.unwrap();
+    store.put([row(6)].into()).await.unwrap();
     assert_eq!(store.find(Scan::new(vec![Key::of(&["env"])], Window::ALL), 10, 10).await.unwrap().rows.len(), 1);
 }
 
@@ -266,7 +266,7 @@ async fn tables_stay_partitioned_as_they_were_made() {
         assert!(error.contains(expected), "{error}");
         // What is not asked for is found.
         let store = connect(&url, None).await.unwrap();
-        store.put(vec![row(now())]).await.unwrap();
+        store.put([row(now())].into()).await.unwrap();
         let plain = made.is_none();
         assert_eq!(partitions_of(&admin, "entry").await.len(), if plain { 0 } else { 2 });
         assert_eq!(store.drop_before(Timestamp::MIN).await.is_err(), plain);
@@ -286,10 +286,10 @@ async fn a_fault_says_why_and_nothing_of_the_row() {
     admin.batch_execute("ALTER TABLE record ADD CONSTRAINT no_secrets CHECK (udf_name IS NULL)").await.unwrap();
     let mut secret = row(now());
     secret.record.udf_name = Some("hunter2".into());
-    let refused = store.put(vec![secret]).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+    let refused = store.put([secret].into()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Rejected(_)), "{refused}");
     admin.batch_execute("DROP TABLE entry").await.unwrap();
-    let failed = store.put(vec![row(now())]).await.unwrap_err();
+    let failed = store.put([row(now())].into()).await.unwrap_err();
     assert!(matches!(failed, StoreError::Failed(_)), "{failed}");
     admin.batch_execute("DROP TABLE record").await.unwrap();
     let not_read = store.get("x").await.unwrap_err();
@@ -327,7 +327,7 @@ async fn a_row_whose_partition_is_made_while_it_is_put_is_not_refused() {
     }
     let put = tokio::spawn({
         let store = store.clone();
-        async move { store.put(vec![row(time)]).await }
+        async move { store.put([row(time)].into()).await }
     });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(!put.is_finished(), "it waits for the table");
@@ -352,7 +352,7 @@ async fn partitions_are_made_while_others_write_and_strange_times_make_none() {
                     let days = i64::try_from((turn * 7 + writer * 5) % 20).unwrap();
                     let rows = vec![row(today - days * DAY), row(today - days * 10 * DAY), row(0)];
                     times.extend(rows.iter().map(|row| row.record.timestamp.as_micros()));
-                    store.put(rows).await.unwrap();
+                    store.put(rows.into()).await.unwrap();
                 }
                 times
             })
@@ -384,7 +384,7 @@ async fn a_record_that_came_before_its_partition_moves_into_it() {
         let other = "CREATE TABLE kept AS TABLE record WITH NO DATA".replace("kept", &format!("{table}_kept"));
         admin.batch_execute(&other.replace("TABLE record", &format!("TABLE {table}"))).await.unwrap();
     }
-    store.put(vec![early.clone()]).await.unwrap();
+    store.put([early.clone()].into()).await.unwrap();
     let name = partitions_of(&admin, "record").await.into_iter().find(|name| name != "record_default").unwrap();
     for table in ["record", "entry"] {
         let partition = name.replace("record", table);
@@ -395,7 +395,7 @@ async fn a_record_that_came_before_its_partition_moves_into_it() {
     }
     assert_eq!(all(&store).await.len(), 1);
     let other = connect(&url, None).await.unwrap();
-    other.put(vec![early, today]).await.unwrap();
+    other.put([early, today].into()).await.unwrap();
     assert_eq!(all(&other).await.len(), 2);
     for table in ["record", "entry"] {
         let rest = format!("SELECT count(*) FROM {table}_default");
@@ -418,7 +418,7 @@ async fn old_partitions_are_dropped_and_all_else_stays() {
     assert_eq!(all(&store).await, left);
     assert_eq!(store.drop_before(before).await.unwrap(), 0);
     // A record of a day that was dropped makes it again.
-    store.put(vec![row(today - 5 * DAY)]).await.unwrap();
+    store.put([row(today - 5 * DAY)].into()).await.unwrap();
     assert_eq!(store.drop_before(before).await.unwrap(), 1);
 
     // One who reads for long is not waited for by all.
@@ -436,11 +436,11 @@ async fn a_record_with_two_times_is_there_twice_in_partitions_and_once_without()
         let Some((_admin, url)) = schema().await else { return };
         let store = connect(&url, partition).await.unwrap();
         let mut row = row(1);
-        store.put(vec![row.clone(), row.clone()]).await.unwrap();
-        store.put(vec![row.clone()]).await.unwrap();
+        store.put([row.clone(), row.clone()].into()).await.unwrap();
+        store.put([row.clone()].into()).await.unwrap();
         row.record.timestamp = Timestamp::from_micros(2);
         row.keys.clear();
-        store.put(vec![row.clone()]).await.unwrap();
+        store.put([row.clone()].into()).await.unwrap();
         let range = Scan::new(Selection::Environment("env".into()), Window::ALL);
         let found = store.page(range, 10).await.unwrap();
         assert_eq!(found.iter().map(|row| row.record.timestamp.as_micros()).collect::<Vec<_>>(), times);
@@ -455,9 +455,9 @@ async fn entries_without_a_record_are_in_nobodys_way() {
     let store = connect(&url, None).await.unwrap();
     let mut row = row(now());
     row.keys.push(row.keys[0]);
-    store.put(vec![row.clone()]).await.unwrap();
+    store.put([row.clone()].into()).await.unwrap();
     admin.batch_execute("DELETE FROM record").await.unwrap();
-    store.put(vec![row.clone()]).await.unwrap();
+    store.put([row.clone()].into()).await.unwrap();
     assert_eq!(all(&store).await, [row.record.timestamp.as_micros()]);
 }
 
@@ -470,11 +470,11 @@ async fn an_end_adds_the_keys_that_its_begin_had_not() {
         let beginner = if others { connect(&url, None).await.unwrap() } else { store.clone() };
         let [first, second] = ["first", "second"].map(|part| Key::of(&[part]));
         let begun = Row { ended: false, keys: vec![first], ..row(now()) };
-        beginner.put(vec![begun.clone()]).await.unwrap();
+        beginner.put([begun.clone()].into()).await.unwrap();
         let mut ended = Row { ended: true, keys: vec![second, first], ..begun.clone() };
         ended.record.execution_time = Some(1.0);
-        store.put(vec![ended.clone()]).await.unwrap();
-        beginner.put(vec![begun]).await.unwrap();
+        store.put([ended.clone()].into()).await.unwrap();
+        beginner.put([begun].into()).await.unwrap();
         for key in [first, second] {
             let hits = store.find(Scan::new(vec![key], Window::ALL), 10, 10).await.unwrap();
             let times: Vec<_> = hits.rows.iter().map(|row| (row.ended, row.record.execution_time)).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Synchronous, tables};
-use crate::files::folder::append_new;
+use crate::private_file;
 use crate::store::StoreError;
 
 /// How long a connection waits for another process that writes to the same file.
@@ -32,7 +32,7 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool)
         flags.remove(OpenFlags::SQLITE_OPEN_CREATE);
     } else {
         // Where it is there, or cannot be made, SQLite says what is wrong with it. Its other files take the mode of this one.
-        drop(append_new().open(path));
+        drop(private_file::append_new(path));
     }
     let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
     prepare(&mut connection, synchronous, existing).map_err(unusable)??;
@@ -63,7 +63,6 @@ fn prepare(
     if existing && tables::version(connection)? == 0 {
         return Ok(Err(StoreError::unusable("there is no audit log in this file yet")));
     }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
     let level = match synchronous {
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",

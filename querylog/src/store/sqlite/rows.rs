@@ -3,7 +3,9 @@
 use rusqlite::{ToSql, params};
 
 use crate::model::audit_record::AuditRecord;
+use crate::model::record::Outcome;
 use crate::model::time::Timestamp;
+use crate::store::sql::{of_micros, whole_micros};
 use crate::store::{Key, Members, Row};
 
 pub(super) fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
@@ -26,6 +28,10 @@ pub(super) fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T
         row.details,
         digest(&row.keys),
         record.timestamp.as_micros(),
+        row.service,
+        row.outcome.map(Outcome::as_str),
+        row.status,
+        row.duration.map(whole_micros),
     ])
 }
 
@@ -52,6 +58,10 @@ pub(super) fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) ->
         record.stdout,
         record.stderr,
         record.udf_data,
+        row.service,
+        row.outcome.map(Outcome::as_str),
+        row.status,
+        row.duration.map(whole_micros),
         digest(&row.keys),
     ])
 }
@@ -85,5 +95,15 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         client_ip: row.get(11)?,
     };
     let object = object.map(|object| (object, members));
-    Ok(Row { record, object, ended: row.get(14)?, details: row.get(15)?, keys: Vec::new(), end_keys: Vec::new() })
+    let outcome: Option<String> = row.get(20)?;
+    let duration: Option<i64> = row.get(22)?;
+    Ok(Row {
+        object,
+        details: row.get(15)?,
+        service: row.get(19)?,
+        outcome: outcome.and_then(|word| word.parse().ok()),
+        status: row.get(21)?,
+        duration: duration.map(of_micros),
+        ..Row::of(record, row.get(14)?)
+    })
 }

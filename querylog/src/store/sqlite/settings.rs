@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use super::connections::{open_reader, open_writer};
 use super::opened_file::OpenedFile;
-use super::{Inner, Sqlite, writer};
+use super::writer::Writer;
+use super::{Inner, Sqlite};
 use crate::store::StoreError;
 
 /// How safe a row is when [`put`](crate::store::Store::put) has returned.
@@ -61,10 +62,12 @@ impl SqliteSettings {
         let writer = open_writer(&self.path, self.synchronous, self.existing)?;
         let file = OpenedFile::now(&self.path);
         let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
-        let (tasks, thread) = writer::start(writer, file).map_err(StoreError::failed)?;
+        let writer = Writer::new(writer, file);
+        let (tasks, thread) = writer.start().map_err(StoreError::failed)?;
         Ok(Sqlite(Arc::new(Inner {
             path: self.path,
-            writer: Some(tasks),
+            writer,
+            tasks: Some(tasks),
             thread: Some(thread),
             turns: Arc::new(Semaphore::new(self.readers)),
             readers: Mutex::new(connections),

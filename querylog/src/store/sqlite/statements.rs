@@ -46,9 +46,23 @@ pub(super) fn short_row() -> String {
 /// Ends a row of which no index is to change: what is most often to do, for half of the work.
 pub(super) const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
-        stderr = ?13, udf_data = ?14, details = coalesce(?15, details), ended = 1
+        stderr = ?13, udf_data = ?14, details = coalesce(?15, details), ended = 1, service = coalesce(?18, service),
+        outcome = coalesce(?19, outcome), status = coalesce(?20, status), duration = coalesce(?21, duration)
     WHERE id = ?1 AND ended = 0 AND exec_env_id IS ?2 AND user_email IS ?3 AND udf_id IS ?4 AND udf_name IS ?5
         AND shared_token IS ?6 AND keys = ?16 AND timestamp = ?17 AND object IS NULL";
+
+/// Takes the next number of the commit sequence.
+pub(super) const NEXT_COMMIT: &str = "UPDATE sequence SET last = last + 1 RETURNING last";
+
+/// Notes that a row was put or replaced by a commit.
+pub(super) const COMMITTED: &str = "INSERT OR IGNORE INTO committed (seq, id, timestamp) VALUES (?1, ?2, ?3)";
+
+pub(super) const PUT_GAP: &str = "
+    INSERT INTO gap (from_time, to_time, count, why) SELECT ?1, ?2, ?3, ?4
+    WHERE NOT EXISTS (SELECT 1 FROM gap WHERE (from_time, to_time, why) = (?1, ?2, ?4) AND count IS ?3)";
+
+pub(super) const GAPS: &str = "
+    SELECT from_time, to_time, count, why FROM gap WHERE to_time >= ?1 AND from_time <= ?2 ORDER BY from_time, to_time";
 
 /// An entry of the index of keys, at the time that its row has. Those of the begin are there when the end is put.
 pub(super) const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
@@ -57,7 +71,8 @@ pub(super) const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id)
 pub(super) fn new_text() -> String {
     format!(
         "INSERT INTO record ({COLUMNS}, keys)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+            ?21, ?22, ?23, ?24)
         ON CONFLICT (id) DO NOTHING"
     )
 }

@@ -6,7 +6,7 @@ use super::exports::VERSION_3;
 use crate::store::StoreError;
 
 /// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
-const VERSIONS: [(u32, &str); 3] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3)];
+const VERSIONS: [(u32, &str); 4] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3), (4, VERSION_4)];
 
 /// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
 /// touch the pages that long values overflow to. Of the two indexes that are asked for distinct values, these are part.
@@ -55,9 +55,47 @@ const VERSION_2: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// What was recorded about a request, in columns; which rows each commit put or replaced, in the order of commits; and
+/// what is missing. Times and durations are in microseconds. No row is rewritten: those that are there have no summary.
+const VERSION_4: &str = "
+    ALTER TABLE record ADD COLUMN service TEXT;
+    ALTER TABLE record ADD COLUMN outcome TEXT;
+    ALTER TABLE record ADD COLUMN status INTEGER;
+    ALTER TABLE record ADD COLUMN duration INTEGER;
+    CREATE TABLE sequence (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL) STRICT;
+    INSERT INTO sequence VALUES (1, 0);
+    CREATE TABLE committed (
+        seq INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        timestamp INTEGER NOT NULL,
+        PRIMARY KEY (seq, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE gap (
+        from_time INTEGER NOT NULL,
+        to_time INTEGER NOT NULL,
+        count INTEGER,
+        why TEXT NOT NULL
+    ) STRICT;
+";
+
+/// Stops a write to tables of a later version: another process has brought them up to date meanwhile.
+pub(super) fn check_version(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    if version(transaction)? == VERSIONS[VERSIONS.len() - 1].0 {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_SCHEMA);
+    Err(rusqlite::Error::SqliteFailure(code, Some(LATER.to_owned())))
+}
+
+const LATER: &str = "the file was written by a later version of tagtrail-querylog; update this program";
+
 /// Makes the tables, or brings them up to date.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), StoreError>> {
-    const LATER: &str = "the file was written by a later version of tagtrail-querylog: update this program";
+    if version(connection)? == 0 {
+        // Of a file that has pages already, only a `VACUUM` changes this.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = version(&transaction)?;
     if VERSIONS.last().is_some_and(|(latest, _)| version > *latest) {

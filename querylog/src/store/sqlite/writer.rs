@@ -1,64 +1,96 @@
-//! The thread that writes.
+//! What writes: one connection, and a thread that writes for those who may not block.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::opened_file::OpenedFile;
 use super::rows::{end_row, write_row};
-use super::statements::{self, END, ENTRY};
-use crate::store::{Row, without_begins};
+use super::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
+use super::tables;
+use crate::store::{Row, StoreError, without_begins};
 
 /// How many rows one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
 const TRANSACTION: usize = 2_000;
 /// How many calls of `put` wait for the writer at most.
 const WAITING: usize = 4_096;
-/// What the thread that writes is to do.
+
+/// What the thread that writes must do.
 pub(super) enum Task {
     Put(Put),
-    /// Anything else, on its connection, where there is one to write by.
+    /// Anything else, on its connection, if there is one to write to.
     Change(Change),
 }
 
 type Change = Box<dyn FnOnce(rusqlite::Result<&mut Connection>) + Send>;
 
-/// Rows to put, and whom to tell.
+/// Rows to put, and who waits for them.
 pub(super) struct Put {
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Arc<[Row]>,
     pub(super) done: oneshot::Sender<Result<(), Failure>>,
 }
 
-/// One failure, told to all whose rows were in the transaction.
+/// One failure, for everyone whose rows were in the transaction.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub(super) struct Failure(Arc<rusqlite::Error>);
 
 impl Failure {
-    /// Whether it is for what a row has, so that it stays.
-    pub(super) fn is_refusal(&self) -> bool {
+    fn new(error: rusqlite::Error) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// Whether a row is the reason, so that the next attempt fails too.
+    fn is_rejection(&self) -> bool {
         use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
         let code = self.0.sqlite_error_code();
         code.is_some_and(|code| matches!(code, ConstraintViolation | TooBig | TypeMismatch))
     }
 }
 
-/// Starts the thread. It ends when the sender is dropped, and all that was sent is done.
-pub(super) fn start(connection: Connection, file: OpenedFile) -> std::io::Result<(mpsc::Sender<Task>, JoinHandle<()>)> {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let thread = thread::Builder::new().name("audit-sqlite".into());
-    let thread = thread.spawn(move || Writer { connection, file }.run(receiver))?;
-    Ok((sender, thread))
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        if failure.is_rejection() { Self::rejected(failure) } else { Self::failed(failure) }
+    }
 }
 
-struct Writer {
+/// The connection that writes. A clone is the same.
+#[derive(Clone)]
+pub(super) struct Writer(Arc<Mutex<Connected>>);
+
+struct Connected {
     connection: Connection,
     file: OpenedFile,
 }
 
 impl Writer {
-    fn run(mut self, mut receiver: mpsc::Receiver<Task>) {
+    pub(super) fn new(connection: Connection, file: OpenedFile) -> Self {
+        Self(Arc::new(Mutex::new(Connected { connection, file })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts rows in transactions of a bounded size.
+    pub(super) fn put(&self, rows: &[Row]) -> Result<(), StoreError> {
+        for some in rows.chunks(TRANSACTION) {
+            self.lock().write(some.iter()).map_err(Failure::new)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the thread. It ends when the sender is dropped, and everything that was sent is done.
+    pub(super) fn start(&self) -> std::io::Result<(mpsc::Sender<Task>, JoinHandle<()>)> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let writer = self.clone();
+        let thread = thread::Builder::new().name("audit-sqlite".into()).spawn(move || writer.run(receiver))?;
+        Ok((sender, thread))
+    }
+
+    fn run(&self, mut receiver: mpsc::Receiver<Task>) {
         while let Some(first) = receiver.blocking_recv() {
             let (mut rows, mut puts, mut next) = (0, Vec::new(), Some(first));
             let change = loop {
@@ -72,37 +104,41 @@ impl Writer {
                 }
                 next = if rows < TRANSACTION { receiver.try_recv().ok() } else { None };
             };
-            self.put(puts, rows);
+            self.put_all(puts, rows);
             if let Some(change) = change {
-                change(self.connection());
+                change(self.lock().connection());
             }
         }
     }
 
-    fn put(&mut self, puts: Vec<Put>, rows: usize) {
-        if !puts.is_empty() {
-            let result = self.write(&puts).map_err(|error| Failure(Arc::new(error)));
-            let is_refused = result.as_ref().is_err_and(Failure::is_refusal);
-            if puts.len() > 1 && is_refused {
-                // One has a row that is refused, and that is no matter of the others.
-                for put in puts {
-                    let rows = put.rows.len();
-                    self.put(vec![put], rows);
-                }
-                return;
-            }
-            // What is refused is for who put it to tell.
-            if let Some(error) = result.as_ref().err().filter(|_| !is_refused) {
-                tracing::error!(%error, "audit log: SQLite does not take {rows} rows");
-            }
+    /// Puts the rows of several callers in one transaction.
+    fn put_all(&self, puts: Vec<Put>, rows: usize) {
+        if puts.is_empty() {
+            return;
+        }
+        let result = self.lock().write(puts.iter().flat_map(|put| &*put.rows)).map_err(Failure::new);
+        let is_rejected = result.as_ref().is_err_and(Failure::is_rejection);
+        if puts.len() > 1 && is_rejected {
+            // A row of one of them is rejected, which does not concern the others.
             for put in puts {
-                // Nobody waits for it where the caller is gone.
-                let _ = put.done.send(result.clone());
+                let rows = put.rows.len();
+                self.put_all(vec![put], rows);
             }
+            return;
+        }
+        // A rejection is reported by who put the row.
+        if let Some(error) = result.as_ref().err().filter(|_| !is_rejected) {
+            tracing::error!(%error, "audit log: SQLite failed to take {rows} rows");
+        }
+        for put in puts {
+            // Nobody waits if the caller is gone.
+            let _ = put.done.send(result.clone());
         }
     }
+}
 
-    /// The connection, unless what it writes is where nobody finds it.
+impl Connected {
+    /// The connection, unless nobody would find what it writes.
     fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
         if self.file.is_where_it_was() {
             return Ok(&mut self.connection);
@@ -112,30 +148,57 @@ impl Writer {
         Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
     }
 
-    fn write(&mut self, puts: &[Put]) -> rusqlite::Result<()> {
+    fn write<'a>(&mut self, rows: impl Iterator<Item = &'a Row> + Clone) -> rusqlite::Result<()> {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let (mut new, mut end) =
-                (transaction.prepare_cached(&statements::new_text())?, transaction.prepare_cached(END)?);
-            let mut put = transaction.prepare_cached(&statements::put_text())?;
-            let mut entry = transaction.prepare_cached(ENTRY)?;
-            for row in without_begins(puts.iter().flat_map(|put| &put.rows)) {
-                let is_short = row.ended && row.object.is_none();
-                let has_keys = is_short && end_row(row, |parameters| end.execute(parameters))? > 0;
-                let is_at_its_time = has_keys || write_row(row, |parameters| new.execute(parameters))? > 0;
-                let time = if is_at_its_time {
-                    row.record.timestamp.as_micros()
-                } else {
-                    let write = |parameters: &[&dyn ToSql]| put.query_row(parameters, |put| put.get(0)).optional();
-                    // The row that is there stays as it is, and so do its entries.
-                    let Some(time) = write_row(row, write)? else { continue };
-                    time
-                };
-                for key in row.keys.iter().filter(|_| !has_keys).chain(&row.end_keys) {
-                    entry.execute(params![key.as_bytes(), time, row.record.id.as_str()])?;
-                }
-            }
+        tables::check_version(&transaction)?;
+        let mut statements = Statements::prepare(&transaction)?;
+        for row in without_begins(rows) {
+            statements.write(row)?;
         }
+        drop(statements);
         transaction.commit()
+    }
+}
+
+/// What writes the rows of a transaction.
+struct Statements<'a> {
+    new: CachedStatement<'a>,
+    end: CachedStatement<'a>,
+    put: CachedStatement<'a>,
+    entry: CachedStatement<'a>,
+    committed: CachedStatement<'a>,
+    /// The number of this commit.
+    seq: i64,
+}
+
+impl<'a> Statements<'a> {
+    fn prepare(transaction: &'a Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            new: transaction.prepare_cached(&statements::new_text())?,
+            end: transaction.prepare_cached(END)?,
+            put: transaction.prepare_cached(&statements::put_text())?,
+            entry: transaction.prepare_cached(ENTRY)?,
+            committed: transaction.prepare_cached(COMMITTED)?,
+            seq: transaction.prepare_cached(NEXT_COMMIT)?.query_row([], |row| row.get(0))?,
+        })
+    }
+
+    fn write(&mut self, row: &Row) -> rusqlite::Result<()> {
+        let is_short = row.ended && row.object.is_none();
+        let has_keys = is_short && end_row(row, |parameters| self.end.execute(parameters))? > 0;
+        let is_at_its_time = has_keys || write_row(row, |parameters| self.new.execute(parameters))? > 0;
+        let id = row.record.id.as_str();
+        let time = if is_at_its_time {
+            row.record.timestamp.as_micros()
+        } else {
+            let write = |parameters: &[&dyn ToSql]| self.put.query_row(parameters, |put| put.get(0)).optional();
+            // The row that is there stays as it is, and so do its entries.
+            let Some(time) = write_row(row, write)? else { return Ok(()) };
+            time
+        };
+        for key in row.keys.iter().filter(|_| !has_keys).chain(&row.end_keys) {
+            self.entry.execute(params![key.as_bytes(), time, id])?;
+        }
+        self.committed.execute(params![self.seq, id, time]).map(drop)
     }
 }

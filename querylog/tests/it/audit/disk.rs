@@ -7,7 +7,7 @@ use crate::support::common::SmallDisk;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::Scan;
 use tagtrail_querylog::store::Sqlite;
-use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, RequestFilter, Window};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, RequestFilter, Window};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -39,22 +39,22 @@ async fn on_a_full_disk_it_fails_aloud_and_goes_on_when_there_is_room() {
     assert_eq!(count(&audit).await, 1, "all of a batch or nothing");
 
     // A query log tries again until there is room.
-    let log = QueryLog::storing(audit.clone()).retry_for(SOON).open().unwrap();
+    let log = LogStore::new(audit.clone()).retry_for(SOON).open().unwrap();
     let ack = log.append(&request());
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(log.counters().written, 0);
+    assert_eq!(log.stats().written, 0);
     fs::remove_file(&filler).unwrap();
     ack.await.unwrap();
     // One that may not try for long says what it misses.
     fs::write(&filler, vec![0; 2 << 20]).unwrap_err();
-    let impatient = QueryLog::storing(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
+    let impatient = LogStore::new(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
     let acks: Vec<_> = many.iter().map(|request| impatient.append(request)).collect();
     let mut lost = 0;
     for ack in acks {
         lost += u64::from(ack.await.is_err());
     }
     fs::remove_file(&filler).unwrap();
-    assert!(lost > 0 && impatient.counters().failed == lost, "{lost} {:?}", impatient.counters());
+    assert!(lost > 0 && impatient.stats().failed == lost, "{lost} {:?}", impatient.stats());
     assert_eq!(count(&audit).await as u64, 2 + many.len() as u64 - lost);
 }
 

@@ -28,7 +28,7 @@ impl Broken {
 
 #[async_trait]
 impl Store for Broken {
-    async fn put(&self, _: Vec<Row>) -> Result<(), StoreError> {
+    async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
         self.fail()
     }
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {

@@ -12,7 +12,7 @@ use crate::support::killed::{tell, told_until_killed};
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::Scan;
 use tagtrail_querylog::store::{Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, Outcome, QueryLog, Record, RequestFilter, Window};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, RequestFilter, Window};
 
 const TRIES: u32 = 40;
 
@@ -25,7 +25,7 @@ fn open(folder: &Path) -> AuditLog {
 #[test]
 fn child() {
     let Ok(folder) = env::var("AUDIT_FOLDER") else { return };
-    let log = QueryLog::storing(open(Path::new(&folder))).gather(4_000, Duration::from_millis(1)).open().unwrap();
+    let log = LogStore::new(open(Path::new(&folder))).gather(4_000, Duration::from_millis(1)).open().unwrap();
     let (sender, receiver) = mpsc::sync_channel(200);
     for number in 0..2 {
         let (log, sender) = (log.clone(), sender.clone());

@@ -14,8 +14,8 @@ use tagtrail::{Admit, Sample, Trail};
 use tagtrail_querylog::Scan;
 use tagtrail_querylog::store::{Selection, Sqlite, StoreError};
 use tagtrail_querylog::{
-    AppendError, AuditLog, AuditRecord, Caller, Entry, Outcome, QueryLog, QueryLogLayer, Record, RecordHandle,
-    RequestFilter, Timestamp, Window, read,
+    AppendError, AuditLog, AuditRecord, Caller, Entry, LogFiles, LogStore, Outcome, QueryLog, QueryLogLayer, Record,
+    RecordHandle, RequestFilter, Timestamp, Window, read,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -112,7 +112,7 @@ fn service(log: QueryLog, gate: Arc<Notify>) -> Router {
     };
     let layer = QueryLogLayer::new(log)
         .caller(|_| Caller { exec_env_id: Some("env1".into()), ..Caller::default() })
-        .under(Admit::Restart);
+        .with_inbound(Admit::Restart);
     Router::new().route("/slow/{x}", get(slow)).route("/panic", get(panics)).layer(layer)
 }
 
@@ -128,8 +128,8 @@ async fn send(service: Router, path: &str) -> bytes::Bytes {
 #[tokio::test]
 async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
     let Server { folder, log: audit, .. } = Server::start().await;
-    let files = QueryLog::open(folder.path().join("files")).unwrap();
-    let log = QueryLog::storing(audit.clone()).open().unwrap().and(files);
+    let files = LogFiles::new(folder.path().join("files"));
+    let log = QueryLog::builder().to(LogStore::new(audit.clone())).to(files).open().unwrap();
     let gate = Arc::new(Notify::new());
     let running = tokio::spawn({
         let service = service(log.clone(), Arc::clone(&gate));
@@ -148,7 +148,7 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
     assert_eq!(running.await.unwrap(), "done");
     let panics = service(log.clone(), gate);
     assert!(tokio::spawn(async move { send(panics, "/panic").await }).await.is_err());
-    log.shutdown(LIMIT).await.unwrap();
+    log.close(LIMIT).await.unwrap();
 
     let [ended, panicked] = &*all(&audit).await else { panic!("two records") };
     assert!(ended.id == begun.id && ended.timestamp == begun.timestamp && ended.execution_time.unwrap() > 0.0);
@@ -167,7 +167,7 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
 #[tokio::test]
 async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
     let Server { folder: _folder, log: audit, .. } = Server::start().await;
-    let log = QueryLog::storing(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
+    let log = LogStore::new(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
     let records: Vec<_> = [Duration::from_secs(1), Duration::MAX]
         .map(|duration| {
             let mut record = Record::new(&Trail::start(Sample::Always), "/");
@@ -180,7 +180,7 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
         // Not awaited, so that both are in one batch.
         drop(log.append(record));
     }
-    log.shutdown(LIMIT).await.unwrap();
+    log.close(LIMIT).await.unwrap();
     let range = Scan::new(RequestFilter::of("env1"), Window::ALL);
     assert_eq!(audit.requests(range, 10).await.unwrap().requests, records);
 }
@@ -206,7 +206,7 @@ async fn refusing(folder: &std::path::Path) -> Vec<AuditLog> {
 async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
     let folder = tempfile::tempdir().unwrap();
     for audit in refusing(folder.path()).await {
-        let log = QueryLog::storing(audit.clone()).gather(1 << 20, Duration::from_millis(300)).open().unwrap();
+        let log = LogStore::new(audit.clone()).gather(1 << 20, Duration::from_millis(300)).open().unwrap();
         let begin = std::time::Instant::now();
         let (mut expected, mut acks) = (Vec::new(), Vec::new());
         for number in 0..200 {
@@ -221,17 +221,17 @@ async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
                 expected.push(record.id);
             }
         }
-        let refused = log.shutdown(LIMIT).await;
+        let refused = log.close(LIMIT).await;
         assert!(begin.elapsed() < Duration::from_secs(5), "what is refused for good is not tried again");
         let range = Scan::new(RequestFilter::of("env1"), Window::ALL);
         let mut found = audit.requests(range, 1_000).await.unwrap().requests;
         found.sort_by_key(|record| record.id);
         expected.sort_unstable();
         assert_eq!(found.iter().map(|record| record.id).collect::<Vec<_>>(), expected);
-        assert_eq!((log.counters().written, log.counters().failed), (196, 4));
+        assert_eq!((log.stats().written, log.stats().failed), (196, 4));
         assert!(refused.is_err(), "it is said");
         for (refused, ack) in acks {
-            let known = if refused { Err(AppendError::Refused) } else { Ok(()) };
+            let known = if refused { Err(AppendError::Rejected) } else { Ok(()) };
             assert_eq!((ack.wait(LIMIT), ack.await), (Some(known), known));
         }
     }
@@ -251,7 +251,7 @@ async fn who_puts_a_record_that_is_refused_is_told_so_and_nobody_else() {
         for (name, put) in futures_util::future::join_all(puts).await {
             match put {
                 Ok(()) => assert_eq!(name, "taken"),
-                Err(error) => assert!(name == "refused" && matches!(error, StoreError::Refused(_)), "{name}: {error}"),
+                Err(error) => assert!(name == "refused" && matches!(error, StoreError::Rejected(_)), "{name}: {error}"),
             }
         }
         assert_eq!(all(&audit).await.len(), 58);
@@ -261,7 +261,7 @@ async fn who_puts_a_record_that_is_refused_is_told_so_and_nobody_else() {
 #[tokio::test]
 async fn a_thousand_requests_at_a_time_are_each_on_record() {
     let Server { folder: _folder, log: audit, .. } = Server::start().await;
-    let log = QueryLog::storing(audit.clone()).open().unwrap();
+    let log = LogStore::new(audit.clone()).open().unwrap();
     let gate = Arc::new(Notify::new());
     let requests: Vec<_> = (0..1_000)
         .map(|number| {
@@ -279,9 +279,9 @@ async fn a_thousand_requests_at_a_time_are_each_on_record() {
         assert_eq!(request.await.unwrap(), "done");
     }
     opener.abort();
-    log.shutdown(LIMIT).await.unwrap();
+    log.close(LIMIT).await.unwrap();
     let records = all(&audit).await;
     assert_eq!(records.len(), 1_000);
     assert!(records.iter().all(|record| record.execution_time.is_some()));
-    assert_eq!(log.counters().written, 2_000);
+    assert_eq!(log.stats().written, 2_000);
 }

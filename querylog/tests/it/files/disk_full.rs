@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use tagtrail::Admit;
-use tagtrail_querylog::{Durability, Overload, QueryLog, QueryLogLayer};
+use tagtrail_querylog::{Durability, LogFiles, Overload, QueryLogLayer};
 use tower::ServiceExt;
 
 use crate::support::common::{SmallDisk, entries_in, files_in, gaps_in, record, records_in};
@@ -26,14 +26,14 @@ async fn a_service_on_a_full_disk_answers_and_its_log_says_what_it_misses() {
     };
     let folder = directory.path().join("log");
     let filler = directory.path().join("filler");
-    let log = QueryLog::settings(&folder)
+    let log = LogFiles::new(&folder)
         .durability(Durability::Synced)
         .overload(Overload::Shed { wait: Duration::ZERO })
         .queue_bytes(40_000)
         .open()
         .unwrap();
     let app = Router::new().route("/", get(|| async { "hello" }));
-    let app = app.layer(QueryLogLayer::new(log.clone()).under(Admit::Restart));
+    let app = app.layer(QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart));
     let ask = |count: u32| {
         let app = app.clone();
         async move {
@@ -49,28 +49,28 @@ async fn a_service_on_a_full_disk_answers_and_its_log_says_what_it_misses() {
     assert!(fs::write(&filler, vec![0; 2 << 20]).is_err(), "full");
     ask(400).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(log.counters().shed > 0, "{:?}", log.counters());
+    assert!(log.stats().shed > 0, "{:?}", log.stats());
     // No torn line while it is full; readers see what is whole.
     records_in(&folder);
     fs::remove_file(&filler).unwrap();
     ask(5).await;
-    log.shutdown(SOON).await.unwrap();
+    log.close(SOON).await.unwrap();
     let missing: u64 = gaps_in(&folder).iter().map(|gap| gap.count.unwrap()).sum();
     let records = records_in(&folder).len() as u64;
     assert_eq!(records + missing, 406);
     assert!(missing > 0 && records > 6, "{records} records, {missing} missing");
-    assert_eq!((log.counters().shed, log.counters().written), (missing, records));
+    assert_eq!((log.stats().shed, log.stats().written), (missing, records));
 }
 
 /// The process whose files may not grow: this test, started by the other one.
 #[test]
 fn child() {
     let Ok(folder) = env::var("QUERYLOG_SMALL_FILES") else { return };
-    let log = QueryLog::open(folder).unwrap();
+    let log = LogFiles::new(folder).open().unwrap();
     for _ in 0..200 {
         log.append(&record("/")).wait(SOON).unwrap().unwrap();
     }
-    log.close(SOON).unwrap();
+    log.close_blocking(SOON).unwrap();
 }
 
 #[test]

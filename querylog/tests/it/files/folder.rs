@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{
-    Durability, Entry, Keep, LineFormat, Outcome, QueryLog, Record, Roll, Timestamp, counters, read,
+    Durability, Entry, Keep, LineFormat, LogFiles, LogStore, Outcome, Record, Roll, Timestamp, counters, read,
 };
 
 use crate::support::common::{Logged, entries_in, files_in, gaps_in, record, records_in};
@@ -65,9 +65,9 @@ fn full() -> Record {
 }
 
 fn line_of(record: &Record, form: LineFormat) -> String {
-    let logged = Logged::with(|settings| settings.form(form));
+    let logged = Logged::with(|settings| settings.format(form));
     logged.log.append(record);
-    logged.log.close(SOON).unwrap();
+    logged.log.close_blocking(SOON).unwrap();
     logged.text()
 }
 
@@ -131,7 +131,7 @@ fn an_audit_record_has_all_fifteen_members() {
 #[test]
 fn what_is_written_is_read_back() {
     let mut record = full();
-    let logged = Logged::with(|settings| settings.form(LineFormat::WithOutput));
+    let logged = Logged::with(|settings| settings.format(LineFormat::WithOutput));
     logged.log.append(&record);
     let read = logged.records().remove(0);
     // These two are not in a file.
@@ -153,7 +153,7 @@ proptest! {
         record.notes.database = vec![texts[5].clone(), controls.clone()];
         record.notes.stdout = Some(texts[6].clone() + &controls);
         record.notes.count(texts[7].clone() + &controls, 1);
-        let logged = Logged::with(|settings| settings.form(LineFormat::WithOutput));
+        let logged = Logged::with(|settings| settings.format(LineFormat::WithOutput));
         logged.log.append(&record);
         let read = logged.records().remove(0);
         prop_assert_eq!(read, record);
@@ -205,13 +205,13 @@ fn files_are_kept_by_size_and_age() {
     let size = |path: &std::path::PathBuf| fs::metadata(path).map_or(0, |about| about.len());
     let bytes = || files_in(logged.path(), ".jsonl").iter().map(size).sum::<u64>();
     wait_for("at most 7,000 bytes", || bytes() <= 7_000);
-    logged.log.close(SOON).unwrap();
+    logged.log.close_blocking(SOON).unwrap();
     assert!(bytes() > 1_000);
     let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
     fs::write(newest.with_extension("jsonl.torn"), "x").unwrap();
     let keep = Keep::all().for_at_most(Duration::from_millis(1));
     std::thread::sleep(Duration::from_millis(5));
-    let log = QueryLog::settings(logged.path()).keep(keep).open().unwrap();
+    let log = LogFiles::new(logged.path()).keep(keep).open().unwrap();
     wait_for("none are left", || bytes() == 0);
     assert!(files_in(logged.path(), ".torn").is_empty());
     drop(log);
@@ -220,13 +220,13 @@ fn files_are_kept_by_size_and_age() {
 #[test]
 fn a_folder_has_one_writer() {
     let logged = Logged::new();
-    let error = QueryLog::open(logged.path()).unwrap_err();
+    let error = LogFiles::new(logged.path()).open().unwrap_err();
     assert!(error.to_string().contains("a query log is being written to this folder"), "{error}");
-    logged.log.close(SOON).unwrap();
-    QueryLog::open(logged.path()).unwrap();
+    logged.log.close_blocking(SOON).unwrap();
+    LogFiles::new(logged.path()).open().unwrap();
 
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = QueryLog::open(file.path()).unwrap_err();
+    let error = LogFiles::new(file.path()).open().unwrap_err();
     assert!(error.to_string().starts_with("cannot open a query log in /"), "{error}");
     assert!(error.to_string().ends_with(": this is a file, and a folder is needed"), "{error}");
 }
@@ -240,7 +240,7 @@ fn a_folder_that_is_locked_for_a_moment_is_waited_for() {
         std::thread::sleep(Duration::from_millis(50));
         drop(lock);
     });
-    QueryLog::open(folder.path()).unwrap().close(SOON).unwrap();
+    LogFiles::new(folder.path()).open().unwrap().close_blocking(SOON).unwrap();
     unlocks.join().unwrap();
 }
 
@@ -258,7 +258,7 @@ fn a_torn_tail_is_moved_aside_and_never_a_record() {
         let torn =
             |entry: &Entry| matches!(entry, Entry::Foreign(line) if line.number == 2 && line.why.contains("torn"));
         assert!(entries_in(logged.path()).iter().any(torn), "reported while it is there");
-        QueryLog::open(logged.path()).unwrap().close(SOON).unwrap();
+        LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
         assert_eq!(records_in(logged.path()).len(), 1);
         let aside = file.with_extension("jsonl.torn");
         assert_eq!(fs::read_to_string(&aside).unwrap(), format!("{}\n", &whole_line[..length]));
@@ -266,10 +266,10 @@ fn a_torn_tail_is_moved_aside_and_never_a_record() {
     }
     // Of a file that is one torn line, and of one with a tail of many blocks.
     fs::write(&file, &whole[..100]).unwrap();
-    QueryLog::open(logged.path()).unwrap().close(SOON).unwrap();
+    LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert_eq!(fs::read(&file).unwrap(), b"");
     fs::write(&file, [&whole[..], &vec![0; 300_000]].concat()).unwrap();
-    QueryLog::open(logged.path()).unwrap().close(SOON).unwrap();
+    LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert_eq!(fs::read(&file).unwrap(), whole);
 }
 
@@ -278,15 +278,15 @@ fn an_unclean_stop_leaves_a_gap_and_a_clean_one_does_not() {
     let logged = Logged::new();
     let written = record("/");
     logged.log.append(&written);
-    logged.log.close(SOON).unwrap();
-    QueryLog::open(logged.path()).unwrap().close(SOON).unwrap();
+    logged.log.close_blocking(SOON).unwrap();
+    LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert!(gaps_in(logged.path()).is_empty());
     // What a process leaves that was killed.
     fs::write(logged.path().join("querylog.lock"), "open since 2024-05-10T18:05:42.871000Z\n").unwrap();
-    QueryLog::open(logged.path()).unwrap().close(SOON).unwrap();
+    LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     let gap = gaps_in(logged.path()).remove(0);
     assert_eq!((gap.count, &*gap.why, gap.from), (None, "unclean stop", written.begin));
-    QueryLog::open(logged.path()).unwrap().close(SOON).unwrap();
+    LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert_eq!(gaps_in(logged.path()).len(), 1);
 }
 
@@ -299,7 +299,7 @@ fn the_folder_may_be_removed_and_files_moved_or_deleted_meanwhile() {
     fs::remove_dir_all(path).unwrap();
     append();
     assert_eq!(records_in(path).len(), 1, "in the folder, which is there again");
-    assert!(QueryLog::open(path).is_err(), "and which is still ours");
+    assert!(LogFiles::new(path).open().is_err(), "and which is still ours");
     let aside = tempfile::tempdir().unwrap();
     let file = files_in(path, ".jsonl").remove(0);
     fs::rename(&file, aside.path().join(file.file_name().unwrap())).unwrap();
@@ -311,7 +311,7 @@ fn the_folder_may_be_removed_and_files_moved_or_deleted_meanwhile() {
     }
     append();
     assert_eq!(records_in(path).len(), 1);
-    logged.log.close(SOON).unwrap();
+    logged.log.close_blocking(SOON).unwrap();
 }
 
 #[test]
@@ -333,9 +333,9 @@ fn names_sort_in_the_order_of_writing_though_the_clock_goes_backwards() {
     let future = folder.path().join("querylog-20990510T180542.871000Z.jsonl");
     fs::write(&future, "").unwrap();
     for _ in 0..3 {
-        let log = QueryLog::open(folder.path()).unwrap();
+        let log = LogFiles::new(folder.path()).open().unwrap();
         log.append(&record("/"));
-        log.close(SOON).unwrap();
+        log.close_blocking(SOON).unwrap();
     }
     let files = files_in(folder.path(), ".jsonl");
     assert_eq!((files.len(), &files[0]), (4, &future));
@@ -385,7 +385,7 @@ fn write_file(folder: &Path, begin: &str, begins: &[&str]) {
         record.begin = begin.parse().unwrap();
         logged.log.append(&record);
     }
-    logged.log.close(SOON).unwrap();
+    logged.log.close_blocking(SOON).unwrap();
     fs::write(folder.join(format!("querylog-{begin}.jsonl")), logged.text()).unwrap();
 }
 
@@ -439,13 +439,13 @@ fn compressed_files_are_read_torn_ones_too() {
 fn a_queue_that_has_no_room_for_records_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    let error = QueryLog::settings(&log).queue_bytes(0).open().unwrap_err().to_string();
-    assert!(error.contains("queue_bytes is below 4,096"), "{error}");
+    let error = LogFiles::new(&log).queue_bytes(0).open().unwrap_err().to_string();
+    assert!(error.contains("queue_bytes must be at least 4096"), "{error}");
     assert!(!log.exists(), "nothing is made");
     let audit = tagtrail_querylog::AuditLog::open(folder.path().join("audit.db")).unwrap();
-    let error = QueryLog::storing(audit).queue_bytes(4_095).open().unwrap_err().to_string();
-    assert!(error.contains("queue_bytes is below 4,096"), "{error}");
+    let error = LogStore::new(audit).queue_bytes(4_095).open().unwrap_err().to_string();
+    assert!(error.contains("queue_bytes must be at least 4096"), "{error}");
 
-    let log = QueryLog::settings(&log).queue_bytes(4_096).open().unwrap();
+    let log = LogFiles::new(&log).queue_bytes(4_096).open().unwrap();
     assert_eq!(log.append(&record("first")).wait(SOON), Some(Ok(())));
 }

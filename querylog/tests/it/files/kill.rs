@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tagtrail_querylog::{Durability, Entry, FileSettings, QueryLog, Roll};
+use tagtrail_querylog::{Durability, Entry, LogFiles, Roll};
 
 use crate::support::common::{entries_in, files_in, record};
 use crate::support::killed::{tell, told_until_killed};
@@ -19,14 +19,14 @@ const TRIES: u32 = 200;
 /// After so many, in a new folder.
 const TRIES_IN_A_FOLDER: u32 = 10;
 
-fn settings(folder: &Path, durability: &str) -> FileSettings {
+fn settings(folder: &Path, durability: &str) -> LogFiles {
     let durability = match durability {
         "buffered" => Durability::Buffered,
         "flushed" => Durability::Flushed,
         _ => Durability::Synced,
     };
     // So that files are rolled and compressed when the process is killed.
-    QueryLog::settings(folder)
+    LogFiles::new(folder)
         .durability(durability)
         .roll(Roll::at_bytes(50_000))
         .gzip()
@@ -87,7 +87,7 @@ fn kill_in_a_folder(durability: &str) -> usize {
     let mut acknowledged = HashSet::new();
     for killed in 1..=TRIES_IN_A_FOLDER {
         acknowledged.extend(acknowledged_until_killed(folder.path(), durability));
-        settings(folder.path(), durability).open().unwrap().close(Duration::from_secs(20)).unwrap();
+        settings(folder.path(), durability).open().unwrap().close_blocking(Duration::from_secs(20)).unwrap();
         check(folder.path(), &acknowledged, killed);
     }
     acknowledged.len()

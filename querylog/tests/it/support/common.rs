@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::{Entry, FileSettings, Gap, Outcome, QueryLog, Record, read};
+use tagtrail_querylog::{Entry, Gap, LogFiles, Outcome, QueryLog, Record, read};
 use tempfile::TempDir;
 use tokio::time::Sleep;
 
@@ -27,9 +27,9 @@ impl Logged {
         Self::with(|settings| settings)
     }
 
-    pub(crate) fn with(change: impl FnOnce(FileSettings) -> FileSettings) -> Self {
+    pub(crate) fn with(change: impl FnOnce(LogFiles) -> LogFiles) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { log: change(QueryLog::settings(folder.path())).open().unwrap(), folder }
+        Self { log: change(LogFiles::new(folder.path())).open().unwrap(), folder }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -38,7 +38,7 @@ impl Logged {
 
     /// Closes the log, and reads it.
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.log.close(Duration::from_secs(10)).unwrap();
+        self.log.close_blocking(Duration::from_secs(10)).unwrap();
         self.read()
     }
 

@@ -6,53 +6,12 @@ use std::time::Duration;
 use memchr::{memchr, memrchr};
 
 use crate::files::disk::{Disk, DiskFile, Place};
+use crate::files::lines::Lines;
+use crate::files::options::Roll;
+use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
-use crate::queue::writer::Sink;
-
-/// When a file is full and the next one is begun.
-///
-/// ```
-/// use std::time::Duration;
-/// use tagtrail_querylog::Roll;
-///
-/// // At 16 MB, and each hour.
-/// let roll = Roll::at_bytes(16_000_000).every(Duration::from_secs(3600));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Roll {
-    pub(crate) bytes: u64,
-    every: Option<Duration>,
-}
-
-impl Roll {
-    /// At this size. A file is never larger, unless a single record is.
-    pub fn at_bytes(bytes: u64) -> Self {
-        Self { bytes, every: None }
-    }
-
-    /// Also in time: at each whole multiple of the duration, in UTC. An hour is each full hour, a day is each midnight.
-    /// At least a second.
-    pub fn every(self, every: Duration) -> Self {
-        Self { every: Some(every.max(Duration::from_secs(1))), ..self }
-    }
-
-    /// The number of the period that `now` is in, where files are rolled by time.
-    fn period(self, now: Timestamp) -> i64 {
-        self.period_micros().map_or(0, |every| now.as_micros().div_euclid(every))
-    }
-
-    fn period_micros(self) -> Option<i64> {
-        self.every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX))
-    }
-}
-
-/// At 128 MB.
-impl Default for Roll {
-    fn default() -> Self {
-        Self::at_bytes(128_000_000)
-    }
-}
+use crate::queue::batch::Sink;
+use crate::wire::gap::write_gap;
 
 pub(crate) struct Files {
     disk: Box<dyn Disk>,
@@ -107,13 +66,22 @@ impl Files {
 }
 
 impl Sink for Files {
-    /// Writes whole lines, from `done` on, and moves `done` behind each part that is as safe as it is to be. What it
-    /// fails to write is not in the file, so that the rest can be tried again.
-    fn write(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
-        while *done < lines.len() {
-            *done += self.write_part(&lines[*done..], Timestamp::now())?;
+    type Batch = Lines;
+
+    /// Writes whole lines. What it fails to write is not in the file, so that the rest can be tried again.
+    fn write(&mut self, lines: &mut Lines) -> io::Result<()> {
+        while !lines.rest().is_empty() {
+            let written = self.write_part(lines.rest(), Timestamp::now())?;
+            lines.wrote(written);
         }
         Ok(())
+    }
+
+    fn write_gap(&mut self, gap: &Gap) -> io::Result<()> {
+        let mut line = Vec::new();
+        write_gap(gap, &mut line)?;
+        // One line fits into one file.
+        self.write_part(&line, Timestamp::now()).map(drop)
     }
 
     /// Rolls the file where its time is over.
@@ -175,18 +143,5 @@ impl Current {
         self.length += part.len() as u64;
         // Where the question cannot be answered, the lines are where they were written.
         Ok(self.file.place().unwrap_or(Place::Kept))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn periods_are_of_one_length_before_1970_too() {
-        let roll = Roll::default().every(Duration::from_secs(1));
-        let periods =
-            [-1_000_001, -1_000_000, -1, 0, 999_999, 1_000_000].map(|now| roll.period(Timestamp::from_micros(now)));
-        assert_eq!(periods, [-2, -1, -1, 0, 0, 1]);
     }
 }

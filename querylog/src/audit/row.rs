@@ -1,0 +1,28 @@
+//! The row of a request, and the request of a row.
+
+use crate::audit::requests::keys_of;
+use crate::model::audit_record::AuditRecord;
+use crate::model::record::Record;
+use crate::store::Row;
+use crate::wire::line::{Line, stored};
+
+/// The row of a request.
+pub(crate) fn row_of(record: Record) -> Row {
+    let [keys, end_keys] = keys_of(&record);
+    Row {
+        details: Some(stored(&record)),
+        outcome: record.response.outcome,
+        status: record.response.status,
+        duration: record.duration,
+        keys,
+        end_keys,
+        ..Row::of(record.audit(), record.has_ended())
+    }
+}
+
+/// The request of a row that is of one, without its output.
+pub(crate) fn request_of(row: Row) -> Option<Record> {
+    let columns = AuditRecord { stdout: None, stderr: None, udf_data: None, ..row.record };
+    let request = Line::read_stored(row.details.as_deref()?, columns);
+    request.inspect_err(|error| tracing::error!(%error, "audit log: the details of a request are damaged")).ok()
+}

@@ -1,0 +1,47 @@
+//! The files of a log, by their names: [`LogFile`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::time::Timestamp;
+
+const PREFIX: &str = "querylog-";
+const PLAIN: &str = ".jsonl";
+const GZIP: &str = ".jsonl.gz";
+
+/// A file of a log, by its name: `querylog-20240510T180542.871000Z.jsonl`, or the same with `.gz`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LogFile {
+    pub(crate) begin: Timestamp,
+    pub(crate) gzip: bool,
+    pub(crate) path: PathBuf,
+}
+
+impl LogFile {
+    pub(crate) fn named(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+        let (begin, gzip) = match name.strip_suffix(GZIP) {
+            Some(begin) => (begin, true),
+            None => (name.strip_suffix(PLAIN)?, false),
+        };
+        Some(Self { begin: Timestamp::from_compact(begin)?, gzip, path })
+    }
+
+    /// The files of a folder, oldest first. One that is there plain and compressed is there compressed.
+    pub(crate) fn list(folder: &Path) -> io::Result<Vec<Self>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            files.extend(Self::named(entry?.path()));
+        }
+        // Compressed first, of two.
+        files.sort_by(|one, other| one.begin.cmp(&other.begin).then(other.gzip.cmp(&one.gzip)));
+        files.dedup_by_key(|file| file.begin);
+        Ok(files)
+    }
+
+    /// The path of the file whose first record is written at this time.
+    pub(crate) fn path(folder: &Path, begin: Timestamp) -> PathBuf {
+        folder.join(format!("{PREFIX}{}{PLAIN}", begin.compact()))
+    }
+}

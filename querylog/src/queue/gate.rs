@@ -1,0 +1,97 @@
+//! Whether a queue has room, and what became of its records: what is read without its lock.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::queue::overload::Overload;
+
+/// How much is queued, and how it is gathered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of records, at most.
+    pub(crate) queue: usize,
+    /// A batch is written when it has this many bytes,
+    pub(crate) batch: usize,
+    /// or its first record is this old.
+    pub(crate) linger: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) limits: Limits,
+    pub(crate) overload: Overload,
+    /// Bytes that are queued or being written. Written under the queue's lock.
+    pub(crate) filled: AtomicUsize,
+    /// Notified when there may be room.
+    pub(crate) freed: Notify,
+    pub(crate) tally: Tally,
+}
+
+/// What became of the records.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) written: AtomicU64,
+    pub(crate) shed: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) queued: AtomicU64,
+    pub(crate) open: AtomicU64,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: Limits, overload: Overload) -> Self {
+        Self { limits, overload, filled: AtomicUsize::new(0), freed: Notify::new(), tally: Tally::default() }
+    }
+
+    /// Whether a request that starts now must wait. The last quarter of the queue is for requests that run already, so
+    /// that those which are let in find room when they end.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled.load(Relaxed) > self.limits.queue / 4 * 3
+    }
+
+    /// Waits until the queue is not full.
+    pub(crate) async fn room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if !self.is_full() {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// What became of the records of a log, or of one of its destinations, since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Records that are in the files, or in the store. In a store the start and the end of a request count one each.
+    pub written: u64,
+    /// Records that are queued, including those of the batch that is being written.
+    pub queued: u64,
+    /// Records that were not taken: the queue was full, the record was too large, or the log was closed.
+    pub shed: u64,
+    /// Records that were taken and then dropped, since the file or the store could not be written, or the store rejected
+    /// them.
+    pub failed: u64,
+    /// Requests that were rejected with 503, since the queue was full.
+    pub rejected: u64,
+    /// Requests that are running.
+    pub open: u64,
+}
+
+impl Tally {
+    pub(crate) fn stats(&self) -> LogStats {
+        LogStats {
+            written: self.written.load(Relaxed),
+            queued: self.queued.load(Relaxed),
+            shed: self.shed.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            open: self.open.load(Relaxed),
+        }
+    }
+}
