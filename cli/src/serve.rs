@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
-use tagtrail_querylog::{AuditApi, AuditLog, ExportApi, ExportFiles, Exports, Tokens};
+use tagtrail_querylog::{AuditApi, AuditLog, ExportApi, ExportFiles, ExportService, Tokens};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;
@@ -116,20 +116,20 @@ impl Serve {
         })
     }
 
-    async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<Exports>, Box<dyn Error>> {
+    async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<ExportService>, Box<dyn Error>> {
         let Some(place) = self.exports.clone().or_else(|| self.place.place.exports()) else { return Ok(None) };
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
             out::tell(&format!("the URLs of downloads need --public-url, since nobody reaches {}", self.listen.ip()));
         }
         let url = self.public_url.as_deref().unwrap_or(url).trim_end_matches('/');
         let files = ExportFiles::at(&place).map_err(|error| of_option(&format!("--exports {place}"), &error))?;
-        let settings = Exports::settings(log.clone(), files, &format!("{url}{EXPORTS}"))
+        let settings = ExportService::builder(log.clone(), files, &format!("{url}{EXPORTS}"))
             .map_err(|error| of_option("--public-url", &error))?;
         Ok(Some(settings.at_once(self.exports_at_once.into()).start().await?))
     }
 }
 
-async fn export_router(exports: Exports, tokens: Tokens) -> Result<Router, Box<dyn Error>> {
+async fn export_router(exports: ExportService, tokens: Tokens) -> Result<Router, Box<dyn Error>> {
     Ok(ExportApi::new(exports, tokens).await?.under([EXPORTS]).router())
 }
 

@@ -15,7 +15,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde_json::Value;
 use tagtrail::{Admit, Disclose, OutboundMiddleware, Sample, Tags, Trail};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, Exported, Exports, LogStore, QueryLogLayer, RecordHandle,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, Exported, LogStore, QueryLogLayer, RecordHandle,
     Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let log = LogStore::new(audit.clone()).open()?;
     let layers = QueryLogLayer::new(log.clone()).region_group("us-std").with_inbound(Admit::Continue);
     let files = ExportFiles::folder(folder.path().join("exports"))?;
-    let exports = Exports::settings(audit, files, &format!("{url}/api/v1"))?;
+    let exports = ExportService::builder(audit, files, &format!("{url}/api/v1"))?;
     let exports = exports.arrival(Duration::from_millis(200)).start().await?;
     let api = ExportApi::new(exports, TOKENS.parse::<Tokens>()?).await?;
     let app = Router::new()

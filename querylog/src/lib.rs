@@ -45,7 +45,7 @@
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
 //! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
 //! | answer questions about them by REST, and ask them | `AuditApi` (`audit-api`), `AuditClient` (`client`) |
-//! | export a range of them, and download it | `Exports`, `ExportApi` (`export`), `ExportClient` (`client`) |
+//! | export a range of them, and download it | `ExportService`, `ExportApi` (`export`), `ExportClient` (`client`) |
 //!
 //! # Features
 //!
@@ -129,7 +129,7 @@ pub use crate::client::export::{
 #[cfg(feature = "client")]
 pub use crate::client::requests::{RequestsPage, RequestsQuery};
 #[cfg(feature = "export")]
-pub use crate::export::{ExportFiles, ExportSettings, Exports};
+pub use crate::export::{ExportFiles, ExportService, ExportServiceBuilder};
 pub use crate::files::log_files::LogFiles;
 pub use crate::files::options::{Durability, Keep, LineFormat, Roll};
 pub use crate::files::reader::{Entries, Entry, ForeignLine, read};
@@ -141,14 +141,14 @@ pub use crate::layer::open::RecordHandle;
 pub use crate::layer::service::{QueryLogFuture, QueryLogService};
 pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
 pub use crate::model::distinct::Distinct;
-pub use crate::model::export_scope::{ExportScope, InvalidExportScope};
-pub use crate::model::export_state::{Export, ExportState, InvalidExportState};
+pub use crate::model::export_status::{ExportState, ExportStatus, InvalidExportState};
 pub use crate::model::gap::Gap;
 pub use crate::model::printable::printable;
 pub use crate::model::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };
 pub use crate::model::scan::{Cursor, Scan};
+pub use crate::model::scope::{ExportScope, InvalidExportScope};
 pub use crate::model::status::{InvalidStatusMatch, StatusMatch};
 pub use crate::model::time::{InvalidTimestamp, Timestamp};
 pub use crate::model::trace_tree::{TraceNode, TraceTree};

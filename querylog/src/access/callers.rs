@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::model::export_scope::ExportScope;
+use crate::model::scope::ExportScope;
 
 /// Says who a token is. There is no default: an audit log whose callers nobody knows lets nobody in.
 ///

@@ -14,8 +14,6 @@ use crate::model::record::Record;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
-#[cfg(feature = "export")]
-use crate::store::ExportStore;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Hits, Payloads, Row, Selection, Store, StoreError};
@@ -301,12 +299,6 @@ impl AuditLog {
         // They may be thousands: not on a thread that others wait for.
         let trace = move || TraceTree::of(requests_of(rows, &range.of), behind.is_none());
         tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)
-    }
-
-    /// What the store does for exports, if it does.
-    #[cfg(feature = "export")]
-    pub(crate) fn exports(&self) -> Option<&dyn ExportStore> {
-        self.store.exports()
     }
 
     #[cfg(any(feature = "audit-api", feature = "export"))]

@@ -2,9 +2,9 @@
 
 use tagtrail::TraceId;
 
-#[cfg(feature = "export")]
-use crate::model::export_scope::ExportScope;
 use crate::model::record::Record;
+#[cfg(feature = "export")]
+use crate::model::scope::ExportScope;
 use crate::model::status::StatusMatch;
 use crate::store::Key;
 

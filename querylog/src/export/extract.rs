@@ -1,4 +1,4 @@
-//! One extraction: pages of the store → lines of JSON → gzip → parts of an object, each step beside the others.
+//! One extraction: pages of the store → lines of JSON → gzip → parts of an object, all steps at the same time.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::files::ExportFiles;
-use super::line::write_details;
-use crate::audit::log::AuditLog;
-use crate::model::export_scope::ExportScope;
+use crate::export::files::ExportFiles;
+use crate::export::line::write_details;
 use crate::model::scan::Scan;
+use crate::model::scope::ExportScope;
 use crate::model::window::Window;
-use crate::store::{ExportStore, ExportedRow, StoreError};
+use crate::store::{ExportedRow, Store, StoreError};
 
 /// How many records are read in one transaction.
 const PAGE: usize = 4_000;
-/// How many bytes a part of an object has. Stores want 5 MB at the least, and 10,000 parts at the most.
+/// How many bytes a part of an object has. Object stores want at least 5 MB, and at most 10,000 parts.
 const PART: usize = 8 << 20;
-/// How often a page is asked for, while the store has too much to do.
+/// How often a page is requested while the store is overloaded.
 const PATIENCE: u32 = 20;
 
 /// What is extracted.
@@ -36,9 +36,9 @@ pub(super) struct Extraction {
 }
 
 impl Extraction {
-    /// Makes the file, and returns how many records it has. Where there are none, there is no file.
-    pub(super) async fn run(self, log: &AuditLog, files: &ExportFiles) -> Result<u64, StoreError> {
-        let store = log.exports().ok_or_else(super::no_exports)?;
+    /// Creates the file, and returns how many records it has. If there are none, there is no file. If this is dropped
+    /// before its end, so is the upload.
+    pub(super) async fn run(self, store: &dyn Store, files: &ExportFiles) -> Result<u64, StoreError> {
         let (pages, unread) = mpsc::channel(2);
         let (parts, unsent) = mpsc::channel(1);
         let lines = self.clone();
@@ -48,12 +48,12 @@ impl Extraction {
         Ok(records)
     }
 
-    async fn read(&self, store: &dyn ExportStore, pages: mpsc::Sender<Vec<ExportedRow>>) -> Result<(), StoreError> {
+    async fn read(&self, store: &dyn Store, pages: mpsc::Sender<Vec<ExportedRow>>) -> Result<(), StoreError> {
         let mut range = Scan::new(self.scope.key(), self.window);
         loop {
             let page = patiently(|| store.exported(range.clone(), PAGE)).await?;
             let Some(last) = page.last().map(|row| row.place.clone()) else { return Ok(()) };
-            // The other end is gone where it failed, and says why.
+            // The other end is gone if it failed, and says why.
             if pages.send(page).await.is_err() {
                 return Ok(());
             }
@@ -61,7 +61,7 @@ impl Extraction {
         }
     }
 
-    /// On a thread that may block. It ends when nobody sends any more, or nobody takes any more.
+    /// Compresses on a thread that may block. It ends when nobody sends or receives any more.
     fn compress(
         self,
         mut pages: mpsc::Receiver<Vec<ExportedRow>>,
@@ -87,7 +87,7 @@ impl Extraction {
     }
 }
 
-/// Sends as many whole parts as there are. All but the last have the same size, as some stores want it.
+/// Sends all whole parts. All parts but the last have the same size, which some object stores need.
 fn send_whole(parts: &mpsc::Sender<Vec<u8>>, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
     while bytes.len() >= PART {
         let rest = bytes.split_off(PART);
@@ -107,7 +107,7 @@ where
     for _ in 1..PATIENCE {
         match ask().await {
             Err(StoreError::Overloaded) => sleep(Duration::from_millis(100)).await,
-            answer => return answer,
+            result => return result,
         }
     }
     ask().await
@@ -115,25 +115,37 @@ where
 
 async fn upload(files: &ExportFiles, name: &str, mut parts: mpsc::Receiver<Vec<u8>>) -> Result<(), StoreError> {
     let Some(first) = parts.recv().await else { return Ok(()) };
-    let mut upload = files.objects.put_multipart(&files.path(name)).await.map_err(StoreError::failed)?;
-    let sent = send_parts(&mut *upload, first, parts).await;
-    if sent.is_err()
-        && let Err(error) = upload.abort().await
-    {
-        tracing::warn!(%error, "export: an upload that failed cannot be taken back");
-    }
-    sent.map_err(StoreError::failed)
+    let upload = files.objects.put_multipart(&files.path(name)).await.map_err(StoreError::failed)?;
+    Upload(Some(upload)).send(first, parts).await.map_err(StoreError::failed)
 }
 
-async fn send_parts(
-    upload: &mut dyn MultipartUpload,
-    first: Vec<u8>,
-    mut parts: mpsc::Receiver<Vec<u8>>,
-) -> object_store::Result<()> {
-    let mut next = Some(first);
-    while let Some(part) = next {
-        upload.put_part(PutPayload::from(part)).await?;
-        next = parts.recv().await;
+/// An upload, which is aborted if it is dropped before it is complete: because a part failed, or the extraction took too
+/// long, or is stopped.
+struct Upload(Option<Box<dyn MultipartUpload>>);
+
+impl Upload {
+    async fn send(&mut self, first: Vec<u8>, mut parts: mpsc::Receiver<Vec<u8>>) -> object_store::Result<()> {
+        let Some(upload) = &mut self.0 else { return Ok(()) };
+        let mut next = Some(first);
+        while let Some(part) = next {
+            upload.put_part(PutPayload::from(part)).await?;
+            next = parts.recv().await;
+        }
+        upload.complete().await?;
+        self.0 = None;
+        Ok(())
     }
-    upload.complete().await.map(drop)
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(mut upload) = self.0.take() else { return };
+        // A runtime that shuts down runs nothing any more: what it leaves is deleted with the export.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(%error, "export: failed to abort an upload");
+            }
+        });
+    }
 }

@@ -1,4 +1,4 @@
-//! Where the files of exports are, and by which URL somebody reads one.
+//! Where the files of exports are, and by which URL one is read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,8 +36,16 @@ pub(super) trait SignsUrls: std::fmt::Debug + Send + Sync {
     async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url>;
 }
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+#[async_trait]
+impl<T: object_store::signer::Signer> SignsUrls for T {
+    async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url> {
+        self.signed_url(http::Method::GET, path, for_as_long).await
+    }
+}
+
 impl ExportFiles {
-    /// In this object store, whose URLs are those of this crate's own server.
+    /// Keeps files in this object store. Their URLs are those of this crate's own server.
     pub fn new(objects: impl ObjectStore) -> Self {
         Self::of(Arc::new(objects))
     }
@@ -46,16 +54,29 @@ impl ExportFiles {
         Self { objects, signer: None, prefix: object_store::path::Path::default(), folder: None }
     }
 
-    /// Beneath this path of the object store.
+    /// Keeps files in this object store, which signs the URLs by which they are read without us.
+    ///
+    /// An upload that fails, or takes too long, is aborted. If a process is killed, or its runtime shuts down, readers do
+    /// not see its upload either, but S3 keeps the parts: give the bucket a rule that deletes incomplete uploads after a
+    /// day.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub fn signed(objects: impl ObjectStore + object_store::signer::Signer) -> Self {
+        let objects = Arc::new(objects);
+        let mut files = Self::of(objects.clone());
+        files.signer = Some(objects);
+        files
+    }
+
+    /// Keeps files beneath this path of the object store.
     pub fn beneath(self, path: impl Into<object_store::path::Path>) -> Self {
         Self { prefix: path.into(), ..self }
     }
 
-    /// In a folder, which is made if it is not there. URLs are those of this crate's own server.
+    /// Keeps files in a folder, which is created if it is not there. Their URLs are those of this crate's own server.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
         let folder = path.as_ref().to_owned();
@@ -63,9 +84,9 @@ impl ExportFiles {
         Ok(Self { folder: Some(folder), ..Self::new(objects) })
     }
 
-    /// Where a URL says: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each with the feature
-    /// for it (`s3`, `gcs`, `azure`), and with what the environment has for it, such as `AWS_ACCESS_KEY_ID`; or
-    /// `file:///folder`. What is no URL is a folder. URLs of the three are signed by them.
+    /// Keeps files at a URL: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each with its feature
+    /// (`s3`, `gcs`, `azure`) and its variables of the environment, such as `AWS_ACCESS_KEY_ID`; or `file:///folder`. What
+    /// is not a URL is a folder. URLs of the three object stores are signed by them.
     ///
     /// # Errors
     ///
@@ -83,13 +104,13 @@ impl ExportFiles {
         self.prefix.clone().join(name)
     }
 
-    /// The URL that the store itself signs, where it does.
+    /// Returns the URL that the object store signs, if it does.
     pub(super) async fn signed_url(&self, name: &str, for_as_long: Duration) -> Result<Option<Url>, StoreError> {
         let Some(signer) = &self.signer else { return Ok(None) };
         signer.url(&self.path(name), for_as_long).await.map(Some).map_err(StoreError::failed)
     }
 
-    /// Deletes a file, if it is there, and what a crash left of its making.
+    /// Deletes a file, if it is there, and what a crash left of writing it.
     pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
         match self.objects.delete(&self.path(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -102,8 +123,8 @@ impl ExportFiles {
     }
 }
 
-/// Deletes the files of a folder whose names begin so: a file that is written has its name with `#` and a number behind
-/// it, until it is whole.
+/// Deletes the files of a folder whose names start like this: a file that is being written has its name, then `#` and a
+/// number, until it is whole.
 fn clear(folder: &Path, staged: &str) -> std::io::Result<()> {
     for file in std::fs::read_dir(folder)? {
         let file = file?;
@@ -134,7 +155,7 @@ fn cloud(scheme: &ObjectStoreScheme, url: &Url) -> Result<ExportFiles, StoreErro
             let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
             Ok(ExportFiles::signed(builder.build().map_err(StoreError::unusable)?))
         }
-        // `scheme_of` refuses it before.
+        // `scheme_of` rejects it before.
         _ => Err(StoreError::unusable(format!("{}: this object store is not built in", url.scheme()))),
     }
 }

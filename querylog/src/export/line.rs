@@ -9,8 +9,8 @@ use std::io;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::export_scope::ExportScope;
 use crate::model::record::counters;
+use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
 use crate::wire::exported::{Exported, headers, limits_hit, whole_millis};
@@ -58,7 +58,7 @@ struct Response {
     code: Option<u16>,
 }
 
-/// Borrowed where it has no escapes.
+/// Borrowed if it has no escapes.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -69,8 +69,8 @@ impl AsRef<str> for Text<'_> {
     }
 }
 
-/// Appends the line of a request, if it is in the scope; and whether it is. What is damaged is left out, and the log of
-/// the process says so.
+/// Appends the line of a request, if it is in the scope, and returns whether it is. A request whose details are damaged is
+/// left out, and logged.
 pub(super) fn write_details(
     row: &ExportedRow,
     scope: &ExportScope,
@@ -128,7 +128,7 @@ mod tests {
 
     fn row(record: &Record, details: String) -> ExportedRow {
         let place = Cursor { micros: record.begin.as_micros(), id: record.id.to_string() };
-        ExportedRow { place, details: Some(details) }
+        ExportedRow::new(place, Some(details))
     }
 
     fn records() -> Vec<Record> {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_elsewhere_or_damaged_is_left_out() {
+    fn a_request_is_left_out_if_it_is_elsewhere_or_damaged() {
         let record = records().remove(1);
         let details = stored(&record);
         let damaged = details.replace("\"code\":599", "\"code\":\"599\"");

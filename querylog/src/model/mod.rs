@@ -2,12 +2,12 @@
 
 pub(crate) mod audit_record;
 pub(crate) mod distinct;
-pub(crate) mod export_scope;
-pub(crate) mod export_state;
+pub(crate) mod export_status;
 pub(crate) mod gap;
 pub(crate) mod printable;
 pub(crate) mod record;
 pub(crate) mod scan;
+pub(crate) mod scope;
 pub(crate) mod status;
 pub(crate) mod text;
 pub(crate) mod time;

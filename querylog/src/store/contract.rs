@@ -10,7 +10,7 @@ use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::scan::{Cursor, Scan};
 use crate::model::window::Window;
-use crate::store::{ExportStore, Key, Row, StoreError};
+use crate::store::{ExportedRow, Jobs, Key, Row, StoreError};
 
 /// Keeps records. [`Sqlite`](crate::store::Sqlite) is one.
 ///
@@ -85,8 +85,30 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// with a key that is derived from them.
     async fn secret(&self) -> Result<[u8; 32], StoreError>;
 
-    /// Returns what the store does for exports, if it does.
-    fn exports(&self) -> Option<&dyn ExportStore> {
+    /// Returns whether a request that started in a window has not ended, as far as the store knows: an export waits for
+    /// it. `false` by default, with which exports wait for no requests.
+    async fn any_open(&self, _window: Window) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Reads the first entries of a range of the index of [keys](Row::keys), with what exports need of their rows. The row
+    /// of an entry may no longer have that key.
+    ///
+    /// There may be fewer entries than `limit` though more follow, as when rows are large, but none only at the end of
+    /// the range. By default this is [`find`](Self::find).
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+        let mut range = range.map(|key| vec![key]);
+        loop {
+            let Hits { rows, behind } = self.find(range.clone(), limit, limit).await?;
+            match behind {
+                Some(behind) if rows.is_empty() => range = range.behind(behind),
+                _ => return Ok(rows.into_iter().map(ExportedRow::of).collect()),
+            }
+        }
+    }
+
+    /// Returns what keeps the jobs of exports, if the store does. `None` by default: then its log cannot be exported.
+    fn jobs(&self) -> Option<&dyn Jobs> {
         None
     }
 }

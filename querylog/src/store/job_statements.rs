@@ -1,52 +1,66 @@
-//! The statements of export jobs, in the words that SQLite and PostgreSQL share. Parameters are `$1`, `$2`, …
+//! The statements of jobs, in the words that SQLite and PostgreSQL share. Parameters are `$1`, `$2`, …
 
-use super::exports::JobList;
-use super::many;
-use crate::model::export_scope::ExportScope;
-use crate::model::export_state::ExportState;
+use crate::model::export_status::ExportState;
 use crate::model::scan::Cursor;
+use crate::model::scope::ExportScope;
+use crate::store::jobs::{JobLimit, JobList};
+use crate::store::many;
 
 /// The columns of a job, in the order in which they are written and read.
 const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
 
-/// Takes the token off a job of an owner, with this token, that was created by a time.
-pub(super) const FREE_TOKEN: &str =
+/// Takes a token off the job of an owner that was created by a time.
+pub(super) const RELEASE_TOKEN: &str =
     "UPDATE export_job SET token = NULL WHERE owner = $1 AND token = $2 AND created <= $3";
 
-/// Replaces state, due time and body of a job of an id and version. Returns a row where there is such a job.
-pub(super) const REPLACE: &str = "UPDATE export_job SET state = $3, version = version + 1, due = $4, body = $5 WHERE id = $1 AND version = $2 \
+/// Replaces state, due time and body of the job with an id and a version. Returns a row if there is such a job.
+pub(super) const COMPARE_AND_SWAP: &str = "UPDATE export_job SET state = $3, version = version + 1, due = $4, body = $5 WHERE id = $1 AND version = $2 \
      RETURNING 1";
 
-/// Replaces the due time of a job of an id and version. Returns a row where there is such a job.
-pub(super) const PUT_OFF: &str =
+/// Replaces the due time of the job with an id and a version. Returns a row if there is such a job.
+pub(super) const POSTPONE: &str =
     "UPDATE export_job SET version = version + 1, due = $3 WHERE id = $1 AND version = $2 RETURNING 1";
 
-/// Deletes a job of an id and version. Returns a row where there is such a job.
+/// Deletes the job with an id and a version. Returns a row if there is such a job.
 pub(super) const DELETE: &str = "DELETE FROM export_job WHERE id = $1 AND version = $2 RETURNING 1";
 
-/// How many jobs of an owner are to be made still: of those that are due by a time, or of the others.
-pub(super) fn count_waiting() -> String {
-    let waiting = words(&[ExportState::Pending, ExportState::Requested]);
-    let ahead = format!("state = '{}' AND due > $2", ExportState::Pending);
-    format!("SELECT count(*) FROM export_job WHERE owner = $1 AND state IN ({waiting}) AND ({ahead}) = $3")
+/// How a job is inserted.
+pub(super) struct Insert {
+    /// The statement, which returns a row if it inserts the job. Its first nine parameters are the columns,
+    pub(super) text: String,
+    /// the tenth is this limit,
+    pub(super) most: i64,
+    /// and all others are the bounds of due times.
+    pub(super) bounds: Vec<i64>,
 }
 
-/// Adds a job, column by column, but for one whose token is taken.
-pub(super) fn insert() -> String {
-    format!("INSERT INTO export_job ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING")
+/// Inserts a job, unless its token is taken, or its owner has reached the limit.
+pub(super) fn insert(limit: &JobLimit) -> Insert {
+    let numbers = (0..limit.counted.len()).map(|place| 11 + 2 * place);
+    let counted = numbers
+        .zip(&limit.counted)
+        .map(|(n, (state, _))| format!("(state = '{state}' AND due BETWEEN ${n} AND ${})", n + 1));
+    let counted = any(counted);
+    let text = format!(
+        "INSERT INTO export_job ({COLUMNS}) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 \
+         WHERE (SELECT count(*) FROM export_job WHERE owner = $2 AND ({counted})) < $10 \
+         ON CONFLICT DO NOTHING RETURNING 1"
+    );
+    let bounds = limit.counted.iter().flat_map(|(_, due)| [due.start().as_micros(), due.end().as_micros()]);
+    Insert { text, most: many(limit.most), bounds: bounds.collect() }
 }
 
-/// The job of an id.
+/// The job with an id.
 pub(super) fn of_id() -> String {
     format!("SELECT {COLUMNS} FROM export_job WHERE id = $1")
 }
 
-/// The job of an id, or else the one of an owner and a token.
-pub(super) fn of_id_or_token() -> String {
-    format!("SELECT {COLUMNS} FROM export_job WHERE id = $1 OR (owner = $2 AND token = $3) LIMIT 1")
+/// The job of an owner with a token.
+pub(super) fn of_token() -> String {
+    format!("SELECT {COLUMNS} FROM export_job WHERE owner = $1 AND token = $2")
 }
 
-/// The oldest jobs of these states that are due by a time, or later than another: so many.
+/// The oldest jobs in these states that are due by a time, or after another: this many.
 pub(super) fn due(states: &[ExportState]) -> String {
     format!(
         "SELECT {COLUMNS} FROM export_job WHERE (due <= $1 OR due > $2) AND state IN ({}) ORDER BY created LIMIT $3",
@@ -54,8 +68,8 @@ pub(super) fn due(states: &[ExportState]) -> String {
     )
 }
 
-/// What a list is asked for.
-pub(super) struct Listed {
+/// How jobs are listed.
+pub(super) struct List {
     /// The statement.
     pub(super) text: String,
     /// Its first two parameters,
@@ -66,26 +80,29 @@ pub(super) struct Listed {
     pub(super) scopes: Vec<String>,
 }
 
-/// Those of a list, the newest first.
-pub(super) fn list(list: JobList, limit: usize) -> Listed {
+/// Lists jobs, the newest first.
+pub(super) fn list(list: JobList, limit: usize) -> List {
     let JobList { scopes, states, before } = list;
     let numbers = scopes.iter().enumerate().map(|(place, _)| 4 + 3 * place);
-    let conditions = numbers.map(|n| format!("scope = ${n} OR (scope >= ${} AND scope < ${})", n + 1, n + 2));
-    let conditions = conditions.collect::<Vec<_>>().join(" OR ");
+    let conditions = any(numbers.map(|n| format!("scope = ${n} OR (scope >= ${} AND scope < ${})", n + 1, n + 2)));
     let text = format!(
-        "SELECT {COLUMNS} FROM export_job WHERE (created, id) < ($1, $2) AND ({}) AND state IN ({}) \
+        "SELECT {COLUMNS} FROM export_job WHERE (created, id) < ($1, $2) AND ({conditions}) AND state IN ({}) \
          ORDER BY created DESC, id DESC LIMIT $3",
-        if conditions.is_empty() { "false" } else { &conditions },
-        words(if states.is_empty() { &ExportState::ALL } else { &states }),
+        words(if states.is_empty() { ExportState::ALL } else { &states }),
     );
     let before = before.unwrap_or(Cursor { micros: i64::MAX, id: String::new() });
-    Listed { text, before, limit: many(limit), scopes: scopes.iter().flat_map(with_those_beneath).collect() }
+    List { text, before, limit: many(limit), scopes: scopes.iter().flat_map(with_those_in_it).collect() }
 }
 
-/// The text of a scope, the first text of those beneath it, and the text behind the last of them.
-fn with_those_beneath(scope: &ExportScope) -> [String; 3] {
-    // A zero comes right behind a slash.
+/// The text of a scope, the first text of the scopes in it, and the text after the last of them.
+fn with_those_in_it(scope: &ExportScope) -> [String; 3] {
+    // A zero is the character after a slash.
     [scope.to_string(), format!("{scope}/"), format!("{scope}0")]
+}
+
+fn any(conditions: impl Iterator<Item = String>) -> String {
+    let conditions = conditions.collect::<Vec<_>>().join(" OR ");
+    if conditions.is_empty() { "false".to_owned() } else { conditions }
 }
 
 fn words(states: &[ExportState]) -> String {

@@ -5,9 +5,11 @@
 
 mod contract;
 mod error;
-mod exports;
+mod exported;
+mod job;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod job_statements;
+mod jobs;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -19,7 +21,9 @@ mod sqlite;
 
 pub use self::contract::{Hits, Selection, Store};
 pub use self::error::StoreError;
-pub use self::exports::{DamagedJob, ExportStore, ExportedRow, FoundJob, Job, JobBody, JobList};
+pub use self::exported::ExportedRow;
+pub use self::job::{Job, JobBody, JobUrl};
+pub use self::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
 pub use self::payloads::Payloads;
 #[cfg(feature = "export")]
 pub(crate) use self::payloads::scheme_of;

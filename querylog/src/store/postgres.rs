@@ -12,6 +12,7 @@
 mod begun;
 mod exports;
 mod faults;
+mod jobs;
 mod partitions;
 mod rows;
 mod settings;
@@ -37,7 +38,7 @@ use self::begun::Begun;
 use self::faults::{failed, is_passing, not_put};
 use self::partitions::Partitions;
 use self::rows::{Columns, read_gap, read_place, read_row};
-use super::{COLUMNS, ExportStore, Hits, Key, Row, Store, StoreError, many, short_columns, without_begins};
+use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, many, short_columns, without_begins};
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::scan::{Cursor, Scan};
@@ -340,7 +341,15 @@ impl Store for Postgres {
         secret.ok_or_else(|| StoreError::failed("there is no secret in the table `about`"))
     }
 
-    fn exports(&self) -> Option<&dyn ExportStore> {
+    async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
+        self.read_any_open(window).await
+    }
+
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+        self.read_exported(range, limit).await
+    }
+
+    fn jobs(&self) -> Option<&dyn super::Jobs> {
         Some(self)
     }
 }

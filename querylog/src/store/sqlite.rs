@@ -5,6 +5,7 @@
 
 mod connections;
 mod exports;
+mod jobs;
 mod opened_file;
 mod reader;
 mod rows;
@@ -31,7 +32,7 @@ use self::connections::open_reader;
 use self::reader::{find, first_of_each, read_range};
 use self::rows::read_row;
 use self::writer::{Put, Task, Writer};
-use super::{COLUMNS, ExportStore, Hits, Key, Row, Store, StoreError, short_columns};
+use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, short_columns};
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::scan::Scan;
@@ -238,7 +239,15 @@ impl Store for Sqlite {
         self.ask(|connection| connection.query_row("SELECT bytes FROM secret", [], |row| row.get(0))).await
     }
 
-    fn exports(&self) -> Option<&dyn ExportStore> {
+    async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
+        self.read_any_open(window).await
+    }
+
+    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+        self.read_exported(range, limit).await
+    }
+
+    fn jobs(&self) -> Option<&dyn super::Jobs> {
         Some(self)
     }
 }

@@ -18,7 +18,7 @@ const RECORDS: i64 = 3_000;
 const EXPORTS: i64 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_export_is_made_though_the_server_is_away_meanwhile() {
+async fn every_export_completes_though_the_server_restarts() {
     let (Some(store), Ok(restart)) = (export::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
@@ -30,7 +30,7 @@ async fn every_export_is_made_though_the_server_is_away_meanwhile() {
     let log = AuditLog::new(store);
     let server = || {
         let (files, folder) = (ExportFiles::new(Arc::clone(&objects)), tempfile::tempdir().unwrap());
-        Server::of(folder, log.clone(), files, |settings| settings.arrival(Duration::ZERO))
+        Server::of(folder, log.clone(), files, |builder| builder.arrival(Duration::ZERO))
     };
     let servers = [server().await, server().await];
     let records: Vec<_> = (0..RECORDS).map(|number| record(number, at(number), "us-std")).collect();
@@ -64,14 +64,14 @@ async fn in_state(server: &Server, state: &str) -> usize {
 
 /// Polls, also while the store fails.
 async fn ended(server: &Server, id: &str) -> Value {
-    let begin = Instant::now();
+    let start = Instant::now();
     loop {
-        let answer = server.get("us", id).await;
-        assert!(answer.status == 200 || answer.status.is_server_error(), "{}", answer.json);
-        if answer.json["state"].as_str().is_some_and(|state| !["Pending", "Requested"].contains(&state)) {
-            return answer.json;
+        let response = server.get("us", id).await;
+        assert!(response.status == 200 || response.status.is_server_error(), "{}", response.json);
+        if response.json["state"].as_str().is_some_and(|state| !["Pending", "Requested"].contains(&state)) {
+            return response.json;
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "{}", answer.json);
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", response.json);
         sleep(Duration::from_millis(50)).await;
     }
 }

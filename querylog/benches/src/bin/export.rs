@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, Exported, Exports, Outcome, Record, Timestamp, Tokens, counters,
+    AuditLog, ExportApi, ExportClient, ExportFiles, Exported, ExportService, Outcome, Record, Timestamp, Tokens, counters,
 };
 use tokio::net::TcpListener;
 
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let files = ExportFiles::folder(folder.path().join("exports"))?;
-    let exports = Exports::settings(log.clone(), files, &format!("{url}/api/v1"))?.start().await?;
+    let exports = ExportService::builder(log.clone(), files, &format!("{url}/api/v1"))?.start().await?;
     let api = ExportApi::new(exports, TOKENS.parse::<Tokens>()?).await?;
     tokio::spawn(async move { axum::serve(listener, api.server()).await });
     let client = ExportClient::new(&url, "key")?;

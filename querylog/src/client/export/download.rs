@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{ExportError, Exported, ExportedFile, refused};
-use crate::model::export_state::Export;
+use crate::model::export_status::ExportStatus;
 
 /// How often a download is taken up again without a byte of progress.
 const RESUMED: u32 = 5;
@@ -49,7 +49,7 @@ pub struct Downloaded {
 
 impl ExportedFile {
     /// The export.
-    pub fn export(&self) -> &Export {
+    pub fn export(&self) -> &ExportStatus {
         &self.export
     }
 

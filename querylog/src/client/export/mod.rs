@@ -17,8 +17,8 @@ use url::Url;
 use uuid::Uuid;
 
 pub use self::download::{Download, Downloaded};
-use crate::model::export_scope::ExportScope;
-use crate::model::export_state::{Export, ExportState};
+use crate::model::export_status::{ExportState, ExportStatus};
+use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 
 /// Exports the log of a service, by its REST API. A clone is the same client.
@@ -110,7 +110,7 @@ impl ExportClient {
     /// # Errors
     ///
     /// If there is no answer, or it is a refusal.
-    pub async fn get(&self, request_id: &str) -> Result<Export, ExportError> {
+    pub async fn get(&self, request_id: &str) -> Result<ExportStatus, ExportError> {
         let mut url = self.url("");
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(request_id);
@@ -193,7 +193,7 @@ fn refused(status: StatusCode, bytes: &[u8], missing: &str) -> ExportError {
 #[non_exhaustive]
 pub struct ExportPage {
     /// The exports.
-    pub results: Vec<Export>,
+    pub results: Vec<ExportStatus>,
     /// By which the next page is asked for; `None` where nothing is left.
     pub next_token: Option<String>,
 }
@@ -209,7 +209,7 @@ pub struct ExportRequest {
     token: Uuid,
     every: Duration,
     patience: Duration,
-    told: Arc<dyn Fn(&Export) + Send + Sync>,
+    told: Arc<dyn Fn(&ExportStatus) + Send + Sync>,
     told_again: Arc<dyn Fn(&ExportError) + Send + Sync>,
 }
 
@@ -231,7 +231,7 @@ impl ExportRequest {
     }
 
     /// Tells of each answer that came.
-    pub fn on_answer(self, told: impl Fn(&Export) + Send + Sync + 'static) -> Self {
+    pub fn on_answer(self, told: impl Fn(&ExportStatus) + Send + Sync + 'static) -> Self {
         Self { told: Arc::new(told), ..self }
     }
 
@@ -245,7 +245,7 @@ impl ExportRequest {
     /// # Errors
     ///
     /// If there is no answer, or it is a refusal.
-    pub async fn send(&self) -> Result<Export, ExportError> {
+    pub async fn send(&self) -> Result<ExportStatus, ExportError> {
         let of = if self.scope.database().is_empty() { "region_group" } else { "database" };
         let mut body = json!({
             "time_start": self.start.to_string(),
@@ -263,7 +263,7 @@ impl ExportRequest {
     /// If the server refuses it, or nothing final was answered in time.
     pub async fn wait(&self) -> Result<Exported, ExportError> {
         let begin = Instant::now();
-        let mut last: Option<Export> = None;
+        let mut last: Option<ExportStatus> = None;
         loop {
             let asked = match &last {
                 None => self.send().await,
@@ -313,15 +313,15 @@ pub enum Exported {
     /// There is a file.
     Complete(ExportedFile),
     /// There are no records in the range.
-    DoesNotExist(Export),
+    DoesNotExist(ExportStatus),
     /// It was not made; the log of the server says why.
-    Failed(Export),
+    Failed(ExportStatus),
     /// It took too long, and was given up.
-    TimedOut(Export),
+    TimedOut(ExportStatus),
 }
 
 impl Exported {
-    fn of(client: &ExportClient, export: &Export) -> Option<Self> {
+    fn of(client: &ExportClient, export: &ExportStatus) -> Option<Self> {
         let export = export.clone();
         match export.state {
             ExportState::Complete => Some(Self::Complete(ExportedFile { client: client.clone(), export })),
@@ -338,7 +338,7 @@ impl Exported {
 #[must_use]
 pub struct ExportedFile {
     client: ExportClient,
-    export: Export,
+    export: ExportStatus,
 }
 
 /// Why there is no export.
@@ -374,7 +374,7 @@ pub enum ExportError {
     #[error("the export {} was not finished in time: it is {}", last.request_id, last.state)]
     Unfinished {
         /// What was known of it last.
-        last: Box<Export>,
+        last: Box<ExportStatus>,
     },
     /// The file broke off again and again, or changed meanwhile.
     #[error("the file does not come whole: {0}")]

@@ -1,4 +1,4 @@
-//! Files by URLs of our own: whole, or from a byte on, in constant memory.
+//! Files by URLs of our own: whole, or a part, in constant memory.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,31 +11,31 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use object_store::{GetOptions, GetRange};
 
-use super::answer::Problem;
-use crate::export::{Exports, Refused};
+use crate::export::{ExportService, InvalidLink};
 use crate::server::Unanswered;
+use crate::server::export::error::ApiError;
 
-const NO_FILE: &str = "there is no such file any more: ask for the export again";
+const NO_FILE: &str = "the file no longer exists; request the export again";
 
-/// Answers with a file whose URL is good.
-pub(super) async fn answer(exports: &Exports, head: &Parts, name: &str) -> Result<Response, Problem> {
+/// Responds with a file whose URL is valid.
+pub(super) async fn respond(exports: &ExportService, head: &Parts, name: &str) -> Result<Response, ApiError> {
     if head.method != Method::GET && head.method != Method::HEAD {
-        return Err(Problem::Method("GET, HEAD"));
+        return Err(ApiError::Method("GET, HEAD"));
     }
-    exports.opens(name, head.uri.query().unwrap_or_default()).map_err(|refused| {
-        Problem::Forbidden(match refused {
-            Refused::Damaged => "this URL opens nothing: take it from the export as it is",
-            Refused::Expired => "the time of this URL is over: ask about the export, and it gets another",
+    exports.check_link(name, head.uri.query().unwrap_or_default()).map_err(|invalid| {
+        ApiError::Forbidden(match invalid {
+            InvalidLink::Damaged => "invalid URL: use presigned_url of the export unchanged",
+            InvalidLink::Expired => "this URL has expired; GET the export again for a new one",
         })
     })?;
-    // A file never changes, so its name tells it from all others.
-    let tag = HeaderValue::try_from(format!("\"{name}\"")).map_err(|_| Problem::Missing(NO_FILE))?;
+    // A file never changes, so its name identifies it.
+    let tag = HeaderValue::try_from(format!("\"{name}\"")).map_err(|_| ApiError::NotFound(NO_FILE))?;
     let same = head.headers.get(IF_RANGE).is_none_or(|asked| *asked == tag);
     let range = head.headers.get(RANGE).filter(|_| same && head.method == Method::GET).and_then(range);
     let options = GetOptions { range: range.clone(), head: head.method == Method::HEAD, ..GetOptions::default() };
     let found = match exports.read(name, options).await {
         Ok(found) => found,
-        Err(object_store::Error::NotFound { .. }) => return Err(Problem::Missing(NO_FILE)),
+        Err(object_store::Error::NotFound { .. }) => return Err(ApiError::NotFound(NO_FILE)),
         Err(error) => {
             return Err(match range {
                 Some(range) => beyond(exports, name, &range, &error).await,
@@ -44,12 +44,12 @@ pub(super) async fn answer(exports: &Exports, head: &Parts, name: &str) -> Resul
         }
     };
     if found.range.is_empty() && range.is_some() {
-        return Err(Problem::Range(found.meta.size));
+        return Err(ApiError::Range(found.meta.size));
     }
     let (bytes, size) = (found.range.clone(), found.meta.size);
     let whole = head.method == Method::HEAD || range.is_none();
-    let mut answer = Response::new(Body::empty());
-    let headers = answer.headers_mut();
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -60,16 +60,18 @@ pub(super) async fn answer(exports: &Exports, head: &Parts, name: &str) -> Resul
     if !whole {
         let part = HeaderValue::try_from(format!("bytes {}-{}/{size}", bytes.start, bytes.end.saturating_sub(1)));
         headers.extend(part.ok().map(|part| (CONTENT_RANGE, part)));
-        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     if head.method == Method::GET {
-        let file = found.into_stream().inspect_err(|error| tracing::error!(%error, "export: a file cannot be read on"));
-        *answer.body_mut() = Body::from_stream(file);
+        let file = found
+            .into_stream()
+            .inspect_err(|error| tracing::error!(%error, "export: failed to read the rest of a file"));
+        *response.body_mut() = Body::from_stream(file);
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// The range that is asked for, where it is one. A server may ignore all others.
+/// Reads the range of a request, if it is a single one. A server may ignore all others.
 fn range(asked: &HeaderValue) -> Option<GetRange> {
     let (first, last) = asked.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
     let number =
@@ -84,17 +86,17 @@ fn range(asked: &HeaderValue) -> Option<GetRange> {
     }
 }
 
-/// Why a range was not read: it may be behind the end of the file.
-async fn beyond(exports: &Exports, name: &str, range: &GetRange, error: &object_store::Error) -> Problem {
+/// Finds out why a range was not read: it may be after the end of the file.
+async fn beyond(exports: &ExportService, name: &str, range: &GetRange, error: &object_store::Error) -> ApiError {
     match exports.read(name, GetOptions { head: true, ..GetOptions::default() }).await {
-        Ok(found) if range.as_range(found.meta.size).is_err() => Problem::Range(found.meta.size),
+        Ok(found) if range.as_range(found.meta.size).is_err() => ApiError::Range(found.meta.size),
         Ok(_) => failed(error),
-        Err(object_store::Error::NotFound { .. }) => Problem::Missing(NO_FILE),
+        Err(object_store::Error::NotFound { .. }) => ApiError::NotFound(NO_FILE),
         Err(error) => failed(&error),
     }
 }
 
-fn failed(error: &object_store::Error) -> Problem {
-    tracing::error!(%error, "export: a file cannot be read");
+fn failed(error: &object_store::Error) -> ApiError {
+    tracing::error!(%error, "export: failed to read a file");
     Unanswered::Failed.into()
 }

@@ -1,14 +1,12 @@
-//! The API of exports: what it accepts, what it refuses, and what no key gets of another's.
+//! The API of exports: what it accepts, what it rejects, and what no key gets of another's.
 
 use std::time::Duration;
 
-use crate::support::export::{self, SECOND, START, Server, TOKENS, at, numbers, range, record};
+use crate::support::export::{SECOND, Server, TOKENS, at, range, record};
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json};
 use tagtrail_querylog::{ExportApi, Timestamp, Tokens};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 const DAY: i64 = 86_400;
@@ -20,7 +18,7 @@ fn with(body: &Value, member: &str, value: impl Into<Value>) -> Value {
 }
 
 #[tokio::test]
-async fn the_api_is_under_the_paths_that_are_given() {
+async fn the_api_has_the_paths_that_are_given() {
     let server = Server::start().await;
     let api = ExportApi::new(server.exports.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
     let api = api.under(["/exports", ""]);
@@ -28,13 +26,13 @@ async fn the_api_is_under_the_paths_that_are_given() {
     let body = range("us-std", 0, 10).to_string();
     for (path, status) in [("/exports/logs", 200), ("/logs", 200), ("/api/v1/logs", 404), ("/exports", 404)] {
         let request = Request::post(format!("{path}?type=query")).header("authorization", "Bearer us");
-        let answer = api.server().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), status, "{path}");
+        let response = api.server().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_exported_is_refused_with_a_reason() {
+async fn a_request_is_rejected_with_a_reason_if_it_cannot_be_exported() {
     let server = Server::start().await;
     let good = range("us-std", 0, 10);
     let long = "x".repeat(2_000);
@@ -55,20 +53,20 @@ async fn what_cannot_be_exported_is_refused_with_a_reason() {
         ("time_start", json!("2024-05-10"), "time_start"),
         ("time_start", json!("yesterday"), "time_start"),
         ("time_start", json!(1_715_299_200), "JSON"),
-        ("time_start", json!("2024-05-10T00:00:10Z"), "is to be after time_start"),
+        ("time_start", json!("2024-05-10T00:00:10Z"), "must be after time_start"),
         ("time_end", Value::Null, "time_end"),
-        ("time_end", json!("2024-05-09T00:00:00Z"), "is to be after time_start"),
+        ("time_end", json!("2024-05-09T00:00:00Z"), "must be after time_start"),
         ("time_end", json!(at(90 * DAY + 1).to_string()), "90 days"),
         ("time_end", json!("2024-05-10T00:00:00[Europe/Paris]"), "time_end"),
         ("idempotency_token", json!("once"), "UUID"),
     ] {
-        let answer = server.ask("us", &with(&good, member, value.clone())).await;
+        let response = server.ask("us", &with(&good, member, value.clone())).await;
         assert_eq!(
-            (answer.status.as_u16(), answer.json["code"].as_str()),
+            (response.status.as_u16(), response.json["code"].as_str()),
             (400, Some("bad_request")),
             "{member} {value}"
         );
-        assert!(answer.json["reason"].as_str().unwrap().contains(reason), "{member} {value}: {}", answer.json);
+        assert!(response.json["reason"].as_str().unwrap().contains(reason), "{member} {value}: {}", response.json);
     }
     for (member, value) in [
         ("time_end", json!(at(90 * DAY).to_string())),
@@ -77,22 +75,22 @@ async fn what_cannot_be_exported_is_refused_with_a_reason() {
         ("database", json!("us-std/shop")),
         ("other", json!({"of": "later"})),
     ] {
-        let answer = server.ask("us", &with(&good, member, value.clone())).await;
-        assert_eq!(answer.status, 200, "{member} {value}: {}", answer.json);
+        let response = server.ask("us", &with(&good, member, value.clone())).await;
+        assert_eq!(response.status, 200, "{member} {value}: {}", response.json);
     }
     // The other spelling, and the database decides.
     let both = json!({
         "regionGroup": "eu-std", "database": "us-std/shop",
         "time_start": at(0).to_string(), "time_end": at(1).to_string(),
     });
-    let answer = server.ask("us", &both).await;
-    assert_eq!((answer.status.as_u16(), answer.json["database"].as_str()), (200, Some("us-std/shop")));
-    let answer = server.ask("us", &with(&both, "database", Value::Null)).await;
-    assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (403, Some("permission_denied")));
+    let response = server.ask("us", &both).await;
+    assert_eq!((response.status.as_u16(), response.json["database"].as_str()), (200, Some("us-std/shop")));
+    let response = server.ask("us", &with(&both, "database", Value::Null)).await;
+    assert_eq!((response.status.as_u16(), response.json["code"].as_str()), (403, Some("permission_denied")));
 }
 
 #[tokio::test]
-async fn a_range_that_ends_far_in_the_future_is_refused() {
+async fn a_range_is_rejected_if_it_ends_far_in_the_future() {
     let server = Server::start().await;
     let now = Timestamp::now().as_micros();
     let in_days = |days: i64| Timestamp::from_micros(now + days * DAY * SECOND).to_string();
@@ -103,15 +101,15 @@ async fn a_range_that_ends_far_in_the_future_is_refused() {
     assert_eq!(ask(0, 90).await.status, 200);
     assert_eq!(ask(89, 90).await.status, 200);
     for (start, end) in [(3, 92), (36_500, 36_501)] {
-        let answer = ask(start, end).await;
-        assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (400, Some("bad_request")));
-        assert!(answer.json["reason"].as_str().unwrap().contains("time_end is too far in the future"));
+        let response = ask(start, end).await;
+        assert_eq!((response.status.as_u16(), response.json["code"].as_str()), (400, Some("bad_request")));
+        assert!(response.json["reason"].as_str().unwrap().contains("time_end is too far in the future"));
     }
 }
 
 #[tokio::test]
-async fn no_more_exports_of_a_key_wait_than_are_allowed() {
-    let server = Server::with(|settings| settings.arrival(Duration::ZERO).waiting(3)).await;
+async fn an_export_is_rejected_if_too_many_of_its_key_wait() {
+    let server = Server::with(|builder| builder.arrival(Duration::ZERO).waiting(3)).await;
     let now = Timestamp::now();
     let until = |seconds, scope: &str| {
         let end = now.plus(Duration::from_secs(seconds)).to_string();
@@ -122,14 +120,18 @@ async fn no_more_exports_of_a_key_wait_than_are_allowed() {
     let mut ids = Vec::new();
     let later = until(3_600, "us-std");
     for body in [&later, &with(&later, "idempotency_token", token), &later, &soon(), &soon(), &soon()] {
-        let answer = server.ask("us", body).await;
-        assert_eq!(answer.status, 200, "what waits for long locks nothing else out: {}", answer.json);
-        ids.push(answer.json["request_id"].clone());
+        let response = server.ask("us", body).await;
+        assert_eq!(response.status, 200, "what waits for long locks nothing else out: {}", response.json);
+        ids.push(response.json["request_id"].clone());
     }
     for (key, body) in [("us", &later), ("us", &soon()), ("us-again", &later), ("us-again", &soon())] {
-        let answer = server.ask(key, body).await;
-        assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (429, Some("too_many_requests")), "{key}");
-        assert!(answer.headers.contains_key("retry-after"));
+        let response = server.ask(key, body).await;
+        assert_eq!(
+            (response.status.as_u16(), response.json["code"].as_str()),
+            (429, Some("too_many_requests")),
+            "{key}"
+        );
+        assert!(response.headers.contains_key("retry-after"));
     }
     let again = server.ask("us", &with(&later, "idempotency_token", token)).await;
     assert_eq!((again.status.as_u16(), &again.json["request_id"]), (200, &ids[1]), "it is no other one");
@@ -142,7 +144,7 @@ async fn no_more_exports_of_a_key_wait_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn every_answer_is_json_those_to_mistakes_too() {
+async fn every_response_is_json_if_it_is_an_error_too() {
     let server = Server::start().await;
     let id = server.ask("us", &range("us-std", 0, 10)).await.json["request_id"].as_str().unwrap().to_owned();
     let large = format!("{{\"x\": \"{}\"}}", "x".repeat(70_000));
@@ -171,34 +173,34 @@ async fn every_answer_is_json_those_to_mistakes_too() {
         ("POST", "/logs/_list", "{\"next_token\": \"x\"}", 400, "bad_request"),
         ("POST", "/logs/files/x", "", 405, "method_not_allowed"),
     ] {
-        let answer = server.answer(server.request(method, path).bearer_auth("us").body(body.to_owned())).await;
-        assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (status, Some(code)), "{method} {path}");
+        let response = server.send(server.request(method, path).bearer_auth("us").body(body.to_owned())).await;
+        assert_eq!((response.status.as_u16(), response.json["code"].as_str()), (status, Some(code)), "{method} {path}");
         let nothing = ["/logs/", "/logs/x/y", "/users"].contains(&path) || path.ends_with('/');
-        assert_eq!(answer.json["reason"] == "there is nothing under this path", nothing, "{method} {path}");
-        if answer.status == 405 {
+        assert_eq!(response.json["reason"] == "there is nothing under this path", nothing, "{method} {path}");
+        if response.status == 405 {
             let allowed = if path == "/logs" || path == "/logs/_list" { "POST" } else { "GET, HEAD" };
-            assert_eq!(answer.headers["allow"], allowed, "{method} {path}");
+            assert_eq!(response.headers["allow"], allowed, "{method} {path}");
         }
     }
     for (path, status) in [(format!("/logs/{id}?type=query"), 200), ("/logs?type=query".to_owned(), 405)] {
-        let answer = server.request("HEAD", &path).bearer_auth("us").send().await.unwrap();
-        assert_eq!(answer.status(), status, "HEAD {path}");
+        let response = server.request("HEAD", &path).bearer_auth("us").send().await.unwrap();
+        assert_eq!(response.status(), status, "HEAD {path}");
     }
     for authorization in ["", "us", "Bearer", "Bearer ", "Basic us", "Bearer nobody", "Bearer ada", "Bearer service"] {
         for (method, path) in [("POST", "/logs"), ("GET", &*format!("/logs/{id}")), ("POST", "/logs/_list")] {
             let request = server.request(method, path).header("authorization", authorization);
-            let answer = server.answer(request.body(range("us-std", 0, 10).to_string())).await;
-            assert_eq!((answer.status.as_u16(), answer.json["code"].as_str()), (401, Some("unauthorized")));
-            assert_eq!(answer.headers["www-authenticate"], "Bearer", "{authorization}");
+            let response = server.send(request.body(range("us-std", 0, 10).to_string())).await;
+            assert_eq!((response.status.as_u16(), response.json["code"].as_str()), (401, Some("unauthorized")));
+            assert_eq!(response.headers["www-authenticate"], "Bearer", "{authorization}");
         }
     }
     let twice = server.request("GET", &format!("/logs/{id}")).bearer_auth("us").bearer_auth("us");
-    assert_eq!(server.answer(twice).await.status, 401);
+    assert_eq!(server.send(twice).await.status, 401);
     assert_eq!(server.get("us", &format!("{id}?x=")).await.status, 200, "parameters that nobody knows are ignored");
 }
 
 #[tokio::test]
-async fn no_key_sees_the_exports_of_another() {
+async fn a_key_sees_an_export_only_if_it_covers_its_scope() {
     let server = Server::start().await;
     let mut ids = Vec::new();
     for scope in
@@ -246,13 +248,13 @@ async fn no_key_sees_the_exports_of_another() {
 }
 
 #[tokio::test]
-async fn a_token_is_one_export_for_a_key_and_a_day() {
+async fn a_key_gets_the_same_export_if_it_repeats_a_token() {
     let server = Server::start().await;
     let token = "0190163d-8694-739b-aea5-966c26f8ad91";
     let body = with(&range("us-std", 0, 10), "idempotency_token", token);
     let first = server.ask("us", &body).await.json["request_id"].clone();
     let again = futures_util::future::join_all((0..20).map(|_| server.ask("us", &body))).await;
-    assert!(again.iter().all(|answer| answer.status == 200 && answer.json["request_id"] == first));
+    assert!(again.iter().all(|response| response.status == 200 && response.json["request_id"] == first));
     let upper = with(&body, "idempotency_token", token.to_uppercase());
     assert_eq!(server.ask("us-again", &upper).await.json["request_id"], first, "a key with the same rights");
     let other_range = with(&body, "time_end", at(11).to_string());
@@ -266,11 +268,11 @@ async fn a_token_is_one_export_for_a_key_and_a_day() {
     // All at once, and new.
     let body = with(&body, "idempotency_token", "0190163d-8694-739b-aea5-966c26f8ad92");
     let ids = futures_util::future::join_all((0..20).map(|_| server.ask("us", &body))).await;
-    assert!(ids.iter().all(|answer| answer.json["request_id"] == ids[0].json["request_id"]));
+    assert!(ids.iter().all(|response| response.json["request_id"] == ids[0].json["request_id"]));
 }
 
 #[tokio::test]
-async fn the_list_is_paged_newest_first_and_by_state() {
+async fn the_list_has_pages_newest_first_and_by_state() {
     let server = Server::start().await;
     server.log.put_requests(&[record(0, at(0), "us-std")]).await.unwrap();
     let mut ids = Vec::new();
@@ -280,22 +282,22 @@ async fn the_list_is_paged_newest_first_and_by_state() {
         ids.insert(0, (export["request_id"].clone(), export["state"].as_str().unwrap().to_owned()));
     }
     let page = async |body: Value| {
-        let answer = server.post("us", "/logs/_list?type=query&regionGroup=us-std", &body).await;
-        assert_eq!(answer.status, 200, "{}", answer.json);
-        answer.json
+        let response = server.post("us", "/logs/_list?type=query&regionGroup=us-std", &body).await;
+        assert_eq!(response.status, 200, "{}", response.json);
+        response.json
     };
     let mut found = Vec::new();
     let mut token = Value::Null;
     for size in [3, 3, 1] {
-        let answer = page(json!({"max_results": 3, "next_token": token})).await;
-        let results = answer["results"].as_array().unwrap();
+        let response = page(json!({"max_results": 3, "next_token": token})).await;
+        let results = response["results"].as_array().unwrap();
         assert_eq!(results.len(), size);
         found.extend(
             results.iter().map(|export| (export["request_id"].clone(), export["state"].as_str().unwrap().to_owned())),
         );
-        token = answer["next_token"].clone();
+        token = response["next_token"].clone();
         if size == 3 {
-            // It is good for this question alone.
+            // It is valid for these states and this key alone.
             for (key, body) in
                 [("us", json!({"states": ["Failed"], "next_token": token})), ("eu", json!({"next_token": token}))]
             {
@@ -310,223 +312,11 @@ async fn the_list_is_paged_newest_first_and_by_state() {
     assert_eq!((found, token), (ids.clone(), Value::Null));
     for states in [vec!["Complete"], vec!["DoesNotExist"], vec!["DoesNotExist", "Complete"], vec!["Failed", "Pending"]]
     {
-        let answer = page(json!({"states": states})).await;
+        let response = page(json!({"states": states})).await;
         let expected: Vec<_> =
             ids.iter().filter(|(_, state)| states.contains(&state.as_str())).map(|(id, _)| id).collect();
-        let found: Vec<_> = answer["results"].as_array().unwrap().iter().map(|export| &export["request_id"]).collect();
+        let found: Vec<_> =
+            response["results"].as_array().unwrap().iter().map(|export| &export["request_id"]).collect();
         assert_eq!(found, expected, "{states:?}");
     }
-}
-
-/// Asks for a path as it is: clients undo `..` themselves.
-async fn raw(server: &str, path: &str) -> (u16, Value) {
-    let address = server.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
-}
-
-#[tokio::test]
-async fn a_url_opens_its_file_and_no_other_and_not_for_ever() {
-    let server = Server::with(|settings| settings.arrival(Duration::ZERO).url_lifetime(Duration::from_secs(2))).await;
-    let records: Vec<_> = (0..500).map(|number| record(number, at(number), "us-std")).collect();
-    server.log.put_requests(&records).await.unwrap();
-    let one = server.export("us", &range("us-std", 0, 300)).await;
-    let other = server.export("us", &range("us-std", 300, 500)).await;
-    let url = one["presigned_url"].as_str().unwrap();
-    let client = reqwest::Client::new();
-    let whole = client.get(url).send().await.unwrap();
-    assert_eq!(
-        (whole.status().as_u16(), &whole.headers()["content-type"]),
-        (200, &"application/gzip".parse().unwrap())
-    );
-    let tag = whole.headers()["etag"].clone();
-    let whole = whole.bytes().await.unwrap();
-
-    // A part of it, by any range that HTTP has.
-    let size = whole.len();
-    for (asked, part) in [
-        ("bytes=0-0", Some(0..1)),
-        ("bytes=10-", Some(10..size)),
-        ("bytes=10-19", Some(10..20)),
-        ("bytes=10-99999999", Some(10..size)),
-        ("bytes=-5", Some(size - 5..size)),
-        ("bytes=5-3", None),
-        ("bytes=0-1,3-4", None),
-        ("lines=0-1", None),
-        ("bytes=+1-2", None),
-    ] {
-        let answer = client.get(url).header("range", asked).send().await.unwrap();
-        let expected = part.clone().unwrap_or(0..size);
-        assert_eq!(answer.status().as_u16(), if part.is_some() { 206 } else { 200 }, "{asked}");
-        if part.is_some() {
-            let header = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
-            assert_eq!(answer.headers()["content-range"].to_str().unwrap(), header);
-        }
-        assert_eq!(answer.bytes().await.unwrap(), whole[expected], "{asked}");
-    }
-    for asked in [format!("bytes={size}-"), format!("bytes={size}-{size}"), "bytes=-0".to_owned()] {
-        let beyond = client.get(url).header("range", &asked).send().await.unwrap();
-        let header = beyond.headers()["content-range"].to_str().unwrap();
-        assert_eq!((beyond.status().as_u16(), header), (416, &*format!("bytes */{size}")), "{asked}");
-        let head = client.head(url).header("range", &asked).send().await.unwrap();
-        assert_eq!(head.status(), 200, "{asked}: a HEAD has no range");
-    }
-    let other_tag = client.get(url).header("range", "bytes=1-").header("if-range", "\"x\"").send().await.unwrap();
-    assert_eq!(other_tag.status(), 200, "another file than was begun");
-    let same_tag = client.get(url).header("range", "bytes=1-").header("if-range", tag).send().await.unwrap();
-    assert_eq!(same_tag.status(), 206);
-    let head = client.head(url).send().await.unwrap();
-    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, &*size.to_string()));
-
-    // Changed in any way, it opens nothing.
-    let (path, query) = url.split_once('?').unwrap();
-    let (folder, name) = path.rsplit_once('/').unwrap();
-    let (other_path, other_query) = other["presigned_url"].as_str().unwrap().split_once('?').unwrap();
-    let mut wrong = vec![
-        path.to_owned(),
-        format!("{path}?"),
-        format!("{path}?{other_query}"),
-        format!("{other_path}?{query}"),
-        format!("{path}?{}", query.replace("expires=", "expires=9")),
-        format!("{path}?{}", query.replace("expires=", "expires=-")),
-        format!("{path}?{}", query.replace("expires=", "expires=0")),
-        format!("{path}?{query}&expires=9999999999999999"),
-        format!("{path}?{query}A"),
-        format!("{path}?{}", &query[..query.len() - 1]),
-        format!("{path}?{}", query.replace("&signature=", "&signature=&signature=")),
-        format!("{folder}/{}?{query}", name.replace(".1.", ".2.")),
-        format!("{folder}/{}?{query}", name.to_uppercase()),
-        format!("{folder}/%2e%2e/audit.db?{query}"),
-        format!("{folder}/..%2faudit.db?{query}"),
-        format!("{folder}/..%5caudit.db?{query}"),
-        format!("{folder}//{name}?{query}"),
-        format!("{folder}/x/../{name}x?{query}"),
-        format!("{folder}/?{query}"),
-        format!("{folder}/{name}%00?{query}"),
-    ];
-    for place in (0..query.len()).step_by(3) {
-        let mut changed = query.to_owned().into_bytes();
-        changed[place] = if changed[place] == b'7' { b'8' } else { b'7' };
-        wrong.push(format!("{path}?{}", String::from_utf8(changed).unwrap()));
-    }
-    for url in wrong {
-        let (status, body) = raw(&server.url, url.strip_prefix(&server.url).unwrap()).await;
-        assert_eq!((status, body["code"].as_str()), (403, Some("permission_denied")), "{url}: {body}");
-    }
-
-    // Its time runs out, and the export gets another, without being extracted anew.
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
-    let over = client.get(url).send().await.unwrap();
-    assert_eq!(over.status(), 403);
-    let id = one["request_id"].as_str().unwrap();
-    let asked = server.get("us", id).await.json;
-    assert_eq!((asked["state"].as_str(), &asked["presigned_url"]), (Some("CreatingNewUrl"), &Value::Null));
-    let renewed = server.wait("us", id).await;
-    assert_ne!(renewed["presigned_url"], one["presigned_url"]);
-    assert_eq!(renewed["presigned_url"].as_str().unwrap().split_once('?').unwrap().0, path, "the same file");
-    assert_eq!(server.lines(&renewed).await.len(), 300);
-    let until: Timestamp = renewed["presigned_url_expiration_time"].as_str().unwrap().parse().unwrap();
-    assert!(until > Timestamp::now() && until < Timestamp::now().plus(Duration::from_secs(3)));
-}
-
-#[tokio::test]
-async fn both_ends_of_a_range_are_exact() {
-    let server = Server::start().await;
-    let micros = |micros: i64| Timestamp::from_micros(START + micros);
-    let records: Vec<_> = (0..10).map(|number| record(number, micros(number), "us-std")).collect();
-    server.log.put_requests(&records).await.unwrap();
-    for (start, end, expected) in [
-        ("2024-05-10T00:00:00.000002Z", "2024-05-10T00:00:00.000005Z", 2..5),
-        ("2024-05-10T00:00:00.000002001Z", "2024-05-10T00:00:00.0000049Z", 3..5),
-        ("2024-05-10T00:00:00.000002999Z", "2024-05-10T00:00:00.000005001Z", 3..6),
-        ("2024-05-09T12:00:00.000000-12:00", "2024-05-10T14:00:00.000001+14:00", 0..1),
-        ("2024-05-09T00:00:00Z", "2024-05-11T00:00:00Z", 0..10),
-    ] {
-        let body = json!({"region_group": "us-std", "time_start": start, "time_end": end});
-        let exported = server.lines(&server.export("us", &body).await).await;
-        assert_eq!(numbers(&exported), expected.collect::<Vec<_>>(), "{start} {end}");
-    }
-}
-
-#[tokio::test]
-async fn an_export_has_what_is_beneath_its_scope_and_nothing_else() {
-    let server = Server::start().await;
-    let places =
-        ["us-std", "us-std/shop", "us-std/shop/stock", "us-std/shopping", "us-std/web/shop", "eu-std/shop", "eu-std"];
-    let mut records: Vec<_> = (0..700)
-        .zip(places.into_iter().cycle())
-        .map(|(number, place)| record(number, at(number / 10), place))
-        .collect();
-    // Without a region group, and without either.
-    records.extend((700..710).map(|number| {
-        let mut record = record(number, at(number), "us-std/shop");
-        record.notes.region_group = None;
-        record
-    }));
-    // In another place when it began than when it ended.
-    let begun: Vec<_> = (0..70).map(|number| export::open(number, at(0), "us-std/shop")).collect();
-    let begun: Vec<_> = begun
-        .into_iter()
-        .zip(&records)
-        .map(|(mut begun, record)| {
-            (begun.id, begun.begin) = (record.id, record.begin);
-            begun
-        })
-        .collect();
-    server.log.put_requests(&begun).await.unwrap();
-    server.log.put_requests(&records).await.unwrap();
-    for (key, scope) in [
-        ("us", "us-std"),
-        ("us", "us-std/shop"),
-        ("us", "us-std/shop/stock"),
-        ("us", "us-std/web"),
-        ("eu", "eu-std"),
-        ("eu", "eu-std/shop"),
-    ] {
-        let exported = server.lines(&server.export(key, &range(scope, 0, 10_000)).await).await;
-        let is_in = |number: &i64| {
-            let place = places[usize::try_from(*number).unwrap() % 7];
-            place == scope || place.strip_prefix(scope).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let mut found = numbers(&exported);
-        found.sort_unstable();
-        assert_eq!(found, (0..700).filter(is_in).collect::<Vec<_>>(), "{scope}");
-        let times: Vec<_> = exported.iter().map(|line| line["TS"].as_str().unwrap()).collect();
-        assert!(times.is_sorted());
-    }
-    assert_eq!(server.export("us", &range("us-std/none", 0, 10_000)).await["state"], "DoesNotExist");
-}
-
-#[tokio::test]
-async fn many_records_of_one_moment_are_exported_each_once() {
-    let server = Server::start().await;
-    let records: Vec<_> = (0..9_000).map(|number| record(number, at(number / 4_500), "us-std")).collect();
-    for some in records.chunks(3_000) {
-        server.log.put_requests(some).await.unwrap();
-    }
-    let mut found = numbers(&server.lines(&server.export("us", &range("us-std", 0, 10)).await).await);
-    found.sort_unstable();
-    assert_eq!(found, (0..9_000).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn records_that_are_large_are_exported_each_once() {
-    let server = Server::with(|settings| settings.arrival(Duration::ZERO)).await;
-    let records: Vec<_> = (0..20)
-        .map(|number| {
-            let mut record = record(number, at(number), "us-std");
-            record.notes.shape = Some("x".repeat(1 << 19));
-            record
-        })
-        .collect();
-    for some in records.chunks(5) {
-        server.log.put_requests(some).await.unwrap();
-    }
-    let export = server.export("us", &range("us-std", 0, 20)).await;
-    assert_eq!(numbers(&server.lines(&export).await), (0..20).collect::<Vec<_>>());
 }

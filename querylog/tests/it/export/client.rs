@@ -1,11 +1,11 @@
-//! The client of exports beside servers that break off, lie and are away.
+//! The client of exports with servers that break off, lie and are away.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::support::export::{Server, at, record};
+use crate::support::export::{Server, TestClock, at, record};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -23,15 +23,15 @@ use tokio::net::TcpListener;
 /// What the server does with the file.
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
-    /// Breaks off after so many bytes, and goes on from there when it is asked to.
+    /// Breaks off after this many bytes, and continues there if asked to.
     BreaksOff(usize),
     /// The same, but sends all of it again.
     Repeats(usize),
     /// The same, but with another file.
     Changes(usize),
-    /// Says nothing any more.
+    /// Does not send any more.
     Hangs(usize),
-    /// Sends another part than it is asked for.
+    /// Sends another part than the one that was requested.
     Lies(usize),
     /// Says that it is not there, as an object store does.
     Misses,
@@ -80,11 +80,11 @@ async fn file(State(files): State<Arc<Files>>, request: Request) -> Response {
     let rest: futures_util::stream::BoxStream<'static, std::io::Result<Bytes>> =
         if until < size { Box::pin(rest) } else { Box::pin(stream::empty()) };
     let body = Body::from_stream(futures_util::StreamExt::chain(stream::once(async { Ok(piece) }), rest));
-    let answer = Response::builder().header("etag", format!("\"{tag}\"")).header("content-length", size - from);
+    let response = Response::builder().header("etag", format!("\"{tag}\"")).header("content-length", size - from);
     if from > 0 {
-        answer.status(206).header("content-range", format!("bytes {from}-{}/{size}", size - 1)).body(body).unwrap()
+        response.status(206).header("content-range", format!("bytes {from}-{}/{size}", size - 1)).body(body).unwrap()
     } else {
-        answer.body(body).unwrap()
+        response.body(body).unwrap()
     }
 }
 
@@ -98,9 +98,9 @@ async fn serve(gzip: Vec<u8>, does: Does) -> (ExportClient, Arc<Files>) {
         "presigned_url": format!("{url}/file?signature=x"), "presigned_url_expiration_time": "2099-07-11T22:53:47Z",
     });
     let files = Arc::new(Files { gzip, does, asked: AtomicUsize::new(0) });
-    let answer = move || std::future::ready(export.to_string());
+    let response = move || std::future::ready(export.to_string());
     let app =
-        Router::new().route("/api/v1/logs", post(answer)).route("/file", get(file)).with_state(Arc::clone(&files));
+        Router::new().route("/api/v1/logs", post(response)).route("/file", get(file)).with_state(Arc::clone(&files));
     tokio::spawn(async move { axum::serve(listener, app).await });
     (ExportClient::new(&url, "us").unwrap().timeout(Duration::from_millis(500)), files)
 }
@@ -119,7 +119,7 @@ async fn file_of(client: &ExportClient) -> tagtrail_querylog::ExportedFile {
 }
 
 #[tokio::test]
-async fn a_download_that_breaks_off_goes_on_where_it_was() {
+async fn a_download_continues_where_it_was_if_the_connection_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logs.jsonl.gz");
     let whole = gzip(5_000);
@@ -145,14 +145,14 @@ async fn a_download_that_breaks_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_said() {
+async fn a_download_says_so_if_the_file_no_longer_exists() {
     let (client, _) = serve(gzip(1), Does::Misses).await;
     let said = file_of(&client).await.write_lines(std::io::sink()).await.unwrap_err().to_string();
     assert_eq!(said, "the server of exports answers 404: the file of the export is not there any more");
 }
 
 #[tokio::test]
-async fn what_is_no_sound_gzip_is_not_kept() {
+async fn a_file_is_not_kept_if_it_is_not_valid_gzip() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logs.jsonl.gz");
     let whole = gzip(100);
@@ -174,17 +174,18 @@ async fn what_is_no_sound_gzip_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_url_that_has_run_out_is_replaced_in_the_middle() {
-    let lifetime = Duration::from_secs(2);
-    let server = Server::with(|settings| settings.arrival(Duration::ZERO).url_lifetime(lifetime)).await;
+async fn a_download_gets_a_new_url_if_its_url_has_run_out() {
+    let clock = TestClock::default();
+    let of_server = clock.clone();
+    let server = Server::with(|builder| builder.arrival(Duration::ZERO).clock(move || of_server.now())).await;
     server.log.put_requests(&[record(0, at(0), "us-std")]).await.unwrap();
     let file = file_of(&server.client("us")).await;
-    tokio::time::sleep(lifetime).await;
+    clock.set_ahead(3_600);
     assert_eq!(file.write_lines(std::io::sink()).await.unwrap().lines, 1);
 }
 
 #[tokio::test]
-async fn a_refusal_ends_it_and_a_failure_is_asked_again() {
+async fn a_client_retries_a_failure_but_not_a_rejection() {
     let server = Server::start().await;
     let refused = server.client("eu").export("us-std".parse().unwrap(), at(0), at(1)).wait().await.unwrap_err();
     assert_eq!(
@@ -228,7 +229,7 @@ async fn a_refusal_ends_it_and_a_failure_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_url_that_the_api_is_not_under_is_said() {
+async fn a_client_says_so_if_the_api_is_not_under_its_url() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new()).await });
@@ -237,7 +238,7 @@ async fn a_url_that_the_api_is_not_under_is_said() {
 }
 
 #[tokio::test]
-async fn an_export_carries_its_trace_and_its_tags_and_lists_what_was_asked() {
+async fn a_client_carries_the_current_trace_and_its_tags() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen_there = Arc::clone(&seen);
     let app = Router::new().fallback(move |request: Request| async move {
@@ -258,7 +259,7 @@ async fn an_export_carries_its_trace_and_its_tags_and_lists_what_was_asked() {
 }
 
 #[tokio::test]
-async fn two_downloads_into_one_file_are_one_file_and_an_error() {
+async fn one_of_two_downloads_into_one_file_fails() {
     let whole = gzip(20_000);
     let (client, _) = serve(whole.clone(), Does::BreaksOff(whole.len() / 3)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -273,7 +274,7 @@ async fn two_downloads_into_one_file_are_one_file_and_an_error() {
 }
 
 #[tokio::test]
-async fn a_download_that_is_given_up_leaves_nothing() {
+async fn a_download_leaves_nothing_if_it_is_dropped() {
     let whole = gzip(5_000);
     let (client, _) = serve(whole.clone(), Does::Hangs(whole.len() / 2)).await;
     let folder = tempfile::tempdir().unwrap();

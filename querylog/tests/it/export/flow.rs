@@ -1,4 +1,4 @@
-//! The documented flow: ask, poll, download.
+//! The documented flow: request, poll, download.
 
 use crate::support::export::{Server, at, lines, numbers, range, record};
 use serde_json::json;
@@ -6,7 +6,7 @@ use tagtrail::TraceParent;
 use tagtrail_querylog::{ExportState, Exported};
 
 #[tokio::test]
-async fn a_range_is_asked_for_polled_and_downloaded() {
+async fn a_range_is_requested_polled_and_downloaded() {
     let server = Server::start().await;
     let records: Vec<_> = (0..10).map(|number| record(number, at(number), "us-std/shop")).collect();
     server.log.put_requests(&records).await.unwrap();

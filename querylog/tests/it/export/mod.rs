@@ -4,3 +4,7 @@ mod api;
 mod client;
 mod flow;
 mod jobs;
+mod links;
+mod openapi;
+mod records;
+mod slow;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Postgres, Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportSettings, Exports, Outcome, Record, ResponsePart, Timestamp,
-    Tokens,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, ExportServiceBuilder, Outcome, Record, ResponsePart,
+    Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -27,7 +28,7 @@ pub const TOKENS: &str = r#"{"tokens": [
     {"token": "service", "kind": "service", "exec_env_id": "env1"}
 ]}"#;
 
-/// When the records of tests begin: 2024-05-10T00:00:00Z.
+/// The start of the records of tests: 2024-05-10T00:00:00Z.
 pub const START: i64 = 1_715_299_200_000_000;
 pub const SECOND: i64 = 1_000_000;
 
@@ -76,15 +77,29 @@ pub async fn log(folder: &std::path::Path) -> AuditLog {
     AuditLog::new(settings.open().unwrap())
 }
 
+/// The clock of a server, which a test sets ahead.
+#[derive(Clone, Default)]
+pub struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(Timestamp::now().as_micros() + self.0.load(SeqCst))
+    }
+
+    pub fn set_ahead(&self, seconds: i64) {
+        self.0.store(seconds * SECOND, SeqCst);
+    }
+}
+
 pub struct Server {
     pub log: AuditLog,
     pub url: String,
-    pub exports: Exports,
+    pub exports: ExportService,
     pub folder: Arc<tempfile::TempDir>,
     http: reqwest::Client,
 }
 
-pub struct Answer {
+pub struct JsonResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub json: Value,
@@ -92,10 +107,10 @@ pub struct Answer {
 
 impl Server {
     pub async fn start() -> Self {
-        Self::with(|settings| settings.arrival(Duration::ZERO)).await
+        Self::with(|builder| builder.arrival(Duration::ZERO)).await
     }
 
-    pub async fn with(change: impl FnOnce(ExportSettings) -> ExportSettings) -> Self {
+    pub async fn with(change: impl FnOnce(ExportServiceBuilder) -> ExportServiceBuilder) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path()).await;
         let files = ExportFiles::folder(folder.path().join("exports")).unwrap();
@@ -106,12 +121,12 @@ impl Server {
         folder: tempfile::TempDir,
         log: AuditLog,
         files: ExportFiles,
-        change: impl FnOnce(ExportSettings) -> ExportSettings,
+        change: impl FnOnce(ExportServiceBuilder) -> ExportServiceBuilder,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let settings = Exports::settings(log.clone(), files, &format!("{url}/api/v1")).unwrap();
-        let exports = change(settings).start().await.unwrap();
+        let builder = ExportService::builder(log.clone(), files, &format!("{url}/api/v1")).unwrap();
+        let exports = change(builder).start().await.unwrap();
         let api = ExportApi::new(exports.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
         tokio::spawn(async move { axum::serve(listener, api.server()).await });
         let http = reqwest::Client::new();
@@ -122,35 +137,35 @@ impl Server {
         ExportClient::new(&self.url, key).unwrap()
     }
 
-    pub async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status(), answer.headers().clone());
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> JsonResponse {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
         assert_eq!(headers["content-type"], "application/json", "{headers:?}");
-        let json: Value = answer.json().await.unwrap();
+        let json: Value = response.json().await.unwrap();
         assert!(json.is_object(), "{json}");
         if status != 200 {
             assert!(json["code"].is_string() && json["reason"].is_string(), "{json}");
         }
-        Answer { status, headers, json }
+        JsonResponse { status, headers, json }
     }
 
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method.parse().unwrap(), format!("{}/api/v1{path}", self.url))
     }
 
-    pub async fn post(&self, key: &str, path: &str, body: &Value) -> Answer {
-        self.answer(self.request("POST", path).bearer_auth(key).body(body.to_string())).await
+    pub async fn post(&self, key: &str, path: &str, body: &Value) -> JsonResponse {
+        self.send(self.request("POST", path).bearer_auth(key).body(body.to_string())).await
     }
 
-    pub async fn ask(&self, key: &str, body: &Value) -> Answer {
+    pub async fn ask(&self, key: &str, body: &Value) -> JsonResponse {
         self.post(key, "/logs?type=query", body).await
     }
 
-    pub async fn get(&self, key: &str, id: &str) -> Answer {
-        self.answer(self.request("GET", &format!("/logs/{id}?type=query&regionGroup=us-std")).bearer_auth(key)).await
+    pub async fn get(&self, key: &str, id: &str) -> JsonResponse {
+        self.send(self.request("GET", &format!("/logs/{id}?type=query&regionGroup=us-std")).bearer_auth(key)).await
     }
 
-    /// Asks, and polls until it is final.
+    /// Requests an export, and polls until it is final.
     pub async fn export(&self, key: &str, body: &Value) -> Value {
         let asked = self.ask(key, body).await;
         assert_eq!(asked.status, 200, "{}", asked.json);
@@ -159,10 +174,10 @@ impl Server {
 
     pub async fn wait(&self, key: &str, id: &str) -> Value {
         for _ in 0..3_000 {
-            let answer = self.get(key, id).await;
-            assert_eq!(answer.status, 200, "{}", answer.json);
-            if ["Complete", "DoesNotExist", "Failed", "TimedOut"].contains(&answer.json["state"].as_str().unwrap()) {
-                return answer.json;
+            let response = self.get(key, id).await;
+            assert_eq!(response.status, 200, "{}", response.json);
+            if ["Complete", "DoesNotExist", "Failed", "TimedOut"].contains(&response.json["state"].as_str().unwrap()) {
+                return response.json;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -172,9 +187,9 @@ impl Server {
     /// The lines of a complete export.
     pub async fn lines(&self, export: &Value) -> Vec<Value> {
         assert_eq!(export["state"], "Complete", "{export}");
-        let answer = self.http.get(export["presigned_url"].as_str().unwrap()).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        lines(&answer.bytes().await.unwrap())
+        let response = self.http.get(export["presigned_url"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        lines(&response.bytes().await.unwrap())
     }
 }
 

@@ -1,11 +1,11 @@
-//! What an export is of: [`ExportScope`], a region group, or a database with those beneath it.
+//! Whose records an export has: [`ExportScope`].
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What an export is of: a region group, or a database in one, with those beneath it.
+/// Whose records an export has: those of a region group, or of a database with those beneath it.
 ///
-/// Its text is the region group, and the path of the database behind it:
+/// Its text is the region group, and then the path of the database:
 ///
 /// ```
 /// use tagtrail_querylog::ExportScope;
@@ -27,22 +27,22 @@ pub struct ExportScope {
 const LONGEST: usize = 1_000;
 
 impl ExportScope {
-    /// The name of the region group.
+    /// Returns the name of the region group.
     pub fn region_group(&self) -> &str {
         &self.region_group
     }
 
-    /// The path of the database, top first; empty for the whole region group.
+    /// Returns the path of the database, top first; empty for the whole region group.
     pub fn database(&self) -> &[String] {
         &self.database
     }
 
-    /// Whether all that another scope has is in this one too.
+    /// Returns whether everything in another scope is in this one too.
     pub fn covers(&self, other: &Self) -> bool {
         self.has(&other.region_group, &other.database)
     }
 
-    /// Whether what is in this database of this region group is in this scope.
+    /// Returns whether this database of this region group is in this scope.
     pub(crate) fn has(&self, region_group: &str, database: &[impl AsRef<str>]) -> bool {
         self.region_group == region_group
             && self.database.len() <= database.len()
@@ -55,10 +55,10 @@ impl FromStr for ExportScope {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('/').map(str::to_owned);
-        let is_wrong = |part: &String| part.is_empty() || part.contains(char::is_control);
+        let is_invalid = |part: &String| part.is_empty() || part.contains(char::is_control);
         let region_group = parts.next().filter(|_| text.len() <= LONGEST).ok_or(InvalidExportScope(()))?;
         let database: Vec<_> = parts.collect();
-        if is_wrong(&region_group) || database.iter().any(is_wrong) {
+        if is_invalid(&region_group) || database.iter().any(is_invalid) {
             return Err(InvalidExportScope(()));
         }
         Ok(Self { region_group, database })
@@ -72,9 +72,9 @@ impl fmt::Display for ExportScope {
     }
 }
 
-/// A text that is no [`ExportScope`].
+/// The error for a text that is not an [`ExportScope`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a region group such as us-std, and for a database its path behind it, such as us-std/ECommerce")]
+#[error("invalid export scope: expected a region group (us-std) or a database path (us-std/ECommerce)")]
 pub struct InvalidExportScope(());
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_has_what_is_beneath_it_and_nothing_else() {
+    fn a_scope_covers_what_is_beneath_it_and_nothing_else() {
         for (outer, inner, expected) in [
             ("us", "us", true),
             ("us", "us/a", true),

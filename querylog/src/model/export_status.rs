@@ -1,4 +1,4 @@
-//! What is known of an export: [`Export`], and its [`ExportState`].
+//! What callers see of an export: [`ExportStatus`], and its [`ExportState`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,42 +7,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 
-/// An export, as the API tells of it.
+/// An export, as the API reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Export {
-    /// By which it is asked about.
+pub struct ExportStatus {
+    /// The id by which it is requested.
     pub request_id: String,
     /// How far it is.
     pub state: ExportState,
     /// The first moment of its range.
     #[serde(with = "short")]
     pub time_start: Timestamp,
-    /// The moment behind its range.
+    /// The moment after its range.
     #[serde(with = "short")]
     pub time_end: Timestamp,
-    /// The region group that it is of.
+    /// The region group of its records.
     pub region_group: String,
-    /// When this was last true of it.
+    /// When it changed last.
     #[serde(with = "short")]
     pub updated_at: Timestamp,
     /// How often it has changed.
     pub version: u64,
-    /// The region group and the path of the database that it is of; `None` for a whole region group.
+    /// The region group and the path of the database of its records; `None` for a whole region group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// Where its file is, once it is [complete](ExportState::Complete). Whoever has the URL may read the file.
+    /// The URL of its file, if it is [complete](ExportState::Complete). Anyone who has the URL may read the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presigned_url: Option<String>,
-    /// Until when that URL is good.
+    /// When that URL runs out.
     #[serde(default, with = "short::optional", skip_serializing_if = "Option::is_none")]
     pub presigned_url_expiration_time: Option<Timestamp>,
 }
 
 /// How far an export is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ExportState {
-    /// It is accepted, and waits: for its turn, for the end of its range, for requests of its range that are open.
+    /// It is accepted, and waits: for its turn, for the end of its range, or for open requests of its range.
     Pending,
     /// Its records are being extracted.
     Requested,
@@ -50,17 +51,17 @@ pub enum ExportState {
     Complete,
     /// There are no records in its range, and there is no file. Final.
     DoesNotExist,
-    /// It was tried, several times, and not made. Final.
+    /// Several attempts failed. Final.
     Failed,
-    /// It took too long, and was given up. Final.
+    /// It took too long. Final.
     TimedOut,
-    /// It was complete, and its URL ran out: it gets a new one, and is [`Complete`](Self::Complete) again.
+    /// It was complete, and its URL has run out: it gets a new one, and is [`Complete`](Self::Complete) again.
     CreatingNewUrl,
 }
 
 impl ExportState {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// All states.
+    pub const ALL: &'static [Self] = &[
         Self::Pending,
         Self::Requested,
         Self::Complete,
@@ -70,12 +71,12 @@ impl ExportState {
         Self::CreatingNewUrl,
     ];
 
-    /// Whether it stays so: whoever waits for it need not wait any longer.
+    /// Returns whether the state is final: anyone who waits for the export need not wait any longer.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::DoesNotExist | Self::Failed | Self::TimedOut)
     }
 
-    /// The word of the API for it.
+    /// Returns the word of the API for the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -100,16 +101,18 @@ impl FromStr for ExportState {
     type Err = InvalidExportState;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(InvalidExportState(()))
+        Self::ALL.iter().copied().find(|state| state.as_str() == text).ok_or(InvalidExportState(()))
     }
 }
 
-/// A word that is no [`ExportState`].
+/// The error for a word that is not an [`ExportState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one of Pending, Requested, Complete, DoesNotExist, Failed, TimedOut and CreatingNewUrl is needed")]
+#[error(
+    "invalid export state: expected Pending, Requested, Complete, DoesNotExist, Failed, TimedOut or CreatingNewUrl"
+)]
 pub struct InvalidExportState(());
 
-/// Moments without the digits of a second where these are zero: `2099-07-10T07:46:05Z`.
+/// Moments without the digits of a second if these are zero: `2099-07-10T07:46:05Z`.
 mod short {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -154,16 +157,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_is_written_as_the_api_has_it() {
+    fn an_export_has_the_form_of_the_api() {
         let text = concat!(
             r#"{"request_id":"r","state":"Complete","time_start":"2099-07-10T07:46:05Z","#,
             r#""time_end":"2099-07-11T07:46:05.000001Z","region_group":"us-std","#,
             r#""updated_at":"2099-07-11T21:53:47.398213Z","version":0,"database":"us-std/ECommerce","#,
             r#""presigned_url":"http://127.0.0.1/x","presigned_url_expiration_time":"2099-07-11T22:53:47Z"}"#
         );
-        let export: Export = serde_json::from_str(text).unwrap();
+        let export: ExportStatus = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&export).unwrap(), text);
-        let pending = Export {
+        let pending = ExportStatus {
             state: ExportState::Pending,
             database: None,
             presigned_url: None,
@@ -172,15 +175,15 @@ mod tests {
         };
         let text = serde_json::to_string(&pending).unwrap();
         assert!(text.ends_with(r#""version":0}"#), "{text}");
-        assert_eq!(serde_json::from_str::<Export>(&text).unwrap(), pending);
+        assert_eq!(serde_json::from_str::<ExportStatus>(&text).unwrap(), pending);
     }
 
     #[test]
     fn four_states_are_final() {
         let last: Vec<_> =
-            ExportState::ALL.into_iter().filter(|state| state.is_final()).map(ExportState::as_str).collect();
+            ExportState::ALL.iter().copied().filter(|state| state.is_final()).map(ExportState::as_str).collect();
         assert_eq!(last, ["Complete", "DoesNotExist", "Failed", "TimedOut"]);
-        for state in ExportState::ALL {
+        for &state in ExportState::ALL {
             assert_eq!(state.to_string().parse(), Ok(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }

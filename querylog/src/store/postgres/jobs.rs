@@ -1,0 +1,114 @@
+//! The jobs of exports in PostgreSQL.
+
+use async_trait::async_trait;
+use tokio_postgres::types::ToSql;
+
+use super::Postgres;
+use super::rows::get;
+use crate::model::export_status::ExportState;
+use crate::model::time::Timestamp;
+use crate::store::job::Job;
+use crate::store::job_statements::{self as statements, Insert, List};
+use crate::store::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
+use crate::store::{StoreError, many};
+
+/// Reads the clock, and not the start time of a transaction.
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
+
+#[async_trait]
+impl Jobs for Postgres {
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.query(NOW, &[]).await?.first().map(|row| moment(row, 0)).transpose()
+    }
+
+    async fn insert(&self, job: Job, limit: JobLimit) -> Result<bool, StoreError> {
+        let (body, scope) = (job.body_text()?, job.scope.to_string());
+        let Insert { text, most, bounds } = statements::insert(&limit);
+        let (id, owner, token) = (job.id.as_bytes(), job.owner.as_bytes(), job.token.as_deref().map(str::as_bytes));
+        let (scope, state, body) = (scope.as_bytes(), job.state.as_str().as_bytes(), body.as_bytes());
+        let (created, due) = (job.created.as_micros(), job.due.as_micros());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&id, &owner, &token, &scope, &state, &job.version, &created, &due, &body, &most];
+        parameters.extend(bounds.iter().map(|bound| bound as &(dyn ToSql + Sync)));
+        Ok(!self.query(&text, &parameters).await?.is_empty())
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        self.query(&statements::of_id(), &[&id.as_bytes()]).await?.first().map(read_job).transpose()
+    }
+
+    async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
+        let found = self.query(&statements::of_token(), &[&owner.as_bytes(), &token.as_bytes()]).await?;
+        found.first().map(read_job).transpose()
+    }
+
+    async fn release_token(&self, owner: &str, token: &str, created: Timestamp) -> Result<(), StoreError> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&owner.as_bytes(), &token.as_bytes(), &created.as_micros()];
+        self.query(statements::RELEASE_TOKEN, &parameters).await.map(drop)
+    }
+
+    async fn list(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
+        let List { text, before, limit, scopes } = statements::list(list, limit);
+        let (id, scopes): (_, Vec<&[u8]>) = (before.id.as_bytes(), scopes.iter().map(String::as_bytes).collect());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&before.micros, &id, &limit];
+        parameters.extend(scopes.iter().map(|text| text as &(dyn ToSql + Sync)));
+        self.query(&text, &parameters).await?.iter().map(find_job).collect()
+    }
+
+    async fn due(
+        &self,
+        states: &[ExportState],
+        now: Timestamp,
+        far: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<FoundJob>, StoreError> {
+        let (now, far) = (now.as_micros(), far.as_micros());
+        self.query(&statements::due(states), &[&now, &far, &many(limit)]).await?.iter().map(find_job).collect()
+    }
+
+    async fn compare_and_swap(&self, job: Job) -> Result<bool, StoreError> {
+        let body = job.body_text()?;
+        let (id, state, body) = (job.id.as_bytes(), job.state.as_str().as_bytes(), body.as_bytes());
+        let parameters: [&(dyn ToSql + Sync); 5] = [&id, &job.version, &state, &job.due.as_micros(), &body];
+        Ok(!self.query(statements::COMPARE_AND_SWAP, &parameters).await?.is_empty())
+    }
+
+    async fn postpone(&self, id: &str, version: i64, due: Timestamp) -> Result<bool, StoreError> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&id.as_bytes(), &version, &due.as_micros()];
+        Ok(!self.query(statements::POSTPONE, &parameters).await?.is_empty())
+    }
+
+    async fn delete(&self, id: &str, version: i64) -> Result<bool, StoreError> {
+        Ok(!self.query(statements::DELETE, &[&id.as_bytes(), &version]).await?.is_empty())
+    }
+}
+
+fn text(row: &tokio_postgres::Row, place: usize) -> Result<String, StoreError> {
+    String::from_utf8(get(row, place)?).map_err(StoreError::failed)
+}
+
+fn moment(row: &tokio_postgres::Row, place: usize) -> Result<Timestamp, StoreError> {
+    get(row, place).map(Timestamp::from_micros)
+}
+
+/// Reads one of several jobs.
+fn find_job(row: &tokio_postgres::Row) -> Result<FoundJob, StoreError> {
+    let (id, version, created) = (text(row, 0)?, get(row, 5)?, moment(row, 6)?);
+    Ok(read_job(row).map_err(|why| DamagedJob::new(id, version, created, why)))
+}
+
+fn read_job(row: &tokio_postgres::Row) -> Result<Job, StoreError> {
+    let token: Option<Vec<u8>> = get(row, 2)?;
+    let (scope, state, body) = Job::read(&text(row, 3)?, &text(row, 4)?, &text(row, 8)?)?;
+    Ok(Job {
+        id: text(row, 0)?,
+        owner: text(row, 1)?,
+        token: token.map(String::from_utf8).transpose().map_err(StoreError::failed)?,
+        scope,
+        state,
+        version: get(row, 5)?,
+        created: moment(row, 6)?,
+        due: moment(row, 7)?,
+        body,
+    })
+}
