@@ -133,11 +133,12 @@ pub use crate::export::{ExportFiles, ExportService, ExportServiceBuilder};
 pub use crate::files::log_files::LogFiles;
 pub use crate::files::options::{Durability, Keep, LineFormat, Roll};
 pub use crate::files::reader::{Entries, Entry, ForeignLine, read};
-pub use crate::layer::QueryLogLayer;
-#[cfg(feature = "axum")]
-pub use crate::layer::axum::MissingRecord;
+
 pub use crate::layer::body::{CountedBody, LoggedBody};
+#[cfg(feature = "axum")]
+pub use crate::layer::extract::MissingRecord;
 pub use crate::layer::open::RecordHandle;
+pub use crate::layer::query_log_layer::QueryLogLayer;
 pub use crate::layer::service::{QueryLogFuture, QueryLogService};
 pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
 pub use crate::model::distinct::Distinct;

@@ -20,7 +20,7 @@ use crate::files::disk::{Disk, DiskFile, Place};
 use crate::files::folder::Found;
 use crate::files::log_files::LogFiles;
 use crate::files::options::{Durability, Roll};
-use crate::layer::QueryLogLayer;
+use crate::layer::query_log_layer::QueryLogLayer;
 use crate::model::gap::Gap;
 use crate::model::record::{Outcome, Record};
 use crate::model::time::Timestamp;

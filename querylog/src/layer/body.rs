@@ -1,4 +1,4 @@
-//! The bodies of a request and of its answer, as the layer sees them pass.
+//! The bodies of a request and its response, as the layer sees them pass.
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::layer::logged::Logged;
 use crate::layer::open::RecordHandle;
-use crate::layer::service::Logged;
 use crate::model::record::Outcome;
 use crate::queue::ack::Ack;
 
@@ -31,12 +31,12 @@ impl<B> CountedBody<B> {
         Self { inner, record: None }
     }
 
-    /// The body inside.
+    /// Returns the body inside.
     pub fn get_ref(&self) -> &B {
         &self.inner
     }
 
-    /// The body inside. What is read of it is not counted.
+    /// Returns the body inside. What is read of it is not counted.
     pub fn into_inner(self) -> B {
         self.inner
     }
@@ -73,7 +73,7 @@ impl<B> fmt::Debug for CountedBody<B> {
 }
 
 pin_project! {
-    /// The body of an answer: the record of the request ends with it.
+    /// The body of a response: the record of the request ends with it.
     pub struct LoggedBody<B> where B: Body {
         #[pin]
         kind: Kind<B>,
@@ -127,12 +127,12 @@ where
                     let Some(logging) = logged else { return inner.poll_frame(cx) };
                     let (polled, ack) = ready!(poll_logged(inner, logging, cx));
                     match ack {
-                        Some(ack) if logging.acknowledged => *held = Some(Held { last: polled, ack }),
+                        Some(ack) if logging.holds_response => *held = Some(Held { last: polled, ack }),
                         _ => return Poll::Ready(polled),
                     }
                 }
                 if let Some(holding) = held {
-                    // The answer ends whether the record is written or not.
+                    // The response ends whether the record is written or not.
                     let _ = ready!(Pin::new(&mut holding.ack).poll(cx));
                 }
                 *logged = None;
@@ -162,7 +162,7 @@ where
     }
 }
 
-/// Polls the body, counts, and ends the record where the body has ended.
+/// Polls the body, counts, and ends the record if the body has ended.
 fn poll_logged<B: Body>(
     mut inner: Pin<&mut B>,
     logged: &mut Logged,
@@ -175,7 +175,7 @@ fn poll_logged<B: Body>(
         Some(Err(_)) => Some(Outcome::Aborted),
         Some(Ok(frame)) => {
             let is_whole = open.sent(frame.data_ref().map_or(0, Buf::remaining));
-            // Servers ask no further then.
+            // Servers do not poll further then.
             (inner.is_end_stream() || is_whole).then_some(Outcome::Complete)
         }
     };
@@ -189,7 +189,7 @@ impl<B: Body> Held<B> {
     }
 }
 
-/// The inner body's default, without a record: some layers, such as tower-http's time-out, answer with it.
+/// The inner body's default, without a record: some layers, such as tower-http's timeout, respond with it.
 impl<B: Body + Default> Default for LoggedBody<B> {
     fn default() -> Self {
         Self::handled(B::default(), None)

@@ -1,4 +1,4 @@
-//! Whose request it is: the address of the peer, or the one that a trusted proxy forwards.
+//! The address of the client: that of the peer, or the one that a trusted proxy forwards.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::request::Parts;
+
+use crate::layer::framework;
 
 type Peer = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 type Trusted = dyn Fn(IpAddr) -> bool + Send + Sync;
@@ -18,7 +20,7 @@ pub(crate) struct ClientAddress {
 
 impl Default for ClientAddress {
     fn default() -> Self {
-        Self { peer: Arc::new(|head| crate::layer::axum::peer(&head.extensions)), trusted: None }
+        Self { peer: Arc::new(|head| framework::peer(&head.extensions)), trusted: None }
     }
 }
 
@@ -32,8 +34,8 @@ impl ClientAddress {
     }
 }
 
-/// Goes from the peer backwards through `x-forwarded-for`, as long as each is a proxy that is trusted. Whatever a
-/// client wrote there itself is left of the first that is not.
+/// Follows `x-forwarded-for` backwards from the peer, as long as each address is a trusted proxy. What a client wrote
+/// there itself is to the left of the first that is not.
 fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &Trusted) -> IpAddr {
     let mut client = peer;
     let lines = headers.get_all("x-forwarded-for").iter().rev();
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_is_the_last_that_no_trusted_proxy_speaks_for() {
+    fn client_is_the_last_address_that_is_not_a_trusted_proxy() {
         let proxies = |ip: IpAddr| ip.to_string().starts_with("10.");
         for (peer, header, client) in [
             ("203.0.113.9", "198.51.100.1", "203.0.113.9"),

@@ -1,4 +1,4 @@
-//! A request that is being handled: its record until it is written, and the handle by which a handler adds to it.
+//! A request that is being handled: its record until it is written, and the handle with which a handler adds to it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use tagtrail::{ParentId, Trail};
 use uuid::Uuid;
 
-use crate::layer::QueryLogLayer;
+use crate::layer::options::Options;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
 use crate::queue::ack::{Ack, AppendError};
 
@@ -37,8 +37,8 @@ pub struct RecordHandle(Arc<Shared>);
 /// What handler, bodies and outbound calls add to a record.
 struct Shared {
     id: Uuid,
-    /// The acknowledgement of the begin, until somebody waits for it.
-    begun: Option<Ack>,
+    /// The acknowledgement of the start; `None` if the request is not in the sample.
+    started: Option<Ack>,
     body_bytes: AtomicU64,
     added: Mutex<Added>,
 }
@@ -47,32 +47,35 @@ struct Shared {
 struct Added {
     notes: Notes,
     sent: Vec<ParentId>,
-    /// The record is on its way.
+    /// Whether the record is on its way.
     ended: bool,
 }
 
 impl RecordHandle {
-    /// Adds to the record, and returns what the closure does; `None`, without calling it, once the answer has ended and
-    /// the record is on its way.
+    /// Adds to the record, and returns what the closure returns; or `None`, without calling it, once the response has
+    /// ended and the record is on its way.
+    ///
+    /// The closure runs under a lock: do not call `update` in it again.
     pub fn update<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> Option<T> {
         let mut added = self.0.lock();
         (!added.ended).then(|| change(&mut added.notes))
     }
 
-    /// The id of the record, to be stored beside what the request caused.
+    /// Returns the id of the record, to be stored beside what the request caused.
     pub fn record_id(&self) -> Uuid {
         self.0.id
     }
 
-    /// Waits until the begin of the record is as safe as its log makes it: for a handler that must not do what is not on
-    /// record. Files have a record when it ends, so there is nothing to wait for.
+    /// Waits until the start of the record is as safe as its log makes it: for a handler that must not act without a
+    /// record. Files have a record when it ends, so for them there is nothing to wait for. Every call gives the same
+    /// result.
     ///
     /// ```
     /// use axum::http::StatusCode;
     /// use tagtrail_querylog::RecordHandle;
     ///
     /// async fn pay(record: RecordHandle) -> Result<&'static str, StatusCode> {
-    ///     record.begun().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    ///     record.started().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     ///     Ok("paid")
     /// }
     /// # let _: axum::Router = axum::Router::new().route("/pay", axum::routing::post(pay));
@@ -80,10 +83,11 @@ impl RecordHandle {
     ///
     /// # Errors
     ///
-    /// If the begin is not in the log.
-    pub async fn begun(&self) -> Result<(), AppendError> {
-        match &self.0.begun {
-            Some(begun) => begun.clone().await,
+    /// If the start is not in the log. [`AppendError::NotSampled`] if the layer has a
+    /// [`sample`](crate::QueryLogLayer::sample), and the request is not in it.
+    pub async fn started(&self) -> Result<(), AppendError> {
+        match &self.0.started {
+            Some(started) => started.clone().await,
             None => Err(AppendError::NotSampled),
         }
     }
@@ -105,26 +109,26 @@ impl Shared {
     }
 }
 
-/// A request that is being handled. It has a record whatever becomes of it: one that is dropped was aborted, unless its
-/// answer was whole.
+/// A request that is being handled. It gets a record whatever happens to it: one that is dropped was aborted, unless its
+/// response was whole.
 pub(crate) struct Open(Option<Box<Pending>>);
 
 struct Pending {
     record: Record,
-    begin: Instant,
-    /// How many bytes the body of the answer has, where that is known.
+    start: Instant,
+    /// How many bytes the response body has, if that is known.
     expected: Option<u64>,
     shared: Arc<Shared>,
-    layer: QueryLogLayer,
+    options: Arc<Options>,
 }
 
 impl Open {
-    /// Begins, and listens to the calls that are made with the trail.
-    pub(crate) fn begin(record: Record, trail: &Trail, layer: &QueryLogLayer) -> (Self, RecordHandle) {
-        let begun = layer.samples(&record).then(|| layer.log().begin(&record));
+    /// Starts the record, and listens to the calls that are made with the trail.
+    pub(crate) fn start(record: Record, trail: &Trail, options: &Arc<Options>) -> (Self, RecordHandle) {
+        let started = options.samples(&record).then(|| options.log.begin(&record));
         let shared = Arc::new(Shared {
             id: record.id,
-            begun,
+            started,
             body_bytes: AtomicU64::new(0),
             added: Mutex::new(Added { notes: record.notes.clone(), ..Added::default() }),
         });
@@ -135,14 +139,14 @@ impl Open {
                 added.sent.push(id);
             }
         });
-        layer.log().opened();
+        options.log.opened();
         let handle = RecordHandle(Arc::clone(&shared));
-        let pending = Pending { record, begin: Instant::now(), expected: None, shared, layer: layer.clone() };
+        let pending = Pending { record, start: Instant::now(), expected: None, shared, options: Arc::clone(options) };
         (Self(Some(Box::new(pending))), handle)
     }
 
-    /// The answer has begun. Its body has so many bytes, where that is known.
-    pub(crate) fn answered(&mut self, status: StatusCode, body_bytes: Option<u64>) {
+    /// The response has started. Its body has this many bytes, if that is known.
+    pub(crate) fn responded(&mut self, status: StatusCode, body_bytes: Option<u64>) {
         if let Some(pending) = &mut self.0 {
             pending.record.response.status = Some(status.as_u16());
             let no_body = pending.record.request.method == Method::HEAD
@@ -151,7 +155,7 @@ impl Open {
         }
     }
 
-    /// So many bytes of the body of the answer were handed to the server. Whether the body is whole with them.
+    /// This many bytes of the response body were handed to the server. Returns whether the body is whole with them.
     pub(crate) fn sent(&mut self, bytes: usize) -> bool {
         self.0.as_mut().is_some_and(|pending| {
             pending.record.response.body_bytes += bytes as u64;
@@ -159,7 +163,7 @@ impl Open {
         })
     }
 
-    /// Ends the record, and appends it; `None` where it has ended before, or the layer does not keep it.
+    /// Ends the record, and appends it; `None` if it has ended before, or the layer does not keep it.
     pub(crate) fn end(&mut self, outcome: Outcome) -> Option<Ack> {
         self.0.take()?.end(outcome)
     }
@@ -179,8 +183,8 @@ impl Pending {
     }
 
     fn end(self: Box<Self>, outcome: Outcome) -> Option<Ack> {
-        let Self { mut record, begin, shared, layer, .. } = *self;
-        record.end(begin.elapsed(), outcome);
+        let Self { mut record, start, shared, options, .. } = *self;
+        record.end(start.elapsed(), outcome);
         record.request.body_bytes = shared.body_bytes.load(Relaxed);
         {
             let mut added = shared.lock();
@@ -188,8 +192,8 @@ impl Pending {
             record.notes = std::mem::take(&mut added.notes);
             record.sent = std::mem::take(&mut added.sent);
         }
-        let ack = layer.keeps(&record).then(|| layer.log().append_owned(record));
-        layer.log().ended();
+        let ack = options.keeps(&record).then(|| options.log.append_owned(record));
+        options.log.ended();
         ack
     }
 }

@@ -1,28 +1,29 @@
-//! The service inside a [`QueryLogLayer`], and its future.
+//! The service of a [`QueryLogLayer`](crate::QueryLogLayer), and its future.
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tagtrail::{Sample, Trail};
 use tower_service::Service;
 
-use crate::layer::QueryLogLayer;
 use crate::layer::body::{CountedBody, LoggedBody};
+use crate::layer::logged::Logged;
 use crate::layer::open::Open;
-use crate::model::record::Outcome;
+use crate::layer::options::Options;
 use crate::queue::ack::Ack;
 use crate::queue::overload::Overload;
 
-/// A service inside a [`QueryLogLayer`]. Its inner service gets [`CountedBody`].
+/// The service of a [`QueryLogLayer`](crate::QueryLogLayer). Its inner service gets [`CountedBody`].
 pub struct QueryLogService<S> {
     inner: S,
-    layer: QueryLogLayer,
+    options: Arc<Options>,
     room: Option<Room>,
 }
 
@@ -34,21 +35,21 @@ enum Room {
 }
 
 impl<S> QueryLogService<S> {
-    pub(crate) fn new(inner: S, layer: QueryLogLayer) -> Self {
-        Self { inner, layer, room: None }
+    pub(crate) fn new(inner: S, options: Arc<Options>) -> Self {
+        Self { inner, options, room: None }
     }
 
-    /// The service inside.
+    /// Returns the service inside.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// Returns the service inside.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// Returns the service inside.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -56,7 +57,7 @@ impl<S> QueryLogService<S> {
     /// Ready when the queue has room, or the request has waited for as long as it may. A request waits once, however
     /// often this is polled before it comes.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let log = self.layer.log();
+        let log = &self.options.log;
         if self.room.is_none() {
             let Some(wait) = log.overload().map(Overload::wait).filter(|wait| !wait.is_zero()) else {
                 return Poll::Ready(());
@@ -81,7 +82,7 @@ impl<S> QueryLogService<S> {
 
 impl<S: Clone> Clone for QueryLogService<S> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), layer: self.layer.clone(), room: None }
+        Self { inner: self.inner.clone(), options: Arc::clone(&self.options), room: None }
     }
 }
 
@@ -89,7 +90,7 @@ impl<S: fmt::Debug> fmt::Debug for QueryLogService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueryLogService")
             .field("inner", &self.inner)
-            .field("layer", &self.layer)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -112,38 +113,32 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         self.room = None;
-        let layer = &self.layer;
-        if !layer.passes(&head) {
+        let options = &self.options;
+        if !options.passes(&head) {
             let request = Request::from_parts(head, CountedBody::uncounted(body));
             return QueryLogFuture::handled(self.inner.call(request), None);
         }
         let trail = match head.extensions.get::<Trail>() {
             Some(trail) => trail.clone(),
-            None if layer.is_standalone() => {
+            None if options.standalone => {
                 let trail = Trail::start(Sample::Always);
                 head.extensions.insert(trail.clone());
                 trail
             }
-            None => return QueryLogFuture::answer(no_trail()),
+            None => return QueryLogFuture::own(no_trail()),
         };
-        let log = layer.log();
+        let log = &options.log;
         if matches!(log.overload(), Some(Overload::Fail { .. })) {
             log.reject();
-            return QueryLogFuture::answer(overloaded());
+            return QueryLogFuture::own(overloaded());
         }
-        let (mut open, handle) = Open::begin(layer.record(&trail, &head), &trail, layer);
+        let (mut open, handle) = Open::start(options.record(&trail, &head), &trail, options);
         head.extensions.insert(handle.clone());
         let request = Request::from_parts(head, CountedBody::counted(body, handle));
         let inner = &mut self.inner;
         let future = open.guard(|| inner.call(request));
-        QueryLogFuture::handled(future, Some(Logged { open, acknowledged: layer.is_acknowledged() }))
+        QueryLogFuture::handled(future, Some(Logged { open, holds_response: options.holds_response }))
     }
-}
-
-/// The record of a request, and whether its answer waits for it.
-pub(crate) struct Logged {
-    pub(crate) open: Open,
-    pub(crate) acknowledged: bool,
 }
 
 #[cold]
@@ -157,20 +152,20 @@ fn no_trail() -> Response<Bytes> {
 
 #[cold]
 fn overloaded() -> Response<Bytes> {
-    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "the query log is full: try again later");
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "the query log is full; try again later");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Bytes> {
-    let mut answer = Response::new(Bytes::from_static(text.as_bytes()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 pin_project! {
-    /// The answer to come of a [`QueryLogService`].
+    /// The future of a [`QueryLogService`].
     pub struct QueryLogFuture<F, B> where B: Body {
         #[pin]
         state: State<F, B>,
@@ -185,13 +180,13 @@ pin_project! {
             future: F,
             logged: Option<Logged>,
         },
-        // The record is not safe yet, and the answer has no body to hold back.
+        // The record is not safe yet, and the response has no body to hold back.
         Acknowledging {
-            answer: Option<Response<LoggedBody<B>>>,
+            response: Option<Response<LoggedBody<B>>>,
             ack: Ack,
         },
-        Answered {
-            answer: Option<Response<Bytes>>,
+        Own {
+            response: Option<Response<Bytes>>,
         },
     }
 }
@@ -201,8 +196,8 @@ impl<F, B: Body> QueryLogFuture<F, B> {
         Self { state: State::Handled { future, logged } }
     }
 
-    fn answer(answer: Response<Bytes>) -> Self {
-        Self { state: State::Answered { answer: Some(answer) } }
+    fn own(response: Response<Bytes>) -> Self {
+        Self { state: State::Own { response: Some(response) } }
     }
 }
 
@@ -215,47 +210,33 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let (answer, ack) = match self.as_mut().project().state.project() {
+            let (response, ack) = match self.as_mut().project().state.project() {
                 StateProjection::Handled { future, logged } => {
                     let polled = match logged {
                         Some(logged) => logged.open.guard(|| future.poll(cx)),
                         None => future.poll(cx),
                     };
                     let mut logged = logged.take_if(|_| polled.is_ready());
-                    let answer = ready!(polled)?;
-                    let ack = logged.as_mut().and_then(|logged| logged.answered(&answer));
-                    (answer.map(|body| LoggedBody::handled(body, logged)), ack)
+                    let response = ready!(polled)?;
+                    let ack = logged.as_mut().and_then(|logged| logged.responded(&response));
+                    (response.map(|body| LoggedBody::handled(body, logged)), ack)
                 }
-                StateProjection::Acknowledging { answer, ack } => {
-                    // The answer goes out whether the record is written or not.
+                StateProjection::Acknowledging { response, ack } => {
+                    // The response is sent whether the record is written or not.
                     let _ = ready!(Pin::new(ack).poll(cx));
-                    return Poll::Ready(Ok(answer.take().expect("future polled after completion")));
+                    return Poll::Ready(Ok(response.take().expect("future polled after completion")));
                 }
-                StateProjection::Answered { answer } => {
-                    let answer = answer.take().expect("future polled after completion");
-                    return Poll::Ready(Ok(answer.map(LoggedBody::own)));
+                StateProjection::Own { response } => {
+                    let response = response.take().expect("future polled after completion");
+                    return Poll::Ready(Ok(response.map(LoggedBody::own)));
                 }
             };
             match ack {
-                None => return Poll::Ready(Ok(answer)),
-                Some(ack) => self.as_mut().project().state.set(State::Acknowledging { answer: Some(answer), ack }),
+                None => return Poll::Ready(Ok(response)),
+                Some(ack) => self.as_mut().project().state.set(State::Acknowledging { response: Some(response), ack }),
             }
         }
     }
-}
-
-impl Logged {
-    /// The handler has answered. Ends the record if there is no body to come, and tells what to wait for then.
-    fn answered<B: Body>(&mut self, answer: &Response<B>) -> Option<Ack> {
-        let body = answer.body();
-        let length = body.size_hint().exact().or_else(|| content_length(answer.headers()));
-        self.open.answered(answer.status(), length);
-        if body.is_end_stream() { self.open.end(Outcome::Complete).filter(|_| self.acknowledged) } else { None }
-    }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl<F, B: Body> fmt::Debug for QueryLogFuture<F, B> {

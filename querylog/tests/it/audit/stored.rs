@@ -105,7 +105,7 @@ async fn what_was_put_is_there_when_the_file_is_opened_again() {
 
 fn service(log: QueryLog, gate: Arc<Notify>) -> Router {
     let slow = move |record: RecordHandle| async move {
-        record.begun().await.unwrap();
+        record.started().await.unwrap();
         record.update(|notes| notes.operation.id = Some("id".into()));
         gate.notified().await;
         "done"

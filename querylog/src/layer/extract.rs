@@ -1,27 +1,14 @@
-//! What axum knows of a request, and [`RecordHandle`] as an extractor.
+//! [`RecordHandle`] as an extractor of axum.
 
-use std::net::{IpAddr, SocketAddr};
-
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts};
-use axum::http::Extensions;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::layer::open::RecordHandle;
 
-/// The route that matched: only known in a layer of the router, not around the whole of it.
-pub(crate) fn route(extensions: &Extensions) -> Option<&str> {
-    extensions.get::<MatchedPath>().map(MatchedPath::as_str)
-}
-
-/// The address of the peer, where the router is served with it.
-pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip())
-}
-
-/// The record of the request. `Option<RecordHandle>` is `None` where there is no
-/// [`QueryLogLayer`](crate::QueryLogLayer), or it does not record this request.
+/// The record of the request. `Option<RecordHandle>` is `None` if there is no [`QueryLogLayer`](crate::QueryLogLayer), or
+/// if it does not record this request.
 impl<S: Sync> FromRequestParts<S> for RecordHandle {
     type Rejection = MissingRecord;
 
@@ -38,11 +25,11 @@ impl<S: Sync> OptionalFromRequestParts<S> for RecordHandle {
     }
 }
 
-/// A handler asks for a [`RecordHandle`], and the request has none. It is answered with a 500, and logged.
+/// A handler asked for a [`RecordHandle`], and the request has none. The response is a 500, and the error is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no RecordHandle in the request: add tagtrail_querylog::QueryLogLayer around this route, or ask for \
-     Option<RecordHandle> where the layer skips requests"
+     Option<RecordHandle> if the layer skips requests"
 )]
 pub struct MissingRecord(());
 
