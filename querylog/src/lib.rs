@@ -132,7 +132,7 @@ pub use crate::client::requests::{RequestsPage, RequestsQuery};
 pub use crate::export::{ExportFiles, ExportService, ExportServiceBuilder};
 pub use crate::files::log_files::LogFiles;
 pub use crate::files::options::{Durability, Keep, LineFormat, Roll};
-pub use crate::files::reader::{Entries, Entry, ForeignLine, read};
+pub use crate::files::reader::{Entry, ForeignLine, LogReader};
 
 pub use crate::layer::body::{CountedBody, LoggedBody};
 #[cfg(feature = "axum")]

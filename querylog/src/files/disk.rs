@@ -1,4 +1,4 @@
-//! What the writer asks of a disk. A folder is one; tests have others, which fail.
+//! What the writer needs of a disk. A folder is one; tests have others, which fail.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::model::time::Timestamp;
 /// Where the files of a log are.
 pub(crate) trait Disk: Send {
     /// Creates the file that is written from now on, and makes its name safe if `synced`.
-    fn create(&mut self, begin: Timestamp, synced: bool) -> io::Result<Box<dyn DiskFile>>;
+    fn create(&mut self, start: Timestamp, synced: bool) -> io::Result<Box<dyn DiskFile>>;
 
     /// The file that was written is whole, and no file is being written.
     fn rolled(&mut self);
@@ -24,14 +24,14 @@ pub(crate) trait DiskFile: Send {
     /// Returns when the bytes are on the disk.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Takes back what is after so many bytes.
+    /// Takes back what is after this many bytes.
     fn cut(&mut self, length: u64) -> io::Result<()>;
 
     /// What others did to the file meanwhile.
     fn place(&self) -> io::Result<Place>;
 }
 
-/// Where a file is that is being written.
+/// Where the file is that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Where it was created.

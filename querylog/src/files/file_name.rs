@@ -13,7 +13,7 @@ const GZIP: &str = ".jsonl.gz";
 /// A file of a log, by its name: `querylog-20240510T180542.871000Z.jsonl`, or the same with `.gz`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogFile {
-    pub(crate) begin: Timestamp,
+    pub(crate) start: Timestamp,
     pub(crate) gzip: bool,
     pub(crate) path: PathBuf,
 }
@@ -21,11 +21,11 @@ pub(crate) struct LogFile {
 impl LogFile {
     pub(crate) fn named(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
-        let (begin, gzip) = match name.strip_suffix(GZIP) {
-            Some(begin) => (begin, true),
+        let (start, gzip) = match name.strip_suffix(GZIP) {
+            Some(start) => (start, true),
             None => (name.strip_suffix(PLAIN)?, false),
         };
-        Some(Self { begin: Timestamp::from_compact(begin)?, gzip, path })
+        Some(Self { start: Timestamp::from_compact(start)?, gzip, path })
     }
 
     /// The files of a folder, oldest first. One that is there plain and compressed is there compressed.
@@ -35,13 +35,13 @@ impl LogFile {
             files.extend(Self::named(entry?.path()));
         }
         // Compressed first, of two.
-        files.sort_by(|one, other| one.begin.cmp(&other.begin).then(other.gzip.cmp(&one.gzip)));
-        files.dedup_by_key(|file| file.begin);
+        files.sort_by(|one, other| one.start.cmp(&other.start).then(other.gzip.cmp(&one.gzip)));
+        files.dedup_by_key(|file| file.start);
         Ok(files)
     }
 
     /// The path of the file whose first record is written at this time.
-    pub(crate) fn path(folder: &Path, begin: Timestamp) -> PathBuf {
-        folder.join(format!("{PREFIX}{}{PLAIN}", begin.compact()))
+    pub(crate) fn path(folder: &Path, start: Timestamp) -> PathBuf {
+        folder.join(format!("{PREFIX}{}{PLAIN}", start.compact()))
     }
 }

@@ -17,10 +17,10 @@ use crate::wire::line::read_record;
 
 const LOCK: &str = "querylog.lock";
 const BUSY: &str =
-    "a query log is being written to this folder, by this process or another: give each a folder of its own";
+    "this process or another is writing a query log to this folder; give each log a folder of its own";
 
-/// So long a folder that is locked may be so for another reason: a program that is being started has, for a moment, all
-/// that the one that starts it had open, a log that was closed meanwhile too.
+/// How long a folder may be locked for another reason: for a moment, a program that is being started has all that its
+/// parent had open, including a log that was closed meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A folder, opened for writing.
@@ -29,23 +29,23 @@ pub(crate) struct Folder {
     // Before the lock, so that it is dropped while nobody else has the folder.
     keeper: Keeper,
     lock: Lock,
-    /// The begin of the newest file.
+    /// The start of the newest file.
     newest: Timestamp,
 }
 
 /// What was found when a folder was opened.
 pub(crate) struct Found {
-    /// The begin of the newest file.
+    /// The start of the newest file.
     pub(crate) newest: Timestamp,
-    /// What is unknown since the process before did not stop as it should.
+    /// What is unknown, because the process before did not stop cleanly.
     pub(crate) gap: Option<Gap>,
 }
 
 impl Folder {
-    /// Opens a folder, which is made if it is not there. Moves aside what a crash left of a line.
+    /// Opens a folder, and makes it if it is not there. Moves aside what a crash left of a line.
     pub(crate) fn open(path: &Path, keeper: Keeper) -> io::Result<(Self, Found)> {
         if path.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, "this is a file, and a folder is needed"));
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder, found a file"));
         }
         fs::create_dir_all(path)?;
         let (lock, unclean) = Lock::take(path)?;
@@ -53,7 +53,7 @@ impl Folder {
         for file in files.iter().filter(|file| !file.gzip) {
             repair(&file.path)?;
         }
-        let newest = files.last().map_or(Timestamp::MIN, |file| file.begin);
+        let newest = files.last().map_or(Timestamp::MIN, |file| file.start);
         let gap = unclean.map(|since| Gap {
             from: files.last().and_then(|file| last_moment(&file.path)).unwrap_or(since),
             to: Timestamp::now(),
@@ -65,24 +65,24 @@ impl Folder {
         Ok((folder, Found { newest, gap }))
     }
 
-    /// Looks after the files that are there, which are whole.
+    /// Has the keeper look after the files that are there, which are whole.
     fn look(&self) {
         self.keeper.look(&self.path, Timestamp::from_micros(self.newest.as_micros() + 1));
     }
 }
 
 impl Disk for Folder {
-    fn create(&mut self, begin: Timestamp, synced: bool) -> io::Result<Box<dyn DiskFile>> {
+    fn create(&mut self, start: Timestamp, synced: bool) -> io::Result<Box<dyn DiskFile>> {
         if !self.lock.is_there() {
             fs::create_dir_all(&self.path)?;
             (self.lock, _) = Lock::take(&self.path)?;
         }
-        let path = LogFile::path(&self.path, begin);
+        let path = LogFile::path(&self.path, start);
         let file = private_file::append_new(&path)?;
         if synced {
             private_file::sync_folder(&self.path)?;
         }
-        self.newest = begin;
+        self.newest = start;
         Ok(Box::new(PlainFile { file, path }))
     }
 
@@ -118,14 +118,14 @@ impl DiskFile for PlainFile {
     }
 }
 
-/// The mark of the process that writes a folder: a locked file, which has a text until the process stops as it should.
+/// The mark of the process that writes a folder: a locked file, which has a text until the process stops cleanly.
 struct Lock {
     file: File,
     path: PathBuf,
 }
 
 impl Lock {
-    /// Also tells since when a process had it that did not stop as it should.
+    /// Also returns since when a process had it that did not stop cleanly.
     fn take(folder: &Path) -> io::Result<(Self, Option<Timestamp>)> {
         let path = folder.join(LOCK);
         let mut file = private_file::read_and_write(&path)?;
@@ -200,7 +200,7 @@ fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// When the last record of a plain file began, or its last gap ended.
+/// When the last record of a plain file started, or its last gap ended.
 fn last_moment(path: &Path) -> Option<Timestamp> {
     let mut file = File::open(path).ok()?;
     let length = file.seek(SeekFrom::End(0)).ok()?;

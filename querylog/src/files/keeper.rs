@@ -1,5 +1,5 @@
-//! What becomes of files that are rolled: compressed, and kept for as long as is asked. A thread of its own does it,
-//! so that the writer does not wait.
+//! What happens to files that are rolled: they are compressed, and deleted in time. A thread of its own does it, so that
+//! the writer does not wait.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use crate::files::options::Keep;
 use crate::model::time::Timestamp;
 use crate::private_file;
 
-/// The thread that looks after a folder. Whoever drops this waits until it has stopped, so that a folder never has two.
+/// The thread that looks after a folder. Dropping this waits until it has stopped, so that a folder never has two.
 pub(crate) struct Keeper(Option<Running>);
 
 struct Running {
@@ -29,12 +29,12 @@ struct Running {
 
 struct Look {
     folder: PathBuf,
-    /// Files that begin earlier are whole.
+    /// Files that start earlier are whole.
     before: Timestamp,
 }
 
 impl Keeper {
-    /// Without a thread where there is nothing to do. `full` is the size at which files are rolled.
+    /// Starts the thread, unless there is nothing to do. `full` is the size at which files are rolled.
     pub(crate) fn start(gzip: bool, keep: Keep, full: u64) -> io::Result<Self> {
         if !gzip && keep == Keep::all() {
             return Ok(Self(None));
@@ -46,10 +46,10 @@ impl Keeper {
         Ok(Self(Some(Running { looks, stop, thread })))
     }
 
-    /// Looks after the files that begin `before`, and returns at once.
+    /// Has the files looked after that start `before`, and returns at once.
     pub(crate) fn look(&self, folder: &Path, before: Timestamp) {
         if let Some(running) = &self.0 {
-            // The thread ends with its sender, and not before.
+            // The thread ends with its sender, not before.
             let _ = running.looks.send(Look { folder: folder.to_owned(), before });
         }
     }
@@ -75,12 +75,12 @@ struct Work {
 impl Work {
     fn run(&self, looks: &Receiver<Look>) {
         while let Ok(first) = looks.recv() {
-            // The last one sees all that those before it would.
+            // The last one sees everything that those before it would.
             let look = looks.try_iter().last().unwrap_or(first);
             match self.look_after(&look) {
                 Err(error) if !self.stop.load(Relaxed) => {
                     let folder = look.folder.display();
-                    tracing::error!(%error, %folder, "query log: rolled files are not looked after");
+                    tracing::error!(%error, %folder, "query log: failed to compress or delete rolled files");
                 }
                 _ => {}
             }
@@ -89,9 +89,9 @@ impl Work {
 
     fn look_after(&self, look: &Look) -> io::Result<()> {
         if self.gzip {
-            for file in LogFile::list(&look.folder)?.iter().filter(|file| file.begin < look.before) {
+            for file in LogFile::list(&look.folder)?.iter().filter(|file| file.start < look.before) {
                 if file.gzip {
-                    // Plain and compressed are both there where the process died before the last step.
+                    // Plain and compressed are both there if the process died before the last step.
                     remove_if_there(&file.path.with_extension(""))?;
                 } else {
                     self.compress(&file.path, &look.folder)?;
@@ -101,7 +101,7 @@ impl Work {
         delete(look, self.keep, self.full)
     }
 
-    /// Replaces a file by its compressed form, in such an order that the lines are there at every moment.
+    /// Replaces a file with its compressed form, in such an order that the lines are there at every moment.
     fn compress(&self, plain: &Path, folder: &Path) -> io::Result<()> {
         let mut source = File::open(plain)?;
         let unfinished = plain.with_extension("jsonl.gz.tmp");
@@ -122,11 +122,11 @@ impl Work {
     }
 }
 
-/// The file that is written, or will be, counts as one that is full.
+/// Deletes what is not kept. The file that is being written, or will be, counts as a full one.
 fn delete(look: &Look, keep: Keep, full: u64) -> io::Result<()> {
     let now = SystemTime::now();
     let (mut files, mut bytes) = (1, full);
-    for file in LogFile::list(&look.folder)?.iter().rev().filter(|file| file.begin < look.before) {
+    for file in LogFile::list(&look.folder)?.iter().rev().filter(|file| file.start < look.before) {
         // Another process may have deleted it.
         let Ok(about) = fs::metadata(&file.path) else { continue };
         files += 1;

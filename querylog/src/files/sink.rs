@@ -18,7 +18,7 @@ pub(crate) struct Files {
     roll: Roll,
     synced: bool,
     current: Option<Current>,
-    /// The begin that the newest file is named for.
+    /// The start that the newest file is named for.
     newest: Timestamp,
 }
 
@@ -29,12 +29,12 @@ struct Current {
 }
 
 impl Files {
-    /// `newest` is the begin of the newest file that is there.
+    /// `newest` is the start of the newest file that is there.
     pub(crate) fn new(disk: Box<dyn Disk>, roll: Roll, synced: bool, newest: Timestamp) -> Self {
         Self { disk, roll, synced, current: None, newest }
     }
 
-    /// Writes what of the lines fits into one file.
+    /// Writes the lines that fit into one file.
     fn write_part(&mut self, lines: &[u8], now: Timestamp) -> io::Result<usize> {
         let Self { disk, roll, synced, current, newest } = self;
         let first = memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
@@ -45,22 +45,22 @@ impl Files {
         let mut open = if let Some(open) = current.take() {
             open
         } else {
-            // Also where the clock went backwards, names sort in the order of writing.
-            let begin = now.max(Timestamp::from_micros(newest.as_micros() + 1));
-            let file = disk.create(begin, *synced)?;
-            *newest = begin;
+            // Even if the clock went backwards, names sort in the order of writing.
+            let start = now.max(Timestamp::from_micros(newest.as_micros() + 1));
+            let file = disk.create(start, *synced)?;
+            *newest = start;
             Current { file, length: 0, period: roll.period(now) }
         };
         let part = &lines[..open.fitting(lines, first, roll.bytes)];
         let written = open.write(part, *synced);
         // A file that others moved or deleted, or that failed, is not written again.
-        if matches!(written, Ok(Place::Kept) | Err(Fault { usable: true, .. })) {
+        if matches!(written, Ok(Place::Kept) | Err(WriteError { usable: true, .. })) {
             *current = Some(open);
         }
         match written {
             Ok(Place::Kept | Place::Moved) => Ok(part.len()),
             Ok(Place::Deleted) => Err(io::Error::new(io::ErrorKind::NotFound, "the file was deleted")),
-            Err(fault) => Err(fault.error),
+            Err(error) => Err(error.error),
         }
     }
 }
@@ -84,7 +84,7 @@ impl Sink for Files {
         self.write_part(&line, Timestamp::now()).map(drop)
     }
 
-    /// Rolls the file where its time is over.
+    /// Rolls the file if its time is over.
     fn tick(&mut self, now: Timestamp) {
         if self.current.as_ref().is_some_and(|current| current.period != self.roll.period(now)) {
             self.current = None;
@@ -111,7 +111,7 @@ impl Sink for Files {
 }
 
 /// Why a part was not written, and whether its file, which is as it was before, can be written again.
-struct Fault {
+struct WriteError {
     error: io::Error,
     usable: bool,
 }
@@ -128,20 +128,20 @@ impl Current {
         memrchr(b'\n', within).map_or(first, |at| at + 1)
     }
 
-    fn write(&mut self, part: &[u8], synced: bool) -> Result<Place, Fault> {
+    fn write(&mut self, part: &[u8], synced: bool) -> Result<Place, WriteError> {
         if let Err(error) = self.file.append(part) {
-            // Half a line may be in the file. Where the file may not grow, another may.
+            // Half a line may be in the file. If this file may not grow, another may.
             let usable = self.file.cut(self.length).is_ok() && error.kind() != io::ErrorKind::FileTooLarge;
-            return Err(Fault { error, usable });
+            return Err(WriteError { error, usable });
         }
         if synced && let Err(error) = self.file.sync() {
-            // Nobody knows what the disk has of it now, and a later sync that works would not tell. So the lines go to
-            // a new file, and away from this one, if that is possible.
+            // What the disk has of it now is unknown, and a later sync that works would not tell. So write the lines to
+            // a new file, and truncate this one if possible.
             let _ = self.file.cut(self.length);
-            return Err(Fault { error, usable: false });
+            return Err(WriteError { error, usable: false });
         }
         self.length += part.len() as u64;
-        // Where the question cannot be answered, the lines are where they were written.
+        // If that cannot be found out, the lines are where they were written.
         Ok(self.file.place().unwrap_or(Place::Kept))
     }
 }
