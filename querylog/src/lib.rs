@@ -113,7 +113,11 @@ pub mod security {}
 pub mod performance {}
 
 #[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::access::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
+pub use crate::access::authenticator::{AccountAuthenticator, Authenticator};
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::access::principal::{Account, Principal, Service, User};
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::access::tokens::{InvalidTokens, Tokens};
 #[cfg(feature = "store")]
 pub use crate::audit::log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "store")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::audit::{TOKENS, records, sorted};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record};
+use tagtrail_querylog::{AuditLog, AuditRecord, LogFiles, Outcome, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
