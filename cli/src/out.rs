@@ -160,7 +160,7 @@ pub(crate) fn of_option(option: &str, error: &(dyn Error + 'static)) -> Box<dyn 
 }
 
 /// An error with those that it came from, as far as it does not have their words.
-fn whole(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn whole(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut last = text.clone();
     let mut next = error.source();

@@ -128,8 +128,10 @@ pub use crate::audit::requests::RequestFilter;
 pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
 #[cfg(feature = "client")]
 pub use crate::client::export::{
-    Download, Downloaded, ExportClient, ExportError, ExportPage, ExportRequest, Exported, ExportedFile,
+    Download, Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportPage, ExportRequest, ExportedFile,
 };
+#[cfg(feature = "client")]
+pub use crate::client::http::{HttpClient, HttpError};
 #[cfg(feature = "client")]
 pub use crate::client::requests::{RequestsPage, RequestsQuery};
 #[cfg(feature = "export")]

@@ -101,7 +101,7 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     let output = run(&["--database", "us-std/shop", "--out", "-"]);
     ended(&output, 0, "500 records");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 500);
-    // Whoever reads has had enough.
+    // The reader closes the pipe.
     let script =
         r#""$0" export --url "$1" --region-group us-std --since 2024-05-10 --until 2024-05-11 --out - | head -n 1"#;
     let (program, url) = (env!("CARGO_BIN_EXE_tagtrail-log"), &served.url);
@@ -117,11 +117,11 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     ended(&run(&["--database", "us-std", "--out", "x"]), 2, "--region-group");
     ended(&run(&["--out", "x"]), 2, "--region-group");
     ended(&run(&["--region-group", "us-std", "--out", "no/such/folder/x"]), 1, "--out no/such/folder/x: No such file");
-    // What is there already stays.
+    // Existing files are not overwritten.
     for there in ["logs.jsonl.gz", "tokens.json", "."] {
         let output = run(&["--region-group", "us-std", "--out", there]);
-        ended(&output, 1, &format!("--out {there}: it is there already, and is not overwritten"));
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("Pending"), "it is said before the server works");
+        ended(&output, 1, &format!("--out {there}: already exists and will not be overwritten"));
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("Pending"), "before the server works");
     }
     let whole = fs::read(folder.join("logs.jsonl.gz")).unwrap();
     assert_eq!(numbers(&lines(&whole)), (0..500).collect::<Vec<_>>());
@@ -130,7 +130,7 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         &format!("{}/api/v1", served.url),
         &[&["--region-group=us-std", "--out=x"][..], &RANGE].concat(),
     );
-    ended(&{ below }.output().unwrap(), 1, "--url is the one before /api/v1");
+    ended(&{ below }.output().unwrap(), 1, "--url must be the URL of a server with exports, without /api/v1");
     let backwards = ["--region-group", "us-std", "--since", "1h", "--until", "2h", "--out", "x"];
     ended(&export(folder, &served.url, &backwards).output().unwrap(), 2, "--since is not before --until");
     let without = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
@@ -139,7 +139,7 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         .unwrap();
     ended(&without, 2, "the environment variable ACCOUNT_KEY is not set: set it to your account key");
     let no_url = export(folder, "127.0.0.1:9", &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat());
-    ended(&{ no_url }.output().unwrap(), 2, "--url: the base of exports is a URL");
+    ended(&{ no_url }.output().unwrap(), 2, "--url: invalid base URL: expected an HTTP URL");
     let nobody = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env("ACCOUNT_KEY", "nobody")
         .output()
@@ -153,12 +153,12 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     let output = { nowhere }.output().unwrap();
     ended(&output, 1, "cannot be reached");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.matches("it is asked again until --patience ends").count(), 1, "{said}");
+    assert_eq!(said.matches("retrying until --patience ends").count(), 1, "{said}");
     // A range that ends later.
     let later = ["--region-group", "us-std", "--since", "1d", "--until", "2199-01-01", "--out", "x"];
     ended(&export(folder, &served.url, &later).output().unwrap(), 1, "90 days");
     let now = ["--region-group", "us-std", "--since", "1s", "--patience", "0.3", "--out", "x"];
-    ended(&export(folder, &served.url, &now).output().unwrap(), 6, "it is Pending");
+    ended(&export(folder, &served.url, &now).output().unwrap(), 6, "its state is Pending");
     assert!(!folder.join("x").exists());
 }
 
@@ -174,7 +174,7 @@ fn an_export_that_is_interrupted_says_how_to_go_on() {
     errors.read_line(&mut String::new()).unwrap();
     assert!(Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap().success());
     let said: String = errors.lines().map(Result::unwrap).collect();
-    assert!(said.contains("to go on with it, add --idempotency-token "), "{said}");
+    assert!(said.contains("to continue, add --idempotency-token "), "{said}");
     assert_eq!(client.wait().unwrap().code(), Some(130));
 }
 
