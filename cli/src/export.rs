@@ -15,8 +15,9 @@ use tagtrail_querylog::{
 use uuid::Uuid;
 
 use crate::audit::{block_on, interrupted, secret};
+use crate::error::{UsageError, of_option, with_sources};
 use crate::options::{in_order, moment};
-use crate::out::{self, Misuse, of_option};
+use crate::out;
 
 /// The environment variable that holds the account key.
 const KEY: &str = "ACCOUNT_KEY";
@@ -99,8 +100,8 @@ impl Export {
         let scope = self.scope()?;
         let key = secret(KEY, "account key")?;
         let client = ExportClient::new(&self.url, &key).map_err(|error| match error {
-            ExportClientError::Url => Misuse::new(format!("--url: {error}")).into(),
-            ExportClientError::Key => Misuse::new(format!("{KEY}: {error}")).into(),
+            ExportClientError::Url => UsageError::new(format!("--url: {error}")).into(),
+            ExportClientError::Key => UsageError::new(format!("{KEY}: {error}")).into(),
             error => of_option("--url", &error),
         })?;
         let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
@@ -108,7 +109,7 @@ impl Export {
             tokio::select! {
                 ended = self.export(client, scope, token) => ended,
                 () = interrupted() => {
-                    out::tell(&format!("interrupted; {}", how_to_continue(token)));
+                    out::report(&format!("interrupted; {}", how_to_continue(token)));
                     Ok(ExitCode::from(INTERRUPTED))
                 }
             }
@@ -136,15 +137,15 @@ impl Export {
         }
     }
 
-    fn scope(&self) -> Result<ExportScope, Misuse> {
+    fn scope(&self) -> Result<ExportScope, UsageError> {
         match (&self.region_group, &self.database) {
             (Some(scope), _) if scope.database().is_empty() => Ok(scope.clone()),
-            (Some(_), _) => Err(Misuse::new("--region-group: expected a name (us-std); use --database for a path")),
+            (Some(_), _) => Err(UsageError::new("--region-group: expected a name (us-std); use --database for a path")),
             (_, Some(scope)) if !scope.database().is_empty() => Ok(scope.clone()),
-            (_, Some(_)) => Err(Misuse::new(
+            (_, Some(_)) => Err(UsageError::new(
                 "--database: expected a path (us-std/ECommerce); use --region-group for a region group",
             )),
-            (None, None) => Err(Misuse::new("--region-group or --database is required")),
+            (None, None) => Err(UsageError::new("--region-group or --database is required")),
         }
     }
 
@@ -160,15 +161,15 @@ impl Export {
                 if let Ok(mut shown) = shown_state.lock()
                     && shown.replace(export.state) != Some(export.state)
                 {
-                    out::tell(&format!("export {}: {}", export.request_id, export.state));
+                    out::report(&format!("export {}: {}", export.request_id, export.state));
                 }
             })
             .on_retry(move |error| {
-                let error = out::whole(error);
+                let error = with_sources(error);
                 if let Ok(mut shown) = shown_error.lock()
                     && *shown != error
                 {
-                    out::tell(&format!("{error}; retrying until --patience ends"));
+                    out::report(&format!("{error}; retrying until --patience ends"));
                     *shown = error;
                 }
             })
@@ -178,7 +179,7 @@ impl Export {
         match self.request(&client, scope, token).wait().await {
             Ok(ExportOutcome::Complete(file)) => {
                 let Downloaded { bytes, lines, .. } = self.download(file).await?;
-                out::tell(&format!("{lines} records, {bytes} bytes of gzip"));
+                out::report(&format!("{lines} records, {bytes} bytes of gzip"));
                 Ok(ExitCode::SUCCESS)
             }
             Ok(ExportOutcome::DoesNotExist(_)) => Ok(ExitCode::from(DOES_NOT_EXIST)),
@@ -186,7 +187,7 @@ impl Export {
             Ok(ExportOutcome::TimedOut(_)) => Ok(ExitCode::from(TIMED_OUT)),
             Ok(_) => Err("the export ended in an unknown state".into()),
             Err(error @ ExportClientError::Unfinished { .. }) => {
-                out::tell(&format!("{error}; {}", how_to_continue(token)));
+                out::report(&format!("{error}; {}", how_to_continue(token)));
                 Ok(ExitCode::from(UNFINISHED))
             }
             Err(error @ ExportClientError::Rejected { status: 404, .. }) => {
