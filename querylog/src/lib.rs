@@ -59,7 +59,6 @@
 //! | `export` | exports of the log, and their REST API as an axum router |
 //! | `client` | the clients of both APIs |
 //! | `store` | what a store of your own needs |
-//! | `cli` | the program `tagtrail-log` |
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
