@@ -426,7 +426,11 @@ fn rejected_lines_overwrite_no_file() {
     says(&run(folder, &import), 1, "1 lines are not records");
     says(&run(folder, &import), 1, "bad.jsonl.rejected already exists");
     assert_eq!(fs::read(folder.join("bad.jsonl.rejected")).unwrap(), b"no json\n");
-    assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 1, "the store is unchanged");
+    assert_eq!(
+        found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(),
+        1,
+        "the store is unchanged"
+    );
 }
 
 #[test]

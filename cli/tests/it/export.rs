@@ -227,7 +227,11 @@ fn a_server_stops_if_a_request_does_not_finish() {
         assert!(begin.elapsed() < Duration::from_secs(20));
         thread::sleep(Duration::from_millis(50));
     };
-    assert!(status.success() && begin.elapsed() > Duration::from_secs(3), "it waited for the request: {:?}", begin.elapsed());
+    assert!(
+        status.success() && begin.elapsed() > Duration::from_secs(3),
+        "it waited for the request: {:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]
