@@ -32,8 +32,8 @@ pub(crate) struct Serve {
     store: NewStoreArgs,
     /// File with the tokens of users, services and accounts
     ///
-    /// A JSON object: {"tokens": [{"token", "kind": "user", "user_id", "user_email", "exec_env_id"}, {"token", "kind":
-    /// "service", "exec_env_id"}, {"token", "kind": "account", "region_groups", "databases"}]}. An account needs one of
+    /// A JSON object: `{"tokens": [{"token", "kind": "user", "user_id", "user_email", "exec_env_id"}, {"token", "kind":
+    /// "service", "exec_env_id"}, {"token", "kind": "account", "region_groups", "databases"}]}`. An account needs one of
     /// its two lists, which name what it may export. A user may also have `name`, `handle` and `exec_env_name`, and a
     /// service `exec_env_name`.
     #[arg(long, value_name = "FILE")]
@@ -93,12 +93,12 @@ impl Serve {
         }
         self.report_urls(&url, exports.is_some());
         let sweeper = tokio::spawn(sweep(log));
-        let served = serve_until_interrupted(listener, router).await;
+        let result = serve_until_interrupted(listener, router).await;
         sweeper.abort();
         if let Some(exports) = exports {
             exports.shutdown().await;
         }
-        Ok(served?)
+        Ok(result?)
     }
 
     fn report_urls(&self, url: &str, has_exports: bool) {
@@ -131,19 +131,19 @@ async fn export_router(exports: ExportService, tokens: Tokens) -> Result<Router,
 }
 
 async fn serve_until_interrupted(listener: TcpListener, router: Router) -> io::Result<()> {
-    let (stop, stopping) = oneshot::channel();
+    let (notify, notified) = oneshot::channel();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
         interrupted().await;
         // The receiver lives as long as this server.
-        let _ = stop.send(());
+        let _ = notify.send(());
     });
     let deadline = async {
         // If the sender is dropped, the server has stopped by itself.
-        let _ = stopping.await;
+        let _ = notified.await;
         time::sleep(GRACE).await;
     };
     tokio::select! {
-        served = server.into_future() => served,
+        result = server.into_future() => result,
         () = deadline => {
             report("stopping although some requests have not finished");
             Ok(())

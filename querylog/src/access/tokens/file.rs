@@ -46,9 +46,10 @@ pub(super) fn holders(text: &str) -> Result<HashMap<TokenDigest, Holder>, Invali
         if !seen.insert(digest) {
             return Err(invalid("duplicate token".into()));
         }
-        match entry.holder().map_err(invalid)? {
-            Some(holder) => drop(holders.insert(digest, holder)),
-            None => tracing::warn!("tokens[{index}]: unknown kind; the token is ignored"),
+        if let Some(holder) = entry.holder().map_err(invalid)? {
+            holders.insert(digest, holder);
+        } else {
+            tracing::warn!("tokens[{index}]: unknown kind; the token is ignored");
         }
     }
     Ok(holders)
