@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
 use tagtrail_querylog::{AuditClient, AuditLog, ClientError};
 
-use crate::out::{Misuse, of_option};
+use crate::error::{UsageError, of_option};
 
 /// What errors call a store in PostgreSQL, whose URL may have a password.
 pub(crate) const POSTGRES: &str = "--store postgres://...";
@@ -18,7 +18,7 @@ pub(crate) const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where the records are.
 #[derive(Args)]
-pub(crate) struct Place {
+pub(crate) struct StoreArgs {
     /// The store: `sqlite:PATH`, or the URL of a database of PostgreSQL, `postgres://USER@HOST/DATABASE`.
     #[arg(long, value_name = "STORE")]
     store: String,
@@ -39,9 +39,9 @@ pub(crate) enum Tables {
 
 /// Where the records are, for what makes a store that is not there yet.
 #[derive(Args)]
-pub(crate) struct NewPlace {
+pub(crate) struct NewStoreArgs {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) place: StoreArgs,
     /// With PostgreSQL, where the tables are not there yet: partitions of so long, of which old ones can be pruned.
     #[arg(long, value_enum, value_name = "SPAN")]
     partition_by: Option<PartitionBy>,
@@ -53,7 +53,7 @@ enum PartitionBy {
     Day,
 }
 
-impl NewPlace {
+impl NewStoreArgs {
     pub(crate) async fn open(&self) -> Result<AuditLog, Box<dyn Error>> {
         let partition = self.partition_by.map(|span| match span {
             PartitionBy::Month => Partition::Month,
@@ -63,7 +63,7 @@ impl NewPlace {
     }
 }
 
-impl Place {
+impl StoreArgs {
     /// The store, where it is PostgreSQL.
     pub(crate) async fn postgres(&self, tables: Tables) -> Result<Option<Postgres>, Box<dyn Error>> {
         if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
@@ -79,9 +79,11 @@ impl Place {
     }
 
     /// The path of `SQLite`'s file.
-    fn sqlite(&self) -> Result<&str, Misuse> {
+    fn sqlite(&self) -> Result<&str, UsageError> {
         self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
-            Misuse::new("--store: a file of SQLite is written sqlite:PATH, PostgreSQL postgres://USER@HOST/DATABASE")
+            UsageError::new(
+                "--store: a file of SQLite is written sqlite:PATH, PostgreSQL postgres://USER@HOST/DATABASE",
+            )
         })
     }
 
@@ -104,7 +106,7 @@ impl Place {
         }
         let path = self.sqlite()?;
         if let Tables::Made(Some(_)) = tables {
-            return Err(Misuse::new("--partition-by: SQLite has no partitions").into());
+            return Err(UsageError::new("--partition-by: SQLite has no partitions").into());
         }
         let settings = match tables {
             Tables::Existing => Sqlite::settings(path).existing(),
@@ -124,7 +126,7 @@ const TOKEN: &str = "TAGTRAIL_TOKEN";
 /// What is asked: a store, or a server.
 #[derive(Args)]
 #[command(group(ArgGroup::new("asked").required(true).args(["store", "server"])))]
-pub(crate) struct Source {
+pub(crate) struct SourceArgs {
     /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL. Needs --exec-env-id.
     #[arg(long, value_name = "STORE", requires = "exec_env_id")]
     store: Option<String>,
@@ -146,13 +148,13 @@ pub(crate) enum Opened {
     Server(AuditClient),
 }
 
-impl Source {
+impl SourceArgs {
     pub(crate) async fn open(&self) -> Result<Opened, Box<dyn Error>> {
         if let Some(server) = &self.server {
             let token = secret(TOKEN, "token, one that the server knows")?;
             let client = AuditClient::new(server, &token).map_err(|error| match error {
-                ClientError::Base => Misuse::new(format!("--server: {error}")).into(),
-                ClientError::Token => Misuse::new(format!("{TOKEN}: {error}")).into(),
+                ClientError::Base => UsageError::new(format!("--server: {error}")).into(),
+                ClientError::Token => UsageError::new(format!("{TOKEN}: {error}")).into(),
                 error => of_option("--server", &error),
             });
             return Ok(Opened::Server(client?));
@@ -161,7 +163,7 @@ impl Source {
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
             return Err(format!("--store {store}: there is no such file; serve and import make one").into());
         }
-        let log = Place { store, payloads: self.payloads.clone() }.open(Tables::Existing).await?;
+        let log = StoreArgs { store, payloads: self.payloads.clone() }.open(Tables::Existing).await?;
         Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
     }
 }
@@ -177,9 +179,11 @@ pub(crate) fn refused(error: ClientError) -> Box<dyn Error> {
 }
 
 /// A secret of the environment, where other users of the machine do not see it.
-pub(crate) fn secret(variable: &str, what: &str) -> Result<String, Misuse> {
+pub(crate) fn secret(variable: &str, what: &str) -> Result<String, UsageError> {
     let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
-    secret.ok_or_else(|| Misuse::new(format!("the environment variable {variable} is not set: set it to your {what}")))
+    secret.ok_or_else(|| {
+        UsageError::new(format!("the environment variable {variable} is not set: set it to your {what}"))
+    })
 }
 
 /// Runs what is asynchronous.

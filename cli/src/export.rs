@@ -1,4 +1,4 @@
-//! `tagtrail-log export`: asks a server for an export, waits for it, and downloads it.
+//! `tagtrail-log export`: requests an export from a server, waits for it, and downloads it.
 
 use std::error::Error;
 use std::io::{self, IsTerminal};
@@ -9,98 +9,107 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
-use tagtrail_querylog::{Downloaded, ExportClient, ExportError, ExportScope, Exported, ExportedFile, Timestamp};
+use tagtrail_querylog::{
+    Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportRequest, ExportScope, ExportedFile, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::audit::{block_on, interrupted, secret};
+use crate::error::{UsageError, of_option, with_sources};
 use crate::options::{in_order, moment};
-use crate::out::{self, Misuse, of_option};
+use crate::out;
 
-/// The environment variable that has the key.
+/// The environment variable that holds the account key.
 const KEY: &str = "ACCOUNT_KEY";
 
-/// The code with which the program ends, for each final state that is no file, and for none at all.
+/// The exit codes of outcomes without a file, and of none at all.
 const DOES_NOT_EXIST: u8 = 3;
 const FAILED: u8 = 4;
 const TIMED_OUT: u8 = 5;
 const UNFINISHED: u8 = 6;
-/// As by a signal that nobody waits for.
+/// As shells report SIGINT.
 const INTERRUPTED: u8 = 130;
 
 const CODES: &str = "\
-Ends with:
-  0  the file is there, whole
-  1  no file, for another reason: the server cannot be reached, or refuses; the disk is full
-  2  the arguments are wrong
-  3  DoesNotExist: there are no records in the range
-  4  Failed: the server did not make the export; its log says why
-  5  TimedOut: the server gave the export up
-  6  the export was not finished in time; with the same --idempotency-token it goes on
-  130  interrupted, by Ctrl-C say; with the same --idempotency-token it goes on";
+Exit status:
+  0    success: the file is complete
+  1    any other failure: the server cannot be reached or rejected the request, the disk is full, ...
+  2    invalid arguments
+  3    DoesNotExist: the range contains no records
+  4    Failed: the server could not create the export; its log says why
+  5    TimedOut: the export took the server too long
+  6    not finished within --patience; to continue, use the same --idempotency-token
+  130  interrupted, by Ctrl-C for example; to continue, use the same --idempotency-token";
 
+/// Options of `export`.
 #[derive(Args)]
 #[command(
     after_help = CODES,
-    group(ArgGroup::new("of").required(true).args(["region_group", "database"])),
+    group(ArgGroup::new("scope").required(true).args(["region_group", "database"])),
 )]
 pub(crate) struct Export {
-    /// The URL of the server, before the `/api/v1` of its paths. The account key is taken from the environment variable
-    /// `ACCOUNT_KEY`.
+    /// URL of the server, without the `/api/v1` of its API
+    ///
+    /// The account key is read from the environment variable `ACCOUNT_KEY`.
     #[arg(long)]
     url: String,
-    /// The region group to export, such as `us-std`.
+    /// Region group to export, such as `us-std`
     #[arg(long, value_name = "NAME")]
     region_group: Option<ExportScope>,
-    /// The database to export, with those beneath it, behind its region group: `us-std/ECommerce`.
+    /// Database to export, including those below it, such as `us-std/ECommerce`
     #[arg(long, value_name = "PATH")]
     database: Option<ExportScope>,
-    /// Records that began at this time or later: in ISO 8601, or so long ago: `90s`, `15m`, `2h`, `7d`.
+    /// Export records that started at or after this time: ISO 8601, or a duration ago, such as `15m` or `7d`
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Timestamp,
-    /// Records that began before this time; now by default. What began just now takes a while: an export waits 5
-    /// seconds after this time, and up to a minute for requests that have not ended.
+    /// Export records that started before this time [default: now]
+    ///
+    /// The server starts the export 5 seconds after this time, and waits up to a minute for requests that are still
+    /// running.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// The file to make, which must not be there yet: gzip of lines of JSON. With `-`, the lines are written to the
-    /// standard output.
+    /// File to create: lines of JSON, compressed with gzip; `-` writes the lines to standard output
+    ///
+    /// An existing file is not overwritten.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// How often the server is asked how far it is, in seconds.
+    /// Seconds between two polls of the server
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     poll_every: f64,
-    /// For how long it is asked, in seconds.
+    /// Seconds to wait for the export to finish
     #[arg(long, value_name = "SECONDS", default_value_t = 300.0, value_parser = seconds)]
     patience: f64,
-    /// A UUID. For 24 hours, the same one is answered with the same export.
+    /// Continue the export that was requested with this token in the last 24 hours
     #[arg(long, value_name = "UUID")]
     idempotency_token: Option<Uuid>,
 }
 
-fn go_on(token: Uuid) -> String {
-    format!("to go on with it, add --idempotency-token {token}")
+fn how_to_continue(token: Uuid) -> String {
+    format!("to continue, add --idempotency-token {token}")
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+fn seconds(text: &str) -> Result<f64, &'static str> {
     let number = text.parse().ok().filter(|number| (0.01..=1e6).contains(number));
-    number.ok_or_else(|| "a number of seconds is needed, from 0.01 to 1,000,000".to_owned())
+    number.ok_or("expected a number of seconds from 0.01 to 1000000")
 }
 
 impl Export {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         in_order(Some(self.since), Some(self.until.unwrap_or_else(Timestamp::now)))?;
         self.check_out()?;
+        let scope = self.scope()?;
         let key = secret(KEY, "account key")?;
         let client = ExportClient::new(&self.url, &key).map_err(|error| match error {
-            ExportError::Base => Misuse::new(format!("--url: {error}")).into(),
-            ExportError::Key => Misuse::new(format!("{KEY}: {error}")).into(),
+            ExportClientError::Url => UsageError::new(format!("--url: {error}")).into(),
+            ExportClientError::Key => UsageError::new(format!("{KEY}: {error}")).into(),
             error => of_option("--url", &error),
         })?;
         let token = self.idempotency_token.unwrap_or_else(Uuid::new_v4);
         block_on(async {
             tokio::select! {
-                ended = self.export(client, token) => ended,
+                ended = self.export(client, scope, token) => ended,
                 () = interrupted() => {
-                    out::tell(&format!("interrupted; {}", go_on(token)));
+                    out::report(&format!("interrupted; {}", how_to_continue(token)));
                     Ok(ExitCode::from(INTERRUPTED))
                 }
             }
@@ -111,86 +120,94 @@ impl Export {
         self.out.as_os_str() == "-"
     }
 
-    /// Before a server works for an hour: whether the file can be made.
+    /// Checks that the file can be created, before the server works for an hour.
     fn check_out(&self) -> Result<(), Box<dyn Error>> {
         let option = || format!("--out {}", out::path(&self.out));
         if self.is_stdout() {
             return Ok(());
         }
         if self.out.symlink_metadata().is_ok() {
-            return Err(format!("{}: it is there already, and is not overwritten", option()).into());
+            return Err(format!("{}: already exists and will not be overwritten", option()).into());
         }
         let folder = self.out.parent().filter(|folder| !folder.as_os_str().is_empty());
         match folder.map(std::fs::metadata).transpose() {
-            Ok(Some(folder)) if !folder.is_dir() => Err(format!("{}: there is no such folder", option()).into()),
+            Ok(Some(folder)) if !folder.is_dir() => Err(format!("{}: the parent is not a directory", option()).into()),
             Ok(_) => Ok(()),
             Err(error) => Err(of_option(&option(), &error)),
         }
     }
 
-    async fn export(&self, client: ExportClient, token: Uuid) -> Result<ExitCode, Box<dyn Error>> {
-        let Some(scope) = self.region_group.as_ref().or(self.database.as_ref()) else {
-            return Err(Misuse::new("--region-group or --database is needed").into());
-        };
-        if scope.database().is_empty() == self.database.is_some() {
-            return Err(Misuse::new(
-                "--region-group is a name such as us-std, --database a path behind it: us-std/ECommerce",
-            )
-            .into());
+    fn scope(&self) -> Result<ExportScope, UsageError> {
+        match (&self.region_group, &self.database) {
+            (Some(scope), _) if scope.database().is_empty() => Ok(scope.clone()),
+            (Some(_), _) => Err(UsageError::new("--region-group: expected a name (us-std); use --database for a path")),
+            (_, Some(scope)) if !scope.database().is_empty() => Ok(scope.clone()),
+            (_, Some(_)) => Err(UsageError::new(
+                "--database: expected a path (us-std/ECommerce); use --region-group for a region group",
+            )),
+            (None, None) => Err(UsageError::new("--region-group or --database is required")),
         }
+    }
+
+    fn request(&self, client: &ExportClient, scope: ExportScope, token: Uuid) -> ExportRequest {
         let until = self.until.unwrap_or_else(Timestamp::now);
-        let request = client.export(scope.clone(), self.since, until).idempotency_token(token);
-        let (said, said_again) = (Mutex::new(None), Mutex::new(String::new()));
-        let request = request
+        let (shown_state, shown_error) = (Mutex::new(None), Mutex::new(String::new()));
+        client
+            .export(scope, self.since, until)
+            .idempotency_token(token)
             .poll_every(Duration::from_secs_f64(self.poll_every))
             .patience(Duration::from_secs_f64(self.patience))
-            .on_answer(move |export| {
-                if let Ok(mut said) = said.lock()
-                    && said.replace(export.state) != Some(export.state)
+            .on_status(move |export| {
+                if let Ok(mut shown) = shown_state.lock()
+                    && shown.replace(export.state) != Some(export.state)
                 {
-                    out::tell(&format!("export {}: {}", export.request_id, export.state));
+                    out::report(&format!("export {}: {}", export.request_id, export.state));
                 }
             })
             .on_retry(move |error| {
-                let error = error.to_string();
-                if let Ok(mut said) = said_again.lock()
-                    && *said != error
+                let error = with_sources(error);
+                if let Ok(mut shown) = shown_error.lock()
+                    && *shown != error
                 {
-                    out::tell(&format!("{error}; it is asked again until --patience ends"));
-                    *said = error;
+                    out::report(&format!("{error}; retrying until --patience ends"));
+                    *shown = error;
                 }
-            });
-        Ok(match request.wait().await {
-            Ok(Exported::Complete(file)) => {
+            })
+    }
+
+    async fn export(&self, client: ExportClient, scope: ExportScope, token: Uuid) -> Result<ExitCode, Box<dyn Error>> {
+        match self.request(&client, scope, token).wait().await {
+            Ok(ExportOutcome::Complete(file)) => {
                 let Downloaded { bytes, lines, .. } = self.download(file).await?;
-                out::tell(&format!("{lines} records, {bytes} bytes of gzip"));
-                ExitCode::SUCCESS
+                out::report(&format!("{lines} records, {bytes} bytes of gzip"));
+                Ok(ExitCode::SUCCESS)
             }
-            Ok(Exported::DoesNotExist(_)) => ExitCode::from(DOES_NOT_EXIST),
-            Ok(Exported::Failed(_)) => ExitCode::from(FAILED),
-            Ok(Exported::TimedOut(_)) => ExitCode::from(TIMED_OUT),
-            Err(error @ ExportError::Unfinished { .. }) => {
-                out::tell(&format!("{error}; {}", go_on(token)));
-                ExitCode::from(UNFINISHED)
+            Ok(ExportOutcome::DoesNotExist(_)) => Ok(ExitCode::from(DOES_NOT_EXIST)),
+            Ok(ExportOutcome::Failed(_)) => Ok(ExitCode::from(FAILED)),
+            Ok(ExportOutcome::TimedOut(_)) => Ok(ExitCode::from(TIMED_OUT)),
+            Ok(_) => Err("the export ended in an unknown state".into()),
+            Err(error @ ExportClientError::Unfinished { .. }) => {
+                out::report(&format!("{error}; {}", how_to_continue(token)));
+                Ok(ExitCode::from(UNFINISHED))
             }
-            Err(error @ ExportError::Refused { status: 404, .. }) => {
-                return Err(format!("{error}; --url is the one before /api/v1, of a server that has exports").into());
+            Err(error @ ExportClientError::Rejected { status: 404, .. }) => {
+                Err(format!("{error}; --url must be the URL of a server with exports, without /api/v1").into())
             }
-            Err(error) => return Err(error.into()),
-        })
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn download(&self, file: ExportedFile) -> Result<Downloaded, Box<dyn Error>> {
         if self.is_stdout() {
             return match file.write_lines(io::stdout()).await {
-                // So that a closed pipe is told from other mistakes.
-                Err(ExportError::Io(error)) => Err(error.into()),
+                // The error itself, since a closed pipe is not a failure.
+                Err(ExportClientError::Io(error)) => Err(error.into()),
                 downloaded => Ok(downloaded?),
             };
         }
         let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         bar.set_style(ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")?);
-        let download = file.download().save_telling(&self.out, |download| {
+        let download = file.download().save_with_progress(&self.out, |download| {
             bar.set_length(download.size().unwrap_or_default());
             bar.set_position(download.position());
         });

@@ -1,4 +1,4 @@
-//! Which entries are shown.
+//! Filters of the commands that read a log's files.
 
 use std::ops::RangeInclusive;
 
@@ -6,42 +6,42 @@ use clap::Args;
 use tagtrail::TraceId;
 use tagtrail_querylog::{Entry, Record, Timestamp};
 
-use crate::options::{Times, trace_id};
-use crate::out::Misuse;
+use crate::error::UsageError;
+use crate::options::{TimeArgs, trace_id};
 
-/// All that is given must be so.
+/// Filters, which a record must all pass.
 #[derive(Args)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Filter {
-    /// Records with this tag: `NAME=VALUE`, or `NAME` with any value. Repeat it for several, which all must be there.
+    /// Show only records with this tag: `NAME=VALUE`, or `NAME` for any value; repeat to require several tags
     #[arg(long, value_name = "TAG", value_parser = tag)]
     tag: Vec<String>,
-    /// Records of this trace: 32 hexadecimal digits.
+    /// Show only records of this trace: 32 hexadecimal digits
     #[arg(long, value_name = "ID", value_parser = trace_id)]
     trace: Option<TraceId>,
-    /// Records with this status: `404`, `5xx`, or `400-499`. Repeat it for several, of which one must be so.
+    /// Show only records with this status: `404`, `5xx` or `400-499`; repeat to allow several
     #[arg(long, value_name = "STATUS", value_parser = status)]
     status: Vec<RangeInclusive<u16>>,
-    /// Records whose path begins so.
+    /// Show only records whose path starts with this prefix
     #[arg(long = "path", value_name = "PREFIX")]
     prefix: Option<String>,
-    /// Records of this route.
+    /// Show only records of this route
     #[arg(long)]
     route: Option<String>,
     #[command(flatten)]
-    times: Times,
+    times: TimeArgs,
 }
 
 impl Filter {
-    pub(crate) fn range(&self) -> Result<std::ops::Range<Timestamp>, Misuse> {
+    pub(crate) fn range(&self) -> Result<std::ops::Range<Timestamp>, UsageError> {
         self.times.range()
     }
 
-    /// Whether an entry is shown. Gaps and foreign lines always are.
+    /// Returns whether an entry is shown. Gaps and lines that are not records always are.
     pub(crate) fn passes(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Record(record) => self.passes_record(record),
-            // Nobody knows whether what is missing would pass.
+            // It is unknown whether missing records would pass.
             _ => true,
         }
     }
@@ -65,7 +65,7 @@ fn has_tag(record: &Record, tag: &str) -> bool {
 }
 
 fn tag(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() || text.starts_with('=') { Err("a tag is NAME=VALUE, or NAME") } else { Ok(text.to_owned()) }
+    if text.is_empty() || text.starts_with('=') { Err("expected NAME=VALUE or NAME") } else { Ok(text.to_owned()) }
 }
 
 fn status(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -81,7 +81,7 @@ fn status(text: &str) -> Result<RangeInclusive<u16>, String> {
             None => number(text).map(|status| status..=status),
         },
     };
-    range.ok_or_else(|| "a status is 404, 5xx or 400-499".to_owned())
+    range.ok_or_else(|| "expected a status (404), a class (5xx) or a range (400-499)".to_owned())
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_a_number_a_class_or_a_range() {
+    fn status_is_a_number_a_class_or_a_range() {
         assert_eq!(status("404"), Ok(404..=404));
         assert_eq!(status("5xx"), Ok(500..=599));
         assert_eq!(status("400-499"), Ok(400..=499));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_has_a_name() {
+    fn tag_requires_a_name() {
         assert!(tag("a").is_ok() && tag("a=b").is_ok() && tag("a=").is_ok());
         assert!(tag("").is_err() && tag("=b").is_err());
     }

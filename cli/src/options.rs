@@ -1,116 +1,114 @@
-//! Options that several subcommands have, and how their values are read.
+//! Options that several commands share, and how their values are parsed.
 
 use std::time::Duration;
 
 use clap::Args;
+use jiff::{Span, SpanRelativeTo};
 use tagtrail::TraceId;
 use tagtrail_querylog::{Timestamp, Window};
 
-use crate::out::{self, Format, Misuse};
+use crate::error::UsageError;
+use crate::out::{Format, report};
 
-/// When records began.
+/// When records started.
 #[derive(Args)]
-pub(crate) struct Times {
-    /// Those that began at this time or later: in ISO 8601, or so long ago: `90s`, `15m`, `2h`, `7d`.
+pub(crate) struct TimeArgs {
+    /// Show only records that started at or after this time: ISO 8601, or a duration ago, such as `15m` or `7d`
     #[arg(long, value_name = "TIME", value_parser = moment, alias = "start-timestamp")]
     since: Option<Timestamp>,
-    /// Those that began before this time.
+    /// Show only records that started before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
 }
 
-impl Times {
+impl TimeArgs {
     pub(crate) fn since(&self) -> Option<Timestamp> {
         self.since
     }
 
-    /// The last moment that is asked for.
+    /// Returns the last moment of the range.
     pub(crate) fn last(&self) -> Option<Timestamp> {
         self.until.map(|until| until.minus(Duration::from_micros(1)))
     }
 
-    pub(crate) fn range(&self) -> Result<std::ops::Range<Timestamp>, Misuse> {
+    pub(crate) fn range(&self) -> Result<std::ops::Range<Timestamp>, UsageError> {
         in_order(self.since, self.until)?;
         Ok(self.since.unwrap_or(Timestamp::MIN)..self.until.unwrap_or(Timestamp::MAX))
     }
 }
 
-/// Nothing can begin in a time that ends before it begins: whoever asks so has mistaken one of its ends.
-pub(crate) fn in_order(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<(), Misuse> {
+/// Rejects a range that cannot contain a record: one of its ends must be a mistake.
+pub(crate) fn in_order(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<(), UsageError> {
     match since.zip(until) {
-        Some((since, until)) if since >= until => Err(Misuse::new("--since is not before --until")),
+        Some((since, until)) if since >= until => Err(UsageError::new("--since must be before --until")),
         _ => Ok(()),
     }
 }
 
-/// From the first moment to the last, both of which belong to it.
+/// Returns the window from the first moment to the last, both inclusive.
 pub(crate) fn window(first: Option<Timestamp>, last: Option<Timestamp>) -> Window {
     Window { start: first.unwrap_or(Timestamp::MIN), end: last.unwrap_or(Timestamp::MAX) }
 }
 
-/// How many records are shown, from which end, and how.
+/// How many records are shown, in which order and format.
 #[derive(Args)]
-pub(crate) struct Shown {
-    /// The newest first.
+pub(crate) struct ListArgs {
+    /// Show the newest records first
     #[arg(long)]
     pub(crate) newest_first: bool,
-    /// How many, at most; 100 by default.
+    /// Show at most this many records [default: 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "all")]
     limit: Option<u64>,
-    /// All of them, page by page.
+    /// Show all records, page by page
     #[arg(long)]
     all: bool,
-    /// A table for people, or lines of JSON. By default a table on a terminal, else JSON.
+    /// Format of the output [default: table on a terminal, else json]
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
 }
 
-/// So many records are shown where nothing is said.
-const LIMIT: u64 = 100;
+/// How many records are shown by default.
+const DEFAULT_LIMIT: u64 = 100;
 
-/// So many records are asked for at a time.
+/// How many records are requested at a time.
 const PAGE: u32 = 300;
 
-impl Shown {
-    pub(crate) fn most(&self) -> usize {
-        if self.all { usize::MAX } else { usize::try_from(self.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX) }
+impl ListArgs {
+    pub(crate) fn limit(&self) -> usize {
+        if self.all { usize::MAX } else { usize::try_from(self.limit.unwrap_or(DEFAULT_LIMIT)).unwrap_or(usize::MAX) }
     }
 
-    /// How many records are asked for at a time, so that no more are than are shown.
+    /// Returns how many records to request at a time: no more than are shown.
     pub(crate) fn page(&self) -> u32 {
-        u32::try_from(self.most()).unwrap_or(PAGE).min(PAGE)
+        u32::try_from(self.limit()).unwrap_or(PAGE).min(PAGE)
     }
 
-    /// Says that these may not be all, to those who did not choose how many.
-    pub(crate) fn tell_of_more(&self, shown: usize) {
-        if self.limit.is_none() && shown == self.most() {
-            out::tell(&format!("these are the first {shown}, and there may be more: see --all and --limit"));
+    /// Reports that there may be more records, if the default limit was reached.
+    pub(crate) fn report_if_limited(&self, shown: usize) {
+        if self.limit.is_none() && shown == self.limit() {
+            report(&format!("only the first {shown} records are shown; for more, use --all or --limit"));
         }
     }
 }
 
-/// A moment, or how long ago it was.
-pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Some(ago) = ago(text) {
-        return Ok(Timestamp::now().minus(ago));
+/// Parses a time: ISO 8601, or a duration ago.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    match duration(text) {
+        Some(ago) => Ok(Timestamp::now().minus(ago)),
+        None => text.parse().map_err(
+            |_| "expected an ISO 8601 time, such as 2024-05-10T18:05:42Z, or a duration ago, such as 15m, 7d or 1h30m",
+        ),
     }
-    text.parse().map_err(|error| format!("{error}; or how long ago, such as 15m"))
 }
 
-fn ago(text: &str) -> Option<Duration> {
-    let unit = match text.chars().next_back()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    let count: u64 = text[..text.len() - 1].parse().ok()?;
-    Some(Duration::from_secs(count.saturating_mul(unit)))
+/// Parses a duration in jiff's friendly format. Days have 24 hours.
+fn duration(text: &str) -> Option<Duration> {
+    let span: Span = text.parse().ok()?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
 pub(crate) fn trace_id(text: &str) -> Result<TraceId, &'static str> {
-    text.parse().map_err(|_| "a trace-id is 32 hexadecimal digits in lower case, not all of them zero")
+    text.parse().map_err(|_| "expected 32 lowercase hexadecimal digits, not all zero")
 }
 
 #[cfg(test)]
@@ -118,13 +116,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_a_moment_or_how_long_ago() {
-        assert_eq!(ago("15m"), Some(Duration::from_secs(900)));
-        assert_eq!(ago("7d"), Some(Duration::from_secs(604_800)));
+    fn duration_has_one_or_more_units() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("15m", 900),
+            ("2h", 7_200),
+            ("7d", 604_800),
+            ("1h30m", 5_400),
+            ("1h 30m", 5_400),
+            ("1.5h", 5_400),
+            ("2w", 1_209_600),
+            ("1 day, 2 hours", 93_600),
+            ("365d", 31_536_000),
+            ("0s", 0),
+            ("0000015m", 900),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "m", "15", "-1h", "1mo", "1y", "15é", "1h30", "h1"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn moment_is_a_time_or_a_duration_ago() {
         assert_eq!(moment("2024-05-10").unwrap().to_string(), "2024-05-10T00:00:00.000000Z");
-        assert!(moment("2h").unwrap() < Timestamp::now().minus(Duration::from_secs(7_100)));
-        for text in ["", "m", "15", "-1h", "1.5h", "15é"] {
-            assert!(moment(text).is_err(), "{text}");
+        let (ago, two_hours) = (moment("2h").unwrap(), Duration::from_secs(7_200));
+        let now = Timestamp::now();
+        assert!(now.minus(two_hours + Duration::from_secs(60)) < ago && ago <= now.minus(two_hours));
+        for text in ["", "m", "15", "-1h", "yesterday", "15é", "1mo"] {
+            assert!(moment(text).unwrap_err().starts_with("expected an ISO 8601 time"), "{text}");
         }
     }
 }

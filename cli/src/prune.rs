@@ -1,4 +1,4 @@
-//! `tagtrail-log prune`: drops the old partitions of a store.
+//! `tagtrail-log prune`: drops old partitions of a store.
 
 use std::error::Error;
 use std::time::Duration;
@@ -6,40 +6,39 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::Timestamp;
 
-use crate::audit::{POSTGRES, Place, Tables, block_on};
+use crate::audit::{POSTGRES, StoreArgs, Tables, block_on};
+use crate::error::{UsageError, of_option};
 use crate::options::moment;
-use crate::out::{self, Misuse, of_option};
+use crate::out::report;
 
-/// Objects of records that are put now are not swept.
-const AGE: Duration = Duration::from_secs(3_600);
+/// Younger objects are kept: their records may not be stored yet.
+const MIN_OBJECT_AGE: Duration = Duration::from_secs(3_600);
 
 #[derive(Args)]
 pub(crate) struct Prune {
     #[command(flatten)]
-    place: Place,
-    /// The time, in ISO 8601, or so long ago, such as `365d`, and not in the future: partitions with records of this
-    /// time or later stay.
+    store: StoreArgs,
+    /// Drop partitions whose records all started before this time: ISO 8601, or a duration ago, such as `365d`
+    ///
+    /// The time must be in the past.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     before: Timestamp,
 }
 
 impl Prune {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
-        // A year that is mistyped would else drop what is recorded at this moment.
+        // A mistyped year would drop the current records.
         if self.before > Timestamp::now() {
-            return Err(Misuse::new(
-                "--before: a time in the future is after the records of this moment, and would drop them: name one that is past",
-            )
-            .into());
+            return Err(UsageError::new("--before must be in the past").into());
         }
         block_on(async {
-            let Some(store) = self.place.postgres(Tables::Existing).await? else {
-                return Err(Misuse::new("--store: only PostgreSQL has partitions to prune").into());
+            let Some(store) = self.store.postgres(Tables::Existing).await? else {
+                return Err(UsageError::new("--store: only PostgreSQL has partitions to prune").into());
             };
             let dropped = store.drop_before(self.before).await.map_err(|error| of_option(POSTGRES, &error))?;
-            out::tell(&format!("partitions dropped: {dropped}"));
-            let swept = self.place.open(Tables::Existing).await?.sweep(AGE).await?;
-            out::tell(&format!("objects deleted that no record has: {swept}"));
+            report(&format!("dropped {dropped} partitions"));
+            let swept = self.store.open(Tables::Existing).await?.sweep(MIN_OBJECT_AGE).await?;
+            report(&format!("deleted {swept} objects without a record"));
             Ok(())
         })
     }

@@ -10,16 +10,18 @@ use tagtrail_querylog::store::Selection;
 use tagtrail_querylog::{AuditClient, AuditLog, AuditRecord, Distinct, LogQuery, Timestamp, printable};
 use tagtrail_querylog::{Cursor, Scan};
 
-use crate::audit::{Opened, Source, block_on, refused};
-use crate::options::{Shown, Times, moment, window};
-use crate::out::{self, Misuse, Out, counting};
+use crate::audit::{Opened, SourceArgs, block_on, refused};
+use crate::error::UsageError;
+use crate::options::{ListArgs, TimeArgs, moment, window};
+use crate::out::{self, Output, counting};
+use crate::table;
 
 #[derive(Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(group(ArgGroup::new("filter").args(["id", "udf_id", "udf_name", "shared_token"])))]
 pub(crate) struct Query {
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
     /// The user to ask a store about: whose own records are shown where neither --exec-env nor a value is asked for.
     #[arg(long, value_name = "EMAIL", conflicts_with = "server")]
     user_email: Option<String>,
@@ -46,7 +48,7 @@ pub(crate) struct Query {
     #[arg(long, value_enum)]
     distinct_type: Option<Kind>,
     #[command(flatten)]
-    times: Times,
+    times: TimeArgs,
     /// Those that began at this time or before it.
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "until")]
     end_timestamp: Option<Timestamp>,
@@ -54,7 +56,7 @@ pub(crate) struct Query {
     #[arg(long, default_value_t = 1_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     max_records_to_scan: u32,
     #[command(flatten)]
-    shown: Shown,
+    shown: ListArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,10 +69,10 @@ type Records = Pin<Box<dyn Stream<Item = Result<AuditRecord, Box<dyn Error>>>>>;
 
 impl Query {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
-        let limit = if self.distinct { usize::MAX } else { self.shown.most() };
+        let limit = if self.distinct { usize::MAX } else { self.shown.limit() };
         self.times.range()?;
         if self.times.since().zip(self.end_timestamp).is_some_and(|(first, last)| first > last) {
-            return Err(Misuse::new("--since is after --end-timestamp").into());
+            return Err(UsageError::new("--since is after --end-timestamp").into());
         }
         block_on(async move {
             let records = match self.source.open().await? {
@@ -123,7 +125,7 @@ impl Query {
         let scope = || match &self.user_email {
             _ if self.exec_env => Ok(Selection::Environment(environment.clone())),
             Some(email) => Ok(Selection::User(email.clone())),
-            None => Err(Misuse::new("--user-email is needed, or --exec-env for the whole environment")),
+            None => Err(UsageError::new("--user-email is needed, or --exec-env for the whole environment")),
         };
         if let Some(kind) = self.distinct_type.filter(|_| self.distinct) {
             let of = if kind == Kind::Names { Distinct::Names } else { Distinct::Ids };
@@ -157,7 +159,7 @@ impl Query {
         &self,
         records: impl Stream<Item = Result<AuditRecord, Box<dyn Error>>>,
     ) -> Result<(), Box<dyn Error>> {
-        let mut out = Out::new(self.shown.format);
+        let mut out = Output::new(self.shown.format);
         let progress = counting();
         let mut records = pin!(records);
         let mut count = 0;
@@ -172,9 +174,9 @@ impl Query {
         }
         progress.finish_and_clear();
         out.flush()?;
-        out::tell_of_none(count > 0);
+        out::report_if_none(count > 0);
         if !self.distinct {
-            self.shown.tell_of_more(count);
+            self.shown.report_if_limited(count);
         }
         Ok(())
     }
@@ -186,5 +188,6 @@ fn line(record: &AuditRecord) -> String {
     let or_dash = |text: &Option<String>| printable(text.as_deref().unwrap_or("-")).into_owned();
     let error = record.stderr.as_deref().unwrap_or_default().trim().lines().next().unwrap_or_default();
     let (who, what) = (or_dash(&record.user_email), or_dash(&record.udf_name));
-    format!("{}  {time:>12}  {who:<24}  {what:<32}  {}", record.timestamp, printable(error)).trim_end().to_owned()
+    let (who, what) = (table::left(&who, 24), table::left(&what, 32));
+    format!("{}  {time:>12}  {who}  {what}  {}", record.timestamp, printable(error)).trim_end().to_owned()
 }

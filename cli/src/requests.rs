@@ -10,15 +10,15 @@ use tagtrail::TraceId;
 use tagtrail_querylog::Scan;
 use tagtrail_querylog::{AuditClient, AuditLog, Entry, Record, RequestFilter, StatusMatch};
 
-use crate::audit::{Opened, Source, block_on, refused};
-use crate::options::{Shown, Times, trace_id, window};
-use crate::out::{self, Format, Out, counting};
+use crate::audit::{Opened, SourceArgs, block_on, refused};
+use crate::options::{ListArgs, TimeArgs, trace_id, window};
+use crate::out::{self, Format, Output, counting};
 use crate::table;
 
 #[derive(Args)]
 pub(crate) struct RequestsVerb {
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
     /// Requests of this trace: 32 hexadecimal digits.
     #[arg(long, value_name = "ID", value_parser = trace_id)]
     trace: Option<TraceId>,
@@ -32,9 +32,9 @@ pub(crate) struct RequestsVerb {
     #[arg(long)]
     route: Option<String>,
     #[command(flatten)]
-    times: Times,
+    times: TimeArgs,
     #[command(flatten)]
-    shown: Shown,
+    shown: ListArgs,
 }
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(crate) struct TraceVerb {
     #[arg(value_name = "ID", value_parser = trace_id)]
     trace: TraceId,
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
     /// A tree for people, or a JSON object. By default a tree on a terminal, else JSON.
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -61,7 +61,7 @@ const DEEPEST: usize = 40;
 
 impl RequestsVerb {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
-        let limit = self.shown.most();
+        let limit = self.shown.limit();
         self.times.range()?;
         block_on(async move {
             let records = match self.source.open().await? {
@@ -69,7 +69,7 @@ impl RequestsVerb {
                 Opened::Server(client) => self.of_server(&client),
             };
             let mut records = pin!(records.take(limit));
-            let mut out = Out::new(self.shown.format);
+            let mut out = Output::new(self.shown.format);
             let progress = counting();
             let mut count = 0;
             while let Some(record) = records.try_next().await? {
@@ -79,8 +79,8 @@ impl RequestsVerb {
             }
             progress.finish_and_clear();
             out.flush()?;
-            out::tell_of_none(count > 0);
-            self.shown.tell_of_more(count);
+            out::report_if_none(count > 0);
+            self.shown.report_if_limited(count);
             Ok(())
         })
     }
@@ -144,21 +144,21 @@ impl TraceVerb {
                 Opened::Store(log, environment) => log.trace(&environment, self.trace).await?,
                 Opened::Server(client) => client.trace(self.trace).await.map_err(refused)?,
             };
-            let mut out = Out::new(self.format);
+            let mut out = Output::new(self.format);
             if out.json {
                 out.json(&trace)?;
             } else {
                 for request in &trace.requests {
                     write!(out.writer, "{:1$}", "", 2 * request.depth.min(DEEPEST))?;
-                    table::record(&mut out.writer, &request.record, out.colour)?;
+                    table::record(&mut out.writer, &request.record, out.color)?;
                 }
             }
             out.flush()?;
             if trace.requests.is_empty() {
-                out::tell("the environment has no requests of this trace");
+                out::report("the environment has no requests of this trace");
             }
             if !trace.complete {
-                out::tell("the trace has more requests than these");
+                out::report("the trace has more requests than these");
             }
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! Counts and latencies, of all records and by what they have in common.
+//! `tagtrail-log stats`: counts and latencies of all records, and by group.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 use tagtrail_querylog::{Entry, Outcome, Record, printable};
 
-/// More different values than this are summed up as one, so that memory has a bound.
-const MOST_GROUPS: usize = 10_000;
+/// The limit of groups, so that memory use is bounded. Further values are summed up as one group.
+const MAX_GROUPS: usize = 10_000;
 const OTHER: &str = "(other)";
 
 /// What records are grouped by.
@@ -35,7 +35,7 @@ impl FromStr for By {
             "tag" => Ok(Self::Tags),
             _ => match text.strip_prefix("tag:") {
                 Some(name) if !name.is_empty() => Ok(Self::Tag(name.to_owned())),
-                _ => Err("by route, path, status, tag or tag:NAME".to_owned()),
+                _ => Err("expected route, path, status, tag or tag:NAME".to_owned()),
             },
         }
     }
@@ -52,7 +52,7 @@ impl By {
         }
     }
 
-    /// The groups that a record is in.
+    /// Returns the groups that a record belongs to.
     fn groups(&self, record: &Record) -> Vec<String> {
         match self {
             Self::Route => vec![record.request.route.clone().unwrap_or_else(|| "(no route)".into())],
@@ -64,7 +64,7 @@ impl By {
     }
 }
 
-/// What is summed up.
+/// Sums over entries.
 pub(crate) struct Stats {
     all: Group,
     by: Vec<(By, HashMap<String, Group>)>,
@@ -76,7 +76,7 @@ pub(crate) struct Stats {
 #[derive(Default)]
 struct Group {
     count: u64,
-    /// With a status of 500 or more, or none.
+    /// Records with a status of 500 or more, or without one.
     failed: u64,
     refused: u64,
     bytes_out: u64,
@@ -91,16 +91,16 @@ impl Group {
         self.refused += u64::from(record.response.outcome == Some(Outcome::Refused));
         self.bytes_out += record.response.body_bytes;
         if let Some(duration) = record.duration {
-            // To one in a hundred.
+            // Two significant digits.
             self.times = self.times.take().or_else(|| Histogram::new(2).ok());
             if let Some(times) = &mut self.times {
-                // A histogram that grows takes every time, up to a limit of half a million years.
+                // A histogram that resizes itself accepts every duration.
                 let _ = times.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
             }
         }
     }
 
-    /// Milliseconds at p50, p90, p99 and the longest.
+    /// Returns the p50, p90, p99 and maximum in milliseconds.
     fn latencies(&self) -> [f64; 4] {
         [0.5, 0.9, 0.99, 1.0]
             .map(|quantile| self.times.as_ref().map_or(0.0, |times| millis(times.value_at_quantile(quantile))))
@@ -124,7 +124,7 @@ impl Stats {
                 self.all.add(record);
                 for (by, groups) in &mut self.by {
                     for name in by.groups(record) {
-                        let is_full = groups.len() >= MOST_GROUPS && !groups.contains_key(&name);
+                        let is_full = groups.len() >= MAX_GROUPS && !groups.contains_key(&name);
                         let name = if is_full { OTHER.to_owned() } else { name };
                         groups.entry(name).or_default().add(record);
                     }
@@ -138,7 +138,7 @@ impl Stats {
         }
     }
 
-    /// The groups with the most records first.
+    /// Writes the sums, largest groups first.
     pub(crate) fn show(&self, out: &mut impl Write, top: usize, as_json: bool) -> io::Result<()> {
         if as_json { self.show_json(out, top) } else { self.show_table(out, top) }
     }
@@ -154,10 +154,10 @@ impl Stats {
 
     fn show_json(&self, out: &mut impl Write, top: usize) -> io::Result<()> {
         let line = |title: &str, name: Option<&str>, group: &Group| {
-            let [p50, p90, p99, longest] = group.latencies();
+            let [p50, p90, p99, max] = group.latencies();
             json!({
                 "by": title, "value": name, "count": group.count, "failed": group.failed, "refused": group.refused,
-                "bytes_out": group.bytes_out, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": longest,
+                "bytes_out": group.bytes_out, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": max,
             })
         };
         let mut all = line("all", None, &self.all);
@@ -195,10 +195,10 @@ impl Stats {
             }
         }
         if self.missing > 0 || self.unknown_gaps > 0 {
-            writeln!(out, "\n{} records missing; {} times the log was not closed", self.missing, self.unknown_gaps)?;
+            writeln!(out, "\n{} records missing; the log was not closed {} times", self.missing, self.unknown_gaps)?;
         }
         if self.foreign > 0 {
-            writeln!(out, "\n{} lines are no records", self.foreign)?;
+            writeln!(out, "\n{} lines are not records", self.foreign)?;
         }
         Ok(())
     }

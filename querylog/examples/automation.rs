@@ -15,8 +15,8 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde_json::Value;
 use tagtrail::{Admit, Disclose, OutboundMiddleware, Sample, Tags, Trail};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, Exported, LogStore, QueryLogLayer, RecordHandle,
-    Timestamp, Tokens,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportOutcome, ExportService, LogStore, QueryLogLayer,
+    RecordHandle, Timestamp, Tokens,
 };
 use tokio::net::TcpListener;
 
@@ -76,8 +76,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = ExportClient::new(&url, "account-key")?;
     let request = client.export("us-std/ECommerce".parse()?, start, Timestamp::now());
     let request =
-        request.poll_every(Duration::from_millis(100)).on_answer(|export| println!("export: {}", export.state));
-    let Exported::Complete(file) = request.wait().await? else { return Err("there is no file".into()) };
+        request.poll_every(Duration::from_millis(100)).on_status(|export| println!("export: {}", export.state));
+    let ExportOutcome::Complete(file) = request.wait().await? else { return Err("there is no file".into()) };
     let path = folder.path().join("logs.jsonl.gz");
     let downloaded = file.save(&path).await?;
 

@@ -59,7 +59,6 @@
 //! | `export` | exports of the log, and their REST API as an axum router |
 //! | `client` | the clients of both APIs |
 //! | `store` | what a store of your own needs |
-//! | `cli` | the program `tagtrail-log` |
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -113,7 +112,11 @@ pub mod security {}
 pub mod performance {}
 
 #[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::access::callers::{Account, Callers, InvalidTokens, Principal, Tokens, User};
+pub use crate::access::authenticator::{AccountAuthenticator, Authenticator};
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::access::principal::{Account, Principal, Service, User};
+#[cfg(any(feature = "audit-api", feature = "export"))]
+pub use crate::access::tokens::{InvalidTokens, Tokens};
 #[cfg(feature = "store")]
 pub use crate::audit::log::{AuditLog, Found, FoundRequests};
 #[cfg(feature = "store")]
@@ -124,8 +127,10 @@ pub use crate::audit::requests::RequestFilter;
 pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
 #[cfg(feature = "client")]
 pub use crate::client::export::{
-    Download, Downloaded, ExportClient, ExportError, ExportPage, ExportRequest, Exported, ExportedFile,
+    Download, Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportPage, ExportRequest, ExportedFile,
 };
+#[cfg(feature = "client")]
+pub use crate::client::http::{HttpClient, HttpError};
 #[cfg(feature = "client")]
 pub use crate::client::requests::{RequestsPage, RequestsQuery};
 #[cfg(feature = "export")]

@@ -1,4 +1,4 @@
-//! `tagtrail-log import`, `serve` and `query`, as a user runs them.
+//! `tagtrail-log import`, `serve` and `query`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::audit::{TOKENS, records, sorted};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{AuditLog, AuditRecord, Outcome, QueryLog, Record};
+use tagtrail_querylog::{AuditLog, AuditRecord, LogFiles, Outcome, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
@@ -34,7 +34,7 @@ fn lines(records: &[AuditRecord]) -> Vec<u8> {
     lines
 }
 
-/// Ended with the test.
+/// A server that is killed when the test ends.
 struct Served(Child);
 
 impl Drop for Served {
@@ -54,7 +54,7 @@ fn serve(folder: &Path) -> (String, Served) {
 }
 
 #[test]
-fn records_go_in_and_come_out_as_they_were() {
+fn records_are_returned_as_they_were_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut all = records(2_500);
@@ -66,7 +66,7 @@ fn records_go_in_and_come_out_as_they_were() {
     fs::write(folder.join("rest.jsonl"), [lines(rest), b"\n".to_vec()].concat()).unwrap();
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
 
-    // Twice, as after an interruption.
+    // Twice, as if the first import was interrupted.
     for files in [&["first.jsonl"][..], &["first.jsonl", "rest.jsonl"]] {
         let output = run(folder, &[&["import", "--store", "sqlite:audit.db"], files].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -96,7 +96,7 @@ fn records_go_in_and_come_out_as_they_were() {
         assert_eq!(found(&ask(&arguments)), window);
         let table = ask(&["--exec-env", "--format", "table", "--all"]);
         assert_eq!(table.stdout.split(|&byte| byte == b'\n').count(), env.len() + 1);
-        assert!(table.stdout.iter().all(|&byte| byte == b'\n' || byte >= b' '), "nothing that a terminal obeys");
+        assert!(table.stdout.iter().all(|&byte| byte == b'\n' || byte >= b' '), "no control characters");
         for wrong in [
             &["--id", "x"][..],
             &["--udf-name", "x", "--udf-id", "y"],
@@ -170,7 +170,7 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut many = records(300);
@@ -187,7 +187,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
 }
 
 #[test]
-fn lines_that_are_no_records_are_kept_aside_with_their_numbers() {
+fn lines_that_are_not_records_are_written_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let all = records(3);
@@ -204,14 +204,14 @@ fn lines_that_are_no_records_are_kept_aside_with_their_numbers() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && !said.contains("secret"), "{said}");
-    for expected in ["line 3: ", "line 4: ", "line 5: ", "3 records are in the store", "3 lines are no records"] {
+    for expected in ["line 3: ", "line 4: ", "line 5: ", "3 records are in the store", "3 lines are not records"] {
         assert!(said.contains(expected), "{said}");
     }
     assert_eq!(fs::read(folder.join("stdin.rejected")).unwrap(), b"{\"id\": \"secret\"}\nno json\n\xff\xfe\n");
 }
 
 #[test]
-fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
+fn records_that_the_store_rejects_are_written_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
@@ -239,10 +239,10 @@ fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
     says(
         &output,
         1,
-        "1 lines are no records, and 5 records are refused by the store: they are kept in all.jsonl.rejected",
+        "1 lines are not records, and the store rejected 5 records; they were written to all.jsonl.rejected",
     );
     for number in [1, 701, 702, 1_001, 2_102] {
-        says(&output, 1, &format!("all.jsonl, line {number}: the store refuses a row: not taken"));
+        says(&output, 1, &format!("all.jsonl, line {number}: the store rejected a row: not taken"));
     }
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!said.contains("hunter2") && !said.contains("environment"), "{said}");
@@ -252,7 +252,7 @@ fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
         sorted(all.iter().filter(|r| r.udf_name.as_deref() == Some("report")).cloned().collect())
     );
 
-    // What was kept aside is imported when the store takes it.
+    // The rejected records are imported when the store accepts them.
     store.execute_batch("DROP TRIGGER no").unwrap();
     let kept = fs::read_to_string(folder.join("all.jsonl.rejected")).unwrap();
     assert_eq!(kept.lines().count(), 6);
@@ -261,7 +261,7 @@ fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_said() {
+fn an_error_names_what_cannot_be_opened() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("tokens.json"), "{}").unwrap();
@@ -270,9 +270,9 @@ fn what_cannot_be_opened_is_said() {
     for (arguments, expected) in [
         (
             ["serve", "--store", "sqlite:a.db", "--tokens", "none.json"],
-            "--tokens none.json: the file of tokens: cannot be read",
+            "--tokens none.json: invalid tokens file: cannot read the file",
         ),
-        (["serve", "--store", "sqlite:a.db", "--tokens", "tokens.json"], "not a JSON object with a list of tokens"),
+        (["serve", "--store", "sqlite:a.db", "--tokens", "tokens.json"], "expected a JSON object with a list `tokens`"),
         (
             ["import", "tokens.json", "--store", "oracle:a", "--rejected=x"],
             "--store: a file of SQLite is written sqlite:PATH",
@@ -319,7 +319,7 @@ fn says(output: &Output, code: i32, expected: &str) {
     assert!(output.status.code() == Some(code) && said.contains(expected), "{:?}: {said}", output.status);
 }
 
-/// A store of one record, whose texts a terminal would obey.
+/// Creates a store with one record, whose texts contain control characters.
 fn store_of_one(folder: &Path) {
     let mut one = records(1);
     one[0].exec_env_id = Some("env1".into());
@@ -331,7 +331,7 @@ fn store_of_one(folder: &Path) {
 const STORE: [&str; 4] = ["--store", "sqlite:audit.db", "--exec-env-id", "env1"];
 
 #[test]
-fn json_has_nothing_that_a_terminal_obeys() {
+fn json_has_no_characters_that_a_terminal_obeys() {
     let folder = tempfile::tempdir().unwrap();
     store_of_one(folder.path());
     let output = run(folder.path(), &[&["query", "--exec-env"][..], &STORE].concat());
@@ -340,18 +340,18 @@ fn json_has_nothing_that_a_terminal_obeys() {
 }
 
 #[test]
-fn wrong_arguments_end_with_two_and_say_what_to_do() {
+fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
     let of_store = |arguments: &[&str]| run(folder, &[arguments, &STORE].concat());
     says(&of_store(&["query"]), 2, "--user-email is needed, or --exec-env");
-    says(&of_store(&["query", "--exec-env", "--since", "1h", "--until", "2h"]), 2, "--since is not before --until");
+    says(&of_store(&["query", "--exec-env", "--since", "1h", "--until", "2h"]), 2, "--since must be before --until");
     let window = ["query", "--exec-env", "--since", "2024-05-11", "--end-timestamp", "2024-05-10"];
     says(&of_store(&window), 2, "--since is after --end-timestamp");
-    says(&of_store(&["requests", "--since", "1h", "--until", "2h"]), 2, "--since is not before --until");
+    says(&of_store(&["requests", "--since", "1h", "--until", "2h"]), 2, "--since must be before --until");
     says(&of_store(&["requests", "--tag", "=x"]), 2, "a tag is NAME=VALUE");
-    says(&of_store(&["trace", "3EC5"]), 2, "a trace-id is 32 hexadecimal digits");
+    says(&of_store(&["trace", "3EC5"]), 2, "expected 32 lowercase hexadecimal digits");
     let server = ["query", "--server", "http://127.0.0.1:9/v1"];
     says(&run(folder, &[&server[..], &["--exec-env-id", "env2"]].concat()), 2, "cannot be used with");
     says(&run(folder, &[&server[..], &["--user-email", "x"]].concat()), 2, "cannot be used with");
@@ -368,7 +368,7 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let serve = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json"];
     for (wrong, expected) in [
-        (&["--listen", "8080"][..], "an IP address and a port are needed"),
+        (&["--listen", "8080"][..], "expected an IP address and a port"),
         (&["--exports-at-once", "0"], "0 is not in 1.."),
         (&["--partition-by", "month", "--listen", "127.0.0.1:0"], "SQLite has no partitions"),
     ] {
@@ -377,7 +377,7 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
 }
 
 #[test]
-fn what_fails_says_whose_and_why() {
+fn an_error_names_what_failed_and_why() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let away = ["query", "--exec-env", "--exec-env-id", "env1", "--store", "postgres://ada:secret@127.0.0.1:9/x"];
@@ -392,7 +392,7 @@ fn what_fails_says_whose_and_why() {
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let serve = ["serve", "--store", "sqlite:new.db", "--tokens", "tokens.json", "--listen", &address];
     says(&run(folder, &serve), 1, &format!("--listen {address}: Address already in use"));
-    assert!(!folder.join("new.db").exists(), "a server that cannot be makes no store");
+    assert!(!folder.join("new.db").exists(), "no store is created");
 
     let (server, _served) = self::serve(folder);
     let root = server.strip_suffix("/server/v1").unwrap();
@@ -401,7 +401,7 @@ fn what_fails_says_whose_and_why() {
 }
 
 #[test]
-fn what_a_server_has_to_say_is_shown() {
+fn messages_of_the_server_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = r#"{"tokens": [{"token": "secret", "kind": "usr"}]}"#;
     fs::write(folder.path().join("tokens.json"), tokens).unwrap();
@@ -410,35 +410,39 @@ fn what_a_server_has_to_say_is_shown() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     child.kill().unwrap();
     let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-    assert!(said.contains("tokens[0]: of a kind that the audit log does not know"), "{said}");
-    assert!(said.contains("nobody is let in"), "{said}");
-    assert!(said.contains("/v1 and http://") && said.contains("/api/v1"), "where the APIs are: {said}");
+    assert!(said.contains("tokens[0]: unknown kind"), "{said}");
+    assert!(said.contains("every request will be rejected"), "{said}");
+    assert!(said.contains("/v1 and http://") && said.contains("/api/v1"), "the URLs of the APIs: {said}");
 }
 
 #[test]
-fn lines_kept_aside_overwrite_nothing() {
+fn rejected_lines_overwrite_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
     fs::write(folder.join("bad.jsonl"), "no json\n").unwrap();
     let import = ["import", "bad.jsonl", "--store", "sqlite:audit.db"];
-    says(&run(folder, &[&import[..], &["--rejected", "audit.db"]].concat()), 1, "audit.db: it is there already");
-    says(&run(folder, &import), 1, "1 lines are no records");
-    says(&run(folder, &import), 1, "bad.jsonl.rejected: it is there already");
+    says(&run(folder, &[&import[..], &["--rejected", "audit.db"]].concat()), 1, "audit.db already exists");
+    says(&run(folder, &import), 1, "1 lines are not records");
+    says(&run(folder, &import), 1, "bad.jsonl.rejected already exists");
     assert_eq!(fs::read(folder.join("bad.jsonl.rejected")).unwrap(), b"no json\n");
-    assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 1, "the store is whole");
+    assert_eq!(
+        found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(),
+        1,
+        "the store is unchanged"
+    );
 }
 
 #[test]
-fn files_that_cannot_be_imported_make_no_store() {
+fn no_store_is_created_if_files_cannot_be_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
     fs::write(folder.join("one.jsonl"), lines(&records(1))).unwrap();
     for (path, expected) in [
         ("none.jsonl", "none.jsonl: No such file"),
-        (".", ".: this is a folder"),
-        ("audit.db", "audit.db: this is a database of SQLite"),
+        (".", ".: expected a file of JSON lines, found a directory"),
+        ("audit.db", "audit.db: expected JSON lines, found an SQLite database"),
     ] {
         says(&run(folder, &["import", "one.jsonl", path, "--store", "sqlite:new.db"]), 1, expected);
         assert!(!folder.join("new.db").exists() && !folder.join("new.db.payloads").exists(), "{path}");
@@ -446,7 +450,7 @@ fn files_that_cannot_be_imported_make_no_store() {
 }
 
 #[test]
-fn records_that_no_environment_has_are_told_of() {
+fn records_without_an_environment_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let request = |env: Option<&str>| {
@@ -461,25 +465,25 @@ fn records_that_no_environment_has_are_told_of() {
     fs::write(folder.join("with.jsonl"), request(Some("env1"))).unwrap();
     let output = run(folder, &["import", "with.jsonl", "without.jsonl", "--store", "sqlite:audit.db"]);
     says(&output, 0, "4 records are in the store\n");
-    says(&output, 0, "3 of them have no environment: no question about one finds them");
+    says(&output, 0, "3 of them have no environment and will not appear in queries by environment");
     let output = run(folder, &["import", "with.jsonl", "--store", "sqlite:audit.db"]);
     says(&output, 0, "1 records are in the store");
     assert!(!String::from_utf8(output.stderr).unwrap().contains("environment"));
 }
 
 #[test]
-fn a_database_is_no_file_of_a_log() {
+fn a_database_is_not_a_log_file() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
     for verb in ["tail", "cat", "stats"] {
-        let expected = "cannot read audit.db: this is a database of SQLite: `query`, `requests` and `trace` ask it";
+        let expected = "cannot read audit.db: this is an SQLite database; use `query`, `requests` or `trace`";
         says(&run(folder, &[verb, "audit.db"]), 1, expected);
     }
 }
 
 #[test]
-fn a_limit_that_nobody_chose_is_told_of() {
+fn a_default_limit_is_reported_if_it_was_reached() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut many = records(101);
@@ -489,14 +493,14 @@ fn a_limit_that_nobody_chose_is_told_of() {
     fs::write(folder.join("many.jsonl"), lines(&many)).unwrap();
     assert!(run(folder, &["import", "many.jsonl", "--store", "sqlite:audit.db"]).status.success());
     let ask = |arguments: &[&str]| run(folder, &[&["query", "--exec-env"][..], &STORE, arguments].concat());
-    says(&ask(&[]), 0, "these are the first 100, and there may be more");
+    says(&ask(&[]), 0, "only the first 100 records are shown");
     for chosen in [&["--limit", "100"][..], &["--all"]] {
         assert!(ask(chosen).stderr.is_empty(), "{chosen:?}");
     }
 }
 
 #[test]
-fn to_find_nothing_is_told() {
+fn an_empty_result_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
@@ -505,14 +509,14 @@ fn to_find_nothing_is_told() {
         let of =
             |environment| run(folder, &[verb, &["--store", "sqlite:audit.db", "--exec-env-id", environment]].concat());
         let output = of("env9");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "tagtrail-log: no records are found\n", "{verb:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "tagtrail-log: no records found\n", "{verb:?}");
         assert!(output.status.success() && output.stdout.is_empty(), "{verb:?}");
     }
     assert!(run(folder, &[&query[..], &STORE].concat()).stderr.is_empty());
 }
 
 #[test]
-fn what_a_log_has_in_files_is_imported() {
+fn lines_of_log_files_are_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let log = LogFiles::new(folder.join("log")).open().unwrap();
@@ -537,7 +541,10 @@ fn what_a_log_has_in_files_is_imported() {
     }
     assert!(!folder.join("log.jsonl.rejected").exists());
     fs::write(folder.join("log.jsonl.gz"), b"\x1f\x8b\x08\nand more").unwrap();
-    for (path, expected) in [("log", "log: this is a folder"), ("log.jsonl.gz", "log.jsonl.gz: this is compressed")] {
+    for (path, expected) in [
+        ("log", "log: expected a file of JSON lines, found a directory"),
+        ("log.jsonl.gz", "log.jsonl.gz: expected JSON lines, found a compressed file"),
+    ] {
         let output = run(folder, &["import", path, "--store", "sqlite:audit.db"]);
         says(&output, 1, expected);
         says(&output, 1, "`tagtrail-log cat PATH | tagtrail-log import -`");
@@ -549,7 +556,7 @@ fn what_a_log_has_in_files_is_imported() {
 }
 
 #[test]
-fn a_server_serves_though_nobody_reads_what_it_says() {
+fn a_server_serves_if_its_output_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
@@ -561,7 +568,7 @@ fn a_server_serves_though_nobody_reads_what_it_says() {
     let asked = || run(folder, &["query", "--server", &format!("http://{free}/v1")]).status.success();
     let begin = std::time::Instant::now();
     while !asked() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it does not answer");
+        assert!(begin.elapsed() < Duration::from_secs(20), "it does not respond");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

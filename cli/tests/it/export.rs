@@ -1,4 +1,4 @@
-//! `tagtrail-log export` and `serve`, as a user runs them; also killed, and on a disk that is full.
+//! `tagtrail-log export` and `serve`, also killed, and on a full disk.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ fn program(folder: &Path) -> Command {
     command
 }
 
-/// A server of a store, ended with the test.
+/// A server of a store, killed when the test ends.
 struct Served {
     child: Child,
     url: String,
@@ -25,11 +25,11 @@ struct Served {
 
 impl Served {
     fn start(folder: &Path, listen: &str) -> Self {
-        Self::telling(folder, listen, Stdio::inherit())
+        Self::with_stderr(folder, listen, Stdio::inherit())
     }
 
-    /// What the server has to say goes there.
-    fn telling(folder: &Path, listen: &str, errors: Stdio) -> Self {
+    /// Sends the server's messages to `errors`.
+    fn with_stderr(folder: &Path, listen: &str, errors: Stdio) -> Self {
         fs::write(folder.join("tokens.json"), TOKENS).unwrap();
         let mut child = program(folder)
             .args(["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json", "--listen", listen])
@@ -84,7 +84,7 @@ fn ended(output: &Output, code: i32, says: &str) {
 const RANGE: [&str; 4] = ["--since", "2024-05-10", "--until", "2024-05-11"];
 
 #[test]
-fn an_export_is_a_file_or_lines_and_its_state_a_code() {
+fn an_export_is_a_file_or_lines_and_its_state_is_the_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     put(folder, &some(500));
@@ -101,7 +101,7 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     let output = run(&["--database", "us-std/shop", "--out", "-"]);
     ended(&output, 0, "500 records");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 500);
-    // Whoever reads has had enough.
+    // The reader closes the pipe.
     let script =
         r#""$0" export --url "$1" --region-group us-std --since 2024-05-10 --until 2024-05-11 --out - | head -n 1"#;
     let (program, url) = (env!("CARGO_BIN_EXE_tagtrail-log"), &served.url);
@@ -117,11 +117,11 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     ended(&run(&["--database", "us-std", "--out", "x"]), 2, "--region-group");
     ended(&run(&["--out", "x"]), 2, "--region-group");
     ended(&run(&["--region-group", "us-std", "--out", "no/such/folder/x"]), 1, "--out no/such/folder/x: No such file");
-    // What is there already stays.
+    // Existing files are not overwritten.
     for there in ["logs.jsonl.gz", "tokens.json", "."] {
         let output = run(&["--region-group", "us-std", "--out", there]);
-        ended(&output, 1, &format!("--out {there}: it is there already, and is not overwritten"));
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("Pending"), "it is said before the server works");
+        ended(&output, 1, &format!("--out {there}: already exists and will not be overwritten"));
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("Pending"), "before the server works");
     }
     let whole = fs::read(folder.join("logs.jsonl.gz")).unwrap();
     assert_eq!(numbers(&lines(&whole)), (0..500).collect::<Vec<_>>());
@@ -130,16 +130,16 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
         &format!("{}/api/v1", served.url),
         &[&["--region-group=us-std", "--out=x"][..], &RANGE].concat(),
     );
-    ended(&{ below }.output().unwrap(), 1, "--url is the one before /api/v1");
+    ended(&{ below }.output().unwrap(), 1, "--url must be the URL of a server with exports, without /api/v1");
     let backwards = ["--region-group", "us-std", "--since", "1h", "--until", "2h", "--out", "x"];
-    ended(&export(folder, &served.url, &backwards).output().unwrap(), 2, "--since is not before --until");
+    ended(&export(folder, &served.url, &backwards).output().unwrap(), 2, "--since must be before --until");
     let without = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env_remove("ACCOUNT_KEY")
         .output()
         .unwrap();
     ended(&without, 2, "the environment variable ACCOUNT_KEY is not set: set it to your account key");
     let no_url = export(folder, "127.0.0.1:9", &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat());
-    ended(&{ no_url }.output().unwrap(), 2, "--url: the base of exports is a URL");
+    ended(&{ no_url }.output().unwrap(), 2, "--url: invalid base URL: expected an HTTP URL");
     let nobody = export(folder, &served.url, &[&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat())
         .env("ACCOUNT_KEY", "nobody")
         .output()
@@ -153,37 +153,37 @@ fn an_export_is_a_file_or_lines_and_its_state_a_code() {
     let output = { nowhere }.output().unwrap();
     ended(&output, 1, "cannot be reached");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.matches("it is asked again until --patience ends").count(), 1, "{said}");
-    // A range that ends later.
+    assert_eq!(said.matches("retrying until --patience ends").count(), 1, "{said}");
+    // A range that ends in the future.
     let later = ["--region-group", "us-std", "--since", "1d", "--until", "2199-01-01", "--out", "x"];
     ended(&export(folder, &served.url, &later).output().unwrap(), 1, "90 days");
     let now = ["--region-group", "us-std", "--since", "1s", "--patience", "0.3", "--out", "x"];
-    ended(&export(folder, &served.url, &now).output().unwrap(), 6, "it is Pending");
+    ended(&export(folder, &served.url, &now).output().unwrap(), 6, "its state is Pending");
     assert!(!folder.join("x").exists());
 }
 
 #[test]
-fn an_export_that_is_interrupted_says_how_to_go_on() {
+fn an_interrupted_export_says_how_to_continue() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let served = Served::start(folder, "127.0.0.1:0");
-    // The extraction begins some seconds after its end.
+    // The server starts the export some seconds after the end of its range.
     let arguments = ["--region-group", "us-std", "--since", "1s", "--out", "x"];
     let mut client = export(folder, &served.url, &arguments).stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = BufReader::new(client.stderr.take().unwrap());
     errors.read_line(&mut String::new()).unwrap();
     assert!(Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap().success());
     let said: String = errors.lines().map(Result::unwrap).collect();
-    assert!(said.contains("to go on with it, add --idempotency-token "), "{said}");
+    assert!(said.contains("to continue, add --idempotency-token "), "{said}");
     assert_eq!(client.wait().unwrap().code(), Some(130));
 }
 
 #[test]
-fn a_range_without_records_is_no_warning() {
+fn a_range_without_records_is_not_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let errors = fs::File::create(folder.join("errors")).unwrap();
-    let served = Served::telling(folder, "127.0.0.1:0", errors.into());
+    let served = Served::with_stderr(folder, "127.0.0.1:0", errors.into());
     let arguments = [&["--region-group", "us-std", "--out", "x"][..], &RANGE].concat();
     ended(&export(folder, &served.url, &arguments).output().unwrap(), 3, "DoesNotExist");
     let said = fs::read_to_string(folder.join("errors")).unwrap();
@@ -191,7 +191,7 @@ fn a_range_without_records_is_no_warning() {
 }
 
 #[test]
-fn what_a_server_answers_is_shown_and_not_obeyed() {
+fn control_characters_in_responses_are_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
@@ -211,7 +211,7 @@ fn what_a_server_answers_is_shown_and_not_obeyed() {
 }
 
 #[test]
-fn a_server_ends_though_a_request_does_not() {
+fn a_server_stops_if_a_request_does_not_finish() {
     let folder = tempfile::tempdir().unwrap();
     let mut served = Served::start(folder.path(), "127.0.0.1:0");
     let mut stalled = TcpStream::connect(served.address()).unwrap();
@@ -227,7 +227,11 @@ fn a_server_ends_though_a_request_does_not() {
         assert!(begin.elapsed() < Duration::from_secs(20));
         thread::sleep(Duration::from_millis(50));
     };
-    assert!(status.success() && begin.elapsed() > Duration::from_secs(3), "it had some time: {:?}", begin.elapsed());
+    assert!(
+        status.success() && begin.elapsed() > Duration::from_secs(3),
+        "it waited for the request: {:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]
@@ -235,7 +239,7 @@ fn the_documented_flow_works_with_curl_and_jq() {
     let installed =
         |name: &str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
     if !["curl", "jq", "gzip"].into_iter().all(installed) {
-        eprintln!("left out: curl, jq and gzip are not all here");
+        eprintln!("skipped: curl, jq or gzip is not installed");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -265,9 +269,9 @@ fn the_documented_flow_works_with_curl_and_jq() {
     assert_eq!(numbers, (10..30).collect::<Vec<_>>());
 }
 
-/// Each export is exactly its range, and ends, whatever is killed meanwhile.
+/// Each export contains exactly its range.
 #[test]
-fn a_server_that_is_killed_again_and_again_ends_what_it_began() {
+fn exports_finish_if_the_server_is_killed_repeatedly() {
     const RECORDS: i64 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -297,7 +301,7 @@ fn a_server_that_is_killed_again_and_again_ends_what_it_began() {
     }
 }
 
-/// A disk of two megabytes, in memory; `None` where this process may not mount.
+/// A disk of two megabytes in memory.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
@@ -314,13 +318,13 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_disk_that_is_full_fails_the_export_and_leaves_nothing_behind() {
+fn an_export_fails_on_a_full_disk_and_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let exports = folder.join("audit.db.exports");
     fs::create_dir(&exports).unwrap();
     let Some(disk) = SmallDisk::mount(&exports) else {
-        eprintln!("left out: this process may not mount a disk");
+        eprintln!("skipped: this process may not mount a disk");
         return;
     };
     put(folder, &some(500));

@@ -1,4 +1,4 @@
-//! The program as its users run it.
+//! Runs the program.
 
 mod audit;
 #[cfg(unix)]

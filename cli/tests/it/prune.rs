@@ -1,4 +1,4 @@
-//! `tagtrail-log` and PostgreSQL, on the server that `TAGTRAIL_TEST_POSTGRES` names.
+//! `tagtrail-log` with PostgreSQL, on the server in `TAGTRAIL_TEST_POSTGRES`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -10,9 +10,9 @@ use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
 use uuid::Uuid;
 
 #[tokio::test]
-async fn old_partitions_are_pruned_by_the_program() {
+async fn prune_drops_old_partitions() {
     let Some((settings, url)) = audit::postgres_settings().await else {
-        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
     let store = settings.partition_by(Partition::Month).connect().await.unwrap();
@@ -30,26 +30,26 @@ async fn old_partitions_are_pruned_by_the_program() {
         (program.status.success(), String::from_utf8(program.stderr).unwrap())
     };
     let (pruned, said) = prune(&url, "2025-03-31T23:59");
-    assert!(pruned && said.contains("partitions dropped: 2"), "{said}");
+    assert!(pruned && said.contains("dropped 2 partitions"), "{said}");
     let left = audit.page(Scan::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
     let left: Vec<_> = left.iter().map(|record| record.timestamp.to_string()[..7].to_owned()).collect();
     assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
     for (store, before, why) in [
         ("sqlite:none.db", "2025-01-01", "only PostgreSQL has partitions"),
-        (&*url, "yesterday", "no time in ISO 8601"),
-        (&*url, "8999-01-01", "--before: a time in the future"),
+        (&*url, "yesterday", "expected an ISO 8601 time"),
+        (&*url, "8999-01-01", "--before must be in the past"),
     ] {
         let (pruned, said) = prune(store, before);
         assert!(!pruned && said.contains(why), "{said}");
     }
     let left = audit.page(Scan::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
-    assert_eq!(left.len(), 3, "what is mistyped drops nothing");
+    assert_eq!(left.len(), 3, "a mistyped time drops nothing");
 }
 
 #[tokio::test]
-async fn what_cannot_be_pruned_is_said_without_the_password() {
+async fn errors_do_not_show_the_password_of_the_store() {
     let Some((settings, url)) = audit::postgres_settings().await else {
-        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
     settings.connect().await.unwrap();
@@ -62,9 +62,9 @@ async fn what_cannot_be_pruned_is_said_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_question_makes_no_tables_which_may_have_partitions_then() {
+async fn queries_create_no_tables() {
     let Some((settings, url)) = audit::postgres_settings().await else {
-        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
     let trace = "3ec5539163441bd4957502a294a01b55";
@@ -84,9 +84,9 @@ async fn a_question_makes_no_tables_which_may_have_partitions_then() {
 }
 
 #[tokio::test]
-async fn a_server_without_exports_says_so() {
+async fn serve_reports_if_it_has_no_exports() {
     let Some((_, url)) = audit::postgres_settings().await else {
-        eprintln!("left out: TAGTRAIL_TEST_POSTGRES names no server");
+        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -99,10 +99,10 @@ async fn a_server_without_exports_says_so() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // What it says comes before the line on the standard output.
+    // Its messages come before the line on standard output.
     let mut listening = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut listening).unwrap();
     server.kill().unwrap();
     let said = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
-    assert!(listening.starts_with("listening on") && said.contains("there are no exports: --exports says"), "{said}");
+    assert!(listening.starts_with("listening on") && said.contains("serving no exports: set --exports"), "{said}");
 }

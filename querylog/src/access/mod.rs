@@ -1,4 +1,7 @@
-//! Who may ask, and what is signed.
+//! Who may query, who may export, and what is signed.
 
-pub(crate) mod callers;
+pub(crate) mod authenticator;
+pub(crate) mod bearer;
+pub(crate) mod principal;
 pub(crate) mod signing;
+pub(crate) mod tokens;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::access::callers::Account;
+use crate::access::principal::Account;
 use crate::export::settings::Settings;
 use crate::model::export_status::ExportState;
 use crate::model::scope::ExportScope;

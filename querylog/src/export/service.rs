@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::access::callers::Account;
+use crate::access::principal::Account;
 use crate::audit::log::AuditLog;
 use crate::export::admission::{self, NewExport, NotAccepted};
 use crate::export::core::{Clock, Core};

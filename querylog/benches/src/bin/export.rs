@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, Exported, ExportService, Outcome, Record, Timestamp, Tokens, counters,
+    AuditLog, ExportApi, ExportClient, ExportFiles, ExportOutcome, ExportService, Outcome, Record, Timestamp, Tokens, counters,
 };
 use tokio::net::TcpListener;
 
@@ -110,7 +110,7 @@ async fn export(client: &ExportClient, count: usize) -> Result<tagtrail_querylog
     let (start, end) = (Timestamp::from_micros(START), Timestamp::from_micros(START + count as i64 * APART));
     let scope = "us-std".parse().map_err(|_| "no scope")?;
     match client.export(scope, start, end).poll_every(Duration::from_millis(20)).wait().await {
-        Ok(Exported::Complete(file)) => Ok(file),
+        Ok(ExportOutcome::Complete(file)) => Ok(file),
         other => Err(format!("{other:?}")),
     }
 }

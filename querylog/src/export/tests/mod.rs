@@ -12,7 +12,7 @@ use tagtrail::{Sample, Trail};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::access::callers::Account;
+use crate::access::principal::Account;
 use crate::audit::log::AuditLog;
 use crate::export::admission::{NewExport, owner};
 use crate::export::{ExportFiles, ExportService};

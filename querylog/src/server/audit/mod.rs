@@ -18,7 +18,9 @@ use serde_json::json;
 
 use self::answer::{Fault, Problem};
 use self::parameters::Parameters;
-use crate::access::callers::{Callers, Principal, token};
+use crate::access::authenticator::Authenticator;
+use crate::access::bearer::bearer_token;
+use crate::access::principal::Principal;
 use crate::audit::log::AuditLog;
 use crate::model::distinct::Distinct;
 use crate::model::scan::{Cursor, Scan};
@@ -92,19 +94,19 @@ pub struct AuditApi {
 
 struct Shared {
     log: AuditLog,
-    callers: Box<dyn Callers>,
+    authenticator: Box<dyn Authenticator>,
     signer: Signer,
 }
 
 impl AuditApi {
-    /// The API of this log, for these callers, under `/v1` and `/server/v1`.
+    /// The API of this log, for the callers that the authenticator knows, under `/v1` and `/server/v1`.
     ///
     /// # Errors
     ///
     /// If the store cannot be asked for the key that page tokens are signed with.
-    pub async fn new(log: AuditLog, callers: impl Callers) -> Result<Self, StoreError> {
+    pub async fn new(log: AuditLog, authenticator: impl Authenticator) -> Result<Self, StoreError> {
         let signer = Signer::new(&log.secret().await?);
-        let shared = Arc::new(Shared { log, callers: Box::new(callers), signer });
+        let shared = Arc::new(Shared { log, authenticator: Box::new(authenticator), signer });
         Ok(Self { shared, bases: vec!["/v1".to_owned(), "/server/v1".to_owned()] })
     }
 
@@ -206,7 +208,7 @@ impl Whose {
         Ok(match self {
             Self::Own => match caller {
                 Principal::User(user) => Selection::User(user.email.clone()),
-                Principal::Service { .. } => return Err(Problem::Forbidden),
+                Principal::Service(_) => return Err(Problem::Forbidden),
             },
             Self::Environment => Selection::Environment(environment),
             Self::UdfId(value) => Selection::UdfId { environment, value },
@@ -253,8 +255,8 @@ impl Shared {
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
-        let token = token(headers, &SCHEMES).ok_or(Problem::Unknown)?;
-        let found = self.callers.caller(token).await.map_err(|error| {
+        let token = bearer_token(headers, &SCHEMES).ok_or(Problem::Unknown)?;
+        let found = self.authenticator.principal(token).await.map_err(|error| {
             tracing::error!(%error, "audit log: it cannot be found out who the caller is");
             Unanswered::Failed
         })?;
@@ -336,7 +338,7 @@ fn value(of: &Selection) -> &str {
 fn asked(caller: &Principal, endpoint: &str, values: &[&str], window: Window, forward: bool) -> Vec<String> {
     let who = match caller {
         Principal::User(user) => ["user", &user.id, &user.email, &user.exec_env_id],
-        Principal::Service { exec_env_id, .. } => ["service", "", "", exec_env_id],
+        Principal::Service(service) => ["service", "", "", &service.exec_env_id],
     };
     let window = [window.start, window.end].map(|moment| moment.as_micros().to_string());
     let direction = if forward { "forward" } else { "backward" };

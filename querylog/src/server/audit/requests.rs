@@ -6,7 +6,7 @@ use tagtrail::TraceId;
 use super::answer::{Fault, Problem};
 use super::parameters::Parameters;
 use super::{DEFAULT_LIMIT, MOST_LIMIT, Page, Shared, asked};
-use crate::access::callers::Principal;
+use crate::access::principal::Principal;
 use crate::audit::requests::RequestFilter;
 use crate::model::scan::Scan;
 use crate::model::status::StatusMatch;

@@ -16,7 +16,9 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 
 use self::error::ApiError;
-use crate::access::callers::{Account, Callers, token};
+use crate::access::authenticator::AccountAuthenticator;
+use crate::access::bearer::bearer_token;
+use crate::access::principal::Account;
 use crate::export::{ExportService, FILES};
 use crate::server::page_token::Signer;
 use crate::server::{self, Unanswered, ok};
@@ -68,19 +70,19 @@ pub struct ExportApi {
 
 struct Shared {
     exports: ExportService,
-    callers: Box<dyn Callers>,
+    accounts: Box<dyn AccountAuthenticator>,
     signer: Signer,
 }
 
 impl ExportApi {
-    /// Creates the API of these exports, for these callers, under `/api/v1`.
+    /// Creates the API of these exports, for these accounts, under `/api/v1`.
     ///
     /// # Errors
     ///
     /// If the store fails to return the key with which tokens of the list are signed.
-    pub async fn new(exports: ExportService, callers: impl Callers) -> Result<Self, StoreError> {
+    pub async fn new(exports: ExportService, accounts: impl AccountAuthenticator) -> Result<Self, StoreError> {
         let signer = Signer::new(&exports.secret().await?);
-        let shared = Arc::new(Shared { exports, callers: Box::new(callers), signer });
+        let shared = Arc::new(Shared { exports, accounts: Box::new(accounts), signer });
         Ok(Self { shared, bases: vec!["/api/v1".to_owned()] })
     }
 
@@ -161,8 +163,8 @@ impl Shared {
     }
 
     async fn account(&self, headers: &HeaderMap) -> Result<Account, ApiError> {
-        let key = token(headers, &["Bearer"]).ok_or(ApiError::Unauthorized)?;
-        let found = self.callers.account(key).await.map_err(|error| {
+        let key = bearer_token(headers, &["Bearer"]).ok_or(ApiError::Unauthorized)?;
+        let found = self.accounts.account(key).await.map_err(|error| {
             tracing::error!(%error, "export: failed to look up an account key");
             Unanswered::Failed
         })?;

@@ -7,7 +7,7 @@ use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
 use tagtrail_querylog::Scan;
 use tagtrail_querylog::store::{Hits, Key, Row, Selection, Store, StoreError};
-use tagtrail_querylog::{AuditApi, AuditLog, Callers, Distinct, Principal, Tokens};
+use tagtrail_querylog::{AuditApi, AuditLog, Authenticator, Distinct, Principal, Tokens};
 
 #[derive(Debug)]
 enum Broken {
@@ -51,18 +51,18 @@ impl Store for Broken {
     }
 }
 
-struct NoCallers;
+struct BrokenAuthenticator;
 
 #[async_trait]
-impl Callers for NoCallers {
-    async fn caller(&self, _: &str) -> Result<Option<Principal>, Box<dyn Error + Send + Sync>> {
+impl Authenticator for BrokenAuthenticator {
+    async fn principal(&self, _: &str) -> Result<Option<Principal>, Box<dyn Error + Send + Sync>> {
         Err("the directory is down".into())
     }
 }
 
-async fn server(store: Broken, callers: impl Callers) -> Server {
+async fn server(store: Broken, authenticator: impl Authenticator) -> Server {
     let log = AuditLog::new(store);
-    let api = AuditApi::new(log.clone(), callers).await.unwrap();
+    let api = AuditApi::new(log.clone(), authenticator).await.unwrap();
     Server { log, router: api.server(), folder: Arc::new(tempfile::tempdir().unwrap()) }
 }
 
@@ -97,7 +97,7 @@ async fn failures_and_panics_are_ours_and_keep_their_reasons() {
             assert!(!answer.json.to_string().contains("hunter2"), "{}", answer.json);
         }
     }
-    let server = server(Broken::Failed, NoCallers).await;
+    let server = server(Broken::Failed, BrokenAuthenticator).await;
     for path in PATHS {
         assert_eq!(server.get("ada", path).await.status, 500, "{path}");
     }

@@ -17,7 +17,7 @@ use flate2::write::GzEncoder;
 use futures_util::stream;
 use serde_json::json;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{ExportClient, ExportError, Exported};
+use tagtrail_querylog::{ExportClient, ExportClientError, ExportOutcome};
 use tokio::net::TcpListener;
 
 /// What the server does with the file.
@@ -113,7 +113,7 @@ fn gzip(lines: usize) -> Vec<u8> {
 
 async fn file_of(client: &ExportClient) -> tagtrail_querylog::ExportedFile {
     match client.export("us-std".parse().unwrap(), at(0), at(1)).wait().await.unwrap() {
-        Exported::Complete(file) => file,
+        ExportOutcome::Complete(file) => file,
         other => panic!("{other:?}"),
     }
 }
@@ -131,13 +131,15 @@ async fn a_download_continues_where_it_was_if_the_connection_is_lost() {
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         std::fs::remove_file(&path).unwrap();
     }
-    for (does, says) in
-        [(Does::Changes(third), "another file"), (Does::Lies(third), "another part"), (Does::BreaksOff(0), "broke off")]
-    {
+    for (does, says) in [
+        (Does::Changes(third), "the file changed"),
+        (Does::Lies(third), "a different part"),
+        (Does::BreaksOff(0), "lost"),
+    ] {
         let (client, _) = serve(whole.clone(), does).await;
         let error = file_of(&client).await.save(&path).await.unwrap_err();
         assert!(
-            matches!(&error, ExportError::Broken(why) if why.contains(says)) || does == Does::BreaksOff(0),
+            matches!(&error, ExportClientError::Incomplete(why) if why.contains(says)) || does == Does::BreaksOff(0),
             "{error}"
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
@@ -148,7 +150,7 @@ async fn a_download_continues_where_it_was_if_the_connection_is_lost() {
 async fn a_download_says_so_if_the_file_no_longer_exists() {
     let (client, _) = serve(gzip(1), Does::Misses).await;
     let said = file_of(&client).await.write_lines(std::io::sink()).await.unwrap_err().to_string();
-    assert_eq!(said, "the server of exports answers 404: the file of the export is not there any more");
+    assert_eq!(said, "the export server responded 404: the file no longer exists");
 }
 
 #[tokio::test]
@@ -164,7 +166,7 @@ async fn a_file_is_not_kept_if_it_is_not_valid_gzip() {
         let size = wrong.len();
         let (client, _) = serve(wrong, Does::BreaksOff(size)).await;
         let error = file_of(&client).await.save(&path).await.unwrap_err();
-        assert!(matches!(error, ExportError::Io(_)), "{error}");
+        assert!(matches!(error, ExportClientError::Io(_)), "{error}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
     let two = [gzip(3), gzip(4)].concat();
@@ -190,7 +192,7 @@ async fn a_client_retries_a_failure_but_not_a_rejection() {
     let refused = server.client("eu").export("us-std".parse().unwrap(), at(0), at(1)).wait().await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the server of exports answers 403, permission_denied: this key may not export this region group, or this database"
+        "the export server responded 403, permission_denied: this key may not export this region group, or this database"
     );
     // Away at first.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -221,7 +223,7 @@ async fn a_client_retries_a_failure_but_not_a_rejection() {
     );
     let listener = TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
-    assert!(matches!(waits.await.unwrap().unwrap(), Exported::DoesNotExist(_)));
+    assert!(matches!(waits.await.unwrap().unwrap(), ExportOutcome::DoesNotExist(_)));
     assert_eq!(asked.load(SeqCst), 3);
     for (base, key) in [("", "us"), ("ftp://x", "us"), ("x", "us"), ("http://x", "a\nb")] {
         assert!(ExportClient::new(base, key).is_err(), "{base} {key}");
@@ -234,7 +236,7 @@ async fn a_client_says_so_if_the_api_is_not_under_its_url() {
     let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new()).await });
     let said = ExportClient::new(&base, "us").unwrap().list(&[], None).await.unwrap_err().to_string();
-    assert_eq!(said, "the server of exports answers 404: there is no such API under the /api/v1 of this URL");
+    assert_eq!(said, "the export server responded 404: there is no export API under this URL");
 }
 
 #[tokio::test]
@@ -269,7 +271,10 @@ async fn one_of_two_downloads_into_one_file_fails() {
     assert!(one.is_ok() != other.is_ok(), "one of them has the name: {one:?}, {other:?}");
     assert_eq!(std::fs::read(&path).unwrap(), whole);
     let error = file_of(&client).await.save(&path).await.unwrap_err();
-    assert!(matches!(&error, ExportError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists), "{error}");
+    assert!(
+        matches!(&error, ExportClientError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists),
+        "{error}"
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no piece is left");
 }
 
@@ -281,4 +286,109 @@ async fn a_download_leaves_nothing_if_it_is_dropped() {
     let save = file_of(&client).await.save(folder.path().join("logs.jsonl.gz"));
     assert!(tokio::time::timeout(Duration::from_millis(200), save).await.is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A server whose exports never end, and how many requests it got.
+async fn serve_pending() -> (ExportClient, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let app = Router::new().fallback(move || {
+        counter.fetch_add(1, SeqCst);
+        let status = json!({
+            "request_id": "r", "state": "Pending", "time_start": "2024-05-10T00:00:00Z",
+            "time_end": "2024-05-11T00:00:00Z", "region_group": "us-std", "updated_at": "2024-05-11T00:00:00Z",
+            "version": 1,
+        });
+        std::future::ready(status.to_string())
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (ExportClient::new(&url, "us").unwrap(), requests)
+}
+
+#[tokio::test]
+async fn polls_are_at_least_ten_milliseconds_apart() {
+    let (client, requests) = serve_pending().await;
+    let request = client.export("us-std".parse().unwrap(), at(0), at(1)).poll_every(Duration::ZERO);
+    let error = request.patience(Duration::from_millis(300)).wait().await.unwrap_err();
+    assert_eq!(error.to_string(), "export r did not finish in time: its state is Pending");
+    let requests = requests.load(SeqCst);
+    assert!((2..=32).contains(&requests), "{requests}");
+}
+
+#[tokio::test]
+async fn wait_polls_once_more_at_the_end_of_a_shorter_patience() {
+    let (client, requests) = serve_pending().await;
+    let request = client.export("us-std".parse().unwrap(), at(0), at(1)).poll_every(Duration::MAX);
+    let error = request.clone().patience(Duration::from_millis(100)).wait().await.unwrap_err();
+    assert!(matches!(error, ExportClientError::Unfinished { .. }), "{error}");
+    assert_eq!(requests.load(SeqCst), 2);
+    let forever = request.patience(Duration::MAX);
+    assert!(tokio::time::timeout(Duration::from_millis(100), forever.wait()).await.is_err());
+    assert_eq!(requests.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn wait_returns_the_last_error_if_the_server_cannot_be_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = ExportClient::with_http(reqwest::Client::new(), &url, "us").unwrap();
+    let request = client.export("us-std".parse().unwrap(), at(0), at(1));
+    let error = request.patience(Duration::ZERO).wait().await.unwrap_err();
+    assert!(matches!(error, ExportClientError::Http(_)) && error.is_transient(), "{error}");
+    assert_eq!(error.to_string(), "the export server cannot be reached");
+}
+
+#[tokio::test]
+async fn wait_does_not_retry_errors_of_middleware() {
+    let http = reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).with(FailingMiddleware).build();
+    let client = ExportClient::with_http(http, "http://127.0.0.1:9", "us").unwrap();
+    let error = client.export("us-std".parse().unwrap(), at(0), at(1)).wait().await.unwrap_err();
+    assert!(matches!(error, ExportClientError::Http(_)) && !error.is_transient(), "{error}");
+}
+
+struct FailingMiddleware;
+
+#[async_trait::async_trait]
+impl reqwest_middleware::Middleware for FailingMiddleware {
+    async fn handle(
+        &self,
+        _: reqwest::Request,
+        _: &mut http::Extensions,
+        _: reqwest_middleware::Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        Err(reqwest_middleware::Error::middleware(std::io::Error::other("no credentials")))
+    }
+}
+
+#[tokio::test]
+async fn errors_of_a_download_do_not_show_its_url() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let status = json!({
+        "request_id": "r", "state": "Complete", "time_start": "2024-05-10T00:00:00Z", "time_end": "2024-05-11T00:00:00Z",
+        "region_group": "us-std", "updated_at": "2024-05-11T00:00:00Z", "version": 3,
+        "presigned_url": "http://127.0.0.1:9/file?signature=secret",
+        "presigned_url_expiration_time": "2099-07-11T22:53:47Z",
+    });
+    let app = Router::new().fallback(move || std::future::ready(status.to_string()));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let file = file_of(&ExportClient::new(&url, "us").unwrap()).await;
+    let error = file.write_lines(std::io::sink()).await.unwrap_err();
+    assert!(error.is_transient() && !format!("{error:?}").contains("secret"), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_saved_file_is_private_to_owner_and_group() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let whole = gzip(10);
+    let (client, _) = serve(whole.clone(), Does::BreaksOff(whole.len())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs.jsonl.gz");
+    file_of(&client).await.save(&path).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
 }

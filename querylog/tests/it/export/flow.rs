@@ -3,7 +3,7 @@
 use crate::support::export::{Server, at, lines, numbers, range, record};
 use serde_json::json;
 use tagtrail::TraceParent;
-use tagtrail_querylog::{ExportState, Exported};
+use tagtrail_querylog::{ExportOutcome, ExportState};
 
 #[tokio::test]
 async fn a_range_is_requested_polled_and_downloaded() {
@@ -51,7 +51,7 @@ async fn the_client_does_the_whole_flow() {
     server.log.put_requests(&records).await.unwrap();
     let client = server.client("shop");
     let request = client.export("us-std/shop".parse().unwrap(), at(0), at(5));
-    let Exported::Complete(file) = request.wait().await.unwrap() else { panic!("no file") };
+    let ExportOutcome::Complete(file) = request.wait().await.unwrap() else { panic!("no file") };
     let export = file.export().clone();
     assert_eq!((export.state, export.database.as_deref()), (ExportState::Complete, Some("us-std/shop")));
     let path = server.folder.path().join("logs.jsonl.gz");
