@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tagtrail::TraceId;
-use tagtrail_querylog::{Timestamp, Window};
+use tagtrail_querylog::{Order, Timestamp, Window};
 
 use crate::out::{self, Format, Misuse};
 
@@ -53,7 +53,7 @@ pub(crate) fn window(first: Option<Timestamp>, last: Option<Timestamp>) -> Windo
 pub(crate) struct Shown {
     /// The newest first.
     #[arg(long)]
-    pub(crate) newest_first: bool,
+    newest_first: bool,
     /// How many, at most; 100 by default.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "all")]
     limit: Option<u64>,
@@ -69,16 +69,20 @@ pub(crate) struct Shown {
 const LIMIT: u64 = 100;
 
 /// So many records are asked for at a time.
-const PAGE: u32 = 300;
+const PAGE: usize = 300;
 
 impl Shown {
     pub(crate) fn most(&self) -> usize {
         if self.all { usize::MAX } else { usize::try_from(self.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX) }
     }
 
-    /// How many records are asked for at a time, so that no more are than are shown.
-    pub(crate) fn page(&self) -> u32 {
-        u32::try_from(self.most()).unwrap_or(PAGE).min(PAGE)
+    /// How many records are asked for at a time: no more than are shown.
+    pub(crate) fn page(&self) -> usize {
+        self.most().min(PAGE)
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        if self.newest_first { Order::NewestFirst } else { Order::OldestFirst }
     }
 
     /// Says that these may not be all, to those who did not choose how many.

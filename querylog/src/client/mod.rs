@@ -2,4 +2,5 @@
 
 pub(crate) mod audit;
 pub(crate) mod export;
-pub(crate) mod requests;
+mod questions;
+mod response;

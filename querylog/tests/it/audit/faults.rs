@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
-use tagtrail_querylog::Scan;
-use tagtrail_querylog::store::{Hits, Key, Row, Selection, Store, StoreError};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
 use tagtrail_querylog::{AuditApi, AuditLog, Callers, Distinct, Principal, Tokens};
 
 #[derive(Debug)]
@@ -34,13 +33,13 @@ impl Store for Broken {
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
         self.fail()
     }
-    async fn page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
-    async fn first_of_each(&self, _: Scan<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
-    async fn find(&self, _: Scan<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         self.fail()
     }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> {

@@ -9,5 +9,6 @@ mod faults;
 mod kill;
 mod openapi;
 mod payloads;
+mod questions;
 mod requests;
 mod stored;

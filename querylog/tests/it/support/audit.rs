@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresSettings, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditApi, AuditLog, AuditRecord, Timestamp, Tokens};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -157,6 +158,15 @@ impl Server {
             server.log.put(some.to_vec()).await.unwrap();
         }
         server
+    }
+
+    /// Serves the API on loopback, and returns its URL.
+    pub async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        base
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
