@@ -172,7 +172,7 @@ impl Source {
     }
 }
 
-/// A secret of the environment, where other users of the machine do not see it.
+/// A secret of the environment, which other users of the machine do not see.
 pub(crate) fn secret(variable: &str, what: &str) -> Result<String, Misuse> {
     let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
     secret.ok_or_else(|| Misuse::new(format!("the environment variable {variable} is not set: set it to your {what}")))

@@ -36,7 +36,7 @@ async fn old_partitions_are_pruned_by_the_program() {
     assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
     for (store, before, why) in [
         ("sqlite:none.db", "2025-01-01", "only PostgreSQL has partitions"),
-        (&*url, "yesterday", "no time in ISO 8601"),
+        (&*url, "yesterday", "not an ISO 8601 time"),
         (&*url, "8999-01-01", "--before: a time in the future"),
     ] {
         let (pruned, said) = prune(store, before);

@@ -45,8 +45,8 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// The audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
-    /// behind it. Both are made where they are not there. Blocks while it does so.
+    /// Opens the audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
+    /// after it. Both are created if they are not there. Blocks while it does so.
     ///
     /// # Errors
     ///
@@ -58,18 +58,18 @@ impl AuditLog {
         Ok(Self::new(Sqlite::open(path)?).payloads(Payloads::folder(folder)?))
     }
 
-    /// The audit log that is in a store, long values too.
+    /// Creates the audit log that is in a store, long values too.
     pub fn new(store: impl Store) -> Self {
         Self { store: Arc::new(store), payloads: None }
     }
 
-    /// With long values in an object store.
+    /// Keeps long values in an object store.
     #[must_use]
     pub fn payloads(self, payloads: Payloads) -> Self {
         Self { payloads: Some(payloads), ..self }
     }
 
-    /// Deletes what a crash left in the object store: objects of this age and over, that no record has. Returns how
+    /// Deletes what a crash left in the object store: objects of this age and over that no record has. Returns how
     /// many. An hour is a good age; a record that is put gets its objects shortly before its row.
     ///
     /// # Errors
@@ -94,33 +94,33 @@ impl AuditLog {
     }
 
     /// Puts records into the log, and returns when they are as safe as the store makes them. To put one twice is
-    /// harmless; one that was only begun, or had no execution time, is completed.
+    /// harmless; one that was only started, or had no execution time, is completed.
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
+    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, true)).collect()).await
     }
 
-    /// Puts the begins of records into the log: those of work that runs. Each is there without its end until it is
+    /// Puts the starts of records into the log: those of work that runs. Each is there without its end until it is
     /// [put](Self::put).
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
+    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
     }
 
     /// Puts requests into the log, as a [query log](crate::QueryLog::storing) does: with all that is known of them, so
-    /// that they are found by trace, tag, status and route too. One that has no outcome has only begun.
+    /// that they are found by trace, tag, status and route too. One that has no outcome has only started.
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
+    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
         self.put_rows(requests.iter().cloned().map(row_of).collect()).await

@@ -24,13 +24,13 @@ use crate::model::window::Window;
 
 /// A response with items.
 #[derive(Deserialize)]
-struct Items<T> {
+struct PageBody<T> {
     items: Vec<T>,
     next_page_token: Option<PageToken>,
 }
 
-impl<T> From<Items<T>> for Page<T> {
-    fn from(response: Items<T>) -> Self {
+impl<T> From<PageBody<T>> for Page<T> {
+    fn from(response: PageBody<T>) -> Self {
         Self::new(response.items, response.next_page_token)
     }
 }
@@ -45,13 +45,13 @@ impl Questions for AuditClient {
             RecordQuery::OperationName(name) => with_value("/log/by-udf-name/", name)?,
             RecordQuery::SharedToken(token) => with_value("/log/by-shared-token/", token)?,
         };
-        let items: Items<_> = self.get(&path, &of_scan(scan, limit), QueryErrorKind::Unreachable).await?;
+        let items: PageBody<_> = self.get(&path, &of_scan(scan, limit), QueryErrorKind::Unreachable).await?;
         Ok(items.into())
     }
 
     async fn record(&self, id: &str) -> Result<AuditRecord, QueryError> {
         let path = with_value("/log/by-id/", id)?;
-        let found: Items<_> = self.get(&path, &[], QueryErrorKind::NotFound).await?;
+        let found: PageBody<_> = self.get(&path, &[], QueryErrorKind::NotFound).await?;
         found.items.into_iter().next().ok_or_else(response::foreign)
     }
 
@@ -64,13 +64,13 @@ impl Questions for AuditClient {
         };
         let mut parameters = of_window(question.window);
         parameters.push(("max_records_to_scan", question.read_at_most.max(1).to_string()));
-        let found: Items<_> = self.get(path, &parameters, QueryErrorKind::Unreachable).await?;
+        let found: PageBody<_> = self.get(path, &parameters, QueryErrorKind::Unreachable).await?;
         Ok(found.items)
     }
 
     async fn requests(&self, scan: &Scan<RequestFilter>, limit: usize) -> Result<Page<Record>, QueryError> {
         let parameters = [scan.query.parameters(), of_scan(scan, limit)].concat();
-        let items: Items<_> = self.get("/requests", &parameters, QueryErrorKind::Unreachable).await?;
+        let items: PageBody<_> = self.get("/requests", &parameters, QueryErrorKind::Unreachable).await?;
         Ok(items.into())
     }
 

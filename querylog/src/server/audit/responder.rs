@@ -32,7 +32,7 @@ pub(super) struct Responder {
 
 /// A response with records, or with requests.
 #[derive(Serialize)]
-struct Items<T> {
+struct PageBody<T> {
     items: Vec<T>,
     limit: usize,
     next_page_token: Option<String>,
@@ -63,7 +63,9 @@ impl Responder {
             Question::Description => Err(ApiError::NoPath),
             Question::User => user(&caller),
             Question::Environment => environment(&caller),
-            Question::Record(id) => ok(&Items { items: vec![log.record(&id).await?], limit: 1, next_page_token: None }),
+            Question::Record(id) => {
+                ok(&PageBody { items: vec![log.record(&id).await?], limit: 1, next_page_token: None })
+            }
             Question::Records(endpoint, query) => self.records(&caller, &log, endpoint, query, parameters).await,
             Question::Requests => self.requests(&caller, &log, parameters).await,
             Question::Trace(id) => trace(&log, &id).await,
@@ -142,7 +144,7 @@ impl Responder {
     fn page<T: Serialize>(&self, page: Page<T>, listing: &Listing, binding: &Binding) -> Result<Response, ApiError> {
         let next = page.next.as_ref().and_then(PageToken::cursor);
         let next_page_token = next.map(|place| self.signer.write(&binding.0, &place));
-        ok(&Items { items: page.items, limit: listing.limit, next_page_token })
+        ok(&PageBody { items: page.items, limit: listing.limit, next_page_token })
     }
 }
 
@@ -164,7 +166,7 @@ async fn latest(
     let limit = parameters.count("max_records_to_scan", Latest::DEFAULT_READ, Latest::MAX_READ);
     parameters.check()?;
     let items = log.latest(&Latest::new(of, whose, window).read_at_most(limit)).await?;
-    ok(&Items { items, limit, next_page_token: None })
+    ok(&PageBody { items, limit, next_page_token: None })
 }
 
 fn user(caller: &Principal) -> Result<Response, ApiError> {
