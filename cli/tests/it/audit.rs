@@ -54,7 +54,7 @@ fn serve(folder: &Path) -> (String, Served) {
 }
 
 #[test]
-fn records_go_in_and_come_out_as_they_were() {
+fn records_are_returned_as_they_were_imported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut all = records(2_500);
@@ -173,7 +173,7 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut many = records(300);
@@ -301,7 +301,7 @@ fn what_cannot_be_opened_is_said() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(expected), "{said}");
     }
-    // A question makes no store where there is none.
+    // A question creates no store if there is none.
     let trace = "3ec5539163441bd4957502a294a01b55";
     for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace]] {
         let output = run(folder, &[question, &["--store", "sqlite:wrong.db", "--exec-env-id", "env1"]].concat());
@@ -334,7 +334,7 @@ fn store_of_one(folder: &Path) {
 const STORE: [&str; 4] = ["--store", "sqlite:audit.db", "--exec-env-id", "env1"];
 
 #[test]
-fn json_has_nothing_that_a_terminal_obeys() {
+fn json_has_no_characters_that_a_terminal_obeys() {
     let folder = tempfile::tempdir().unwrap();
     store_of_one(folder.path());
     let output = run(folder.path(), &[&["query", "--exec-env"][..], &STORE].concat());
@@ -343,7 +343,7 @@ fn json_has_nothing_that_a_terminal_obeys() {
 }
 
 #[test]
-fn wrong_arguments_end_with_two_and_say_what_to_do() {
+fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);
@@ -384,7 +384,7 @@ fn wrong_arguments_end_with_two_and_say_what_to_do() {
 }
 
 #[test]
-fn what_fails_says_whose_and_why() {
+fn an_error_names_what_failed_and_why() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let away = ["query", "--exec-env", "--exec-env-id", "env1", "--store", "postgres://ada:secret@127.0.0.1:9/x"];
@@ -486,7 +486,7 @@ fn a_database_is_no_file_of_a_log() {
 }
 
 #[test]
-fn a_limit_that_nobody_chose_is_told_of() {
+fn a_default_limit_is_reported_if_it_was_reached() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut many = records(101);
@@ -503,7 +503,7 @@ fn a_limit_that_nobody_chose_is_told_of() {
 }
 
 #[test]
-fn to_find_nothing_is_told() {
+fn an_empty_result_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store_of_one(folder);

@@ -100,32 +100,32 @@ fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
 }
 
 #[tokio::test]
-async fn every_question_is_answered_as_a_naive_reader_would() {
+async fn every_filter_returns_what_a_naive_reader_finds() {
     let server = Server::start().await;
     let records = requests(2_000);
-    // Some are begun first, and one that has not ended is in another environment then.
-    let begun = |record: &Record| {
+    // Some are put when they start, and one that has not ended is in another environment then.
+    let started = |record: &Record| {
         let mut record = record.clone();
         record.duration = None;
         record.response = ResponsePart::default();
         record
     };
-    let mut strays: Vec<Record> = records.iter().step_by(50).map(begun).collect();
+    let mut strays: Vec<Record> = records.iter().step_by(50).map(started).collect();
     for stray in &mut strays {
         stray.notes.caller.exec_env_id = Some("env1".into());
     }
     server.log.put_requests(&strays).await.unwrap();
-    server.log.put_requests(&records.iter().step_by(3).map(begun).collect::<Vec<_>>()).await.unwrap();
+    server.log.put_requests(&records.iter().step_by(3).map(started).collect::<Vec<_>>()).await.unwrap();
     for some in records.chunks(300) {
         server.log.put_requests(some).await.unwrap();
     }
-    // A begin in another environment, of one that never ended, is what is known of it.
+    // A start in another environment, of one that never ended, is what is known of it.
     let known = |record: &Record| -> Record {
         let stray = strays.iter().find(|stray| stray.id == record.id);
         stray.filter(|_| record.response.outcome.is_none()).unwrap_or(record).clone()
     };
     let records: Vec<_> = records.iter().map(known).collect();
-    // An audit record that is no request is not found.
+    // An audit record that is not of a request is not found.
     let mut other = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(START));
     other.exec_env_id = Some("env1".into());
     server.log.put(vec![other]).await.unwrap();
@@ -181,8 +181,8 @@ async fn a_trace_is_a_tree_across_services() {
     records[3].notes.stderr = Some("short".into());
     server.log.put_requests(&records).await.unwrap();
     let path = format!("/traces/{}", web.trace_id());
-    let answer = server.get("ada", &path).await;
-    let items = answer.json["items"].as_array().unwrap();
+    let response = server.get("ada", &path).await;
+    let items = response.json["items"].as_array().unwrap();
     let shown: Vec<_> = items
         .iter()
         .map(|item| {
@@ -194,7 +194,7 @@ async fn a_trace_is_a_tree_across_services() {
         })
         .collect();
     assert_eq!(shown, [("web", 0, None), ("shop", 1, Some(0)), ("stock", 2, Some(1)), ("auth", 1, Some(0))]);
-    assert_eq!(answer.json["complete"], true);
+    assert_eq!(response.json["complete"], true);
     assert_eq!(items[3]["request"].get("stdout"), None, "what was printed is left out");
     for path in ["/requests".to_owned(), format!("/requests?trace={}", web.trace_id())] {
         let requests = server.get("ada", &path).await;
@@ -213,11 +213,11 @@ async fn a_trace_is_a_tree_across_services() {
         ("/traces/..%2F0", 422),
         ("/traces/%ff", 400),
     ] {
-        let answer = server.get("ada", path).await;
-        assert_eq!(answer.status.as_u16(), status, "{path}");
+        let response = server.get("ada", path).await;
+        assert_eq!(response.status.as_u16(), status, "{path}");
         // As the description names it.
         let place = if status == 422 { serde_json::json!(["path", "value"]) } else { Value::Null };
-        assert_eq!(answer.json["detail"][0]["loc"], place, "{path}");
+        assert_eq!(response.json["detail"][0]["loc"], place, "{path}");
     }
 }
 
@@ -228,14 +228,14 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
         return;
     }
     let server = Server::start().await;
-    let mut begun = Record::new(&Trail::start(Sample::Always), "/");
-    begun.begin = Timestamp::from_micros(START);
-    begun.notes.caller.exec_env_id = Some("env1".into());
-    begun.request.route = Some("/".into());
-    let mut ended = begun.clone();
+    let mut started = Record::new(&Trail::start(Sample::Always), "/");
+    started.begin = Timestamp::from_micros(START);
+    started.notes.caller.exec_env_id = Some("env1".into());
+    started.request.route = Some("/".into());
+    let mut ended = started.clone();
     ended.begin = Timestamp::from_micros(START + 1);
-    // One end has the time of its begin, and other tags.
-    let mut other = begun.clone();
+    // One end has the time of its start, and other tags.
+    let mut other = started.clone();
     other.id = Uuid::now_v7();
     server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
     other.tags = "late=yes".parse::<Tags>().unwrap();
@@ -245,15 +245,15 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     assert_eq!(all(&server.log, late, 10).await, [other]);
     ended.response.status = Some(503);
     ended.end(Duration::from_micros(17), Outcome::Complete);
-    for record in [&begun, &ended, &begun, &ended] {
+    for record in [&started, &ended, &started, &ended] {
         server.log.put_requests(std::slice::from_ref(record)).await.unwrap();
     }
-    // The time of the begin stays.
-    ended.begin = begun.begin;
+    // The time of the start stays.
+    ended.begin = started.begin;
     for requests in [
-        RequestFilter::new().trace(begun.trace_id).route("/").status(StatusMatch::Class(5)),
+        RequestFilter::new().trace(started.trace_id).route("/").status(StatusMatch::Class(5)),
         RequestFilter::new().status(StatusMatch::Code(503)),
-        RequestFilter::new().status(StatusMatch::Class(5)).trace(begun.trace_id),
+        RequestFilter::new().status(StatusMatch::Class(5)).trace(started.trace_id),
     ] {
         let found = all(&server.log, Scan::new(requests.clone(), Window::ALL), 10).await;
         assert_eq!(found, std::slice::from_ref(&ended), "{requests:?}");
@@ -263,18 +263,18 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
 #[tokio::test]
 async fn a_request_stays_one_when_its_audit_record_is_put() {
     let server = Server::start().await;
-    let mut begun = Record::new(&Trail::start(Sample::Always), "/");
-    begun.request.route = Some("/".into());
+    let mut started = Record::new(&Trail::start(Sample::Always), "/");
+    started.request.route = Some("/".into());
     for environment in [Some("env1"), None] {
-        begun.id = Uuid::now_v7();
-        begun.notes.caller.exec_env_id = environment.map(str::to_owned);
-        server.log.put_requests(std::slice::from_ref(&begun)).await.unwrap();
-        let (mut ended, mut audit) = (begun.clone(), begun.audit());
+        started.id = Uuid::now_v7();
+        started.notes.caller.exec_env_id = environment.map(str::to_owned);
+        server.log.put_requests(std::slice::from_ref(&started)).await.unwrap();
+        let (mut ended, mut audit) = (started.clone(), started.audit());
         ended.end(Duration::from_micros(17), Outcome::Complete);
         audit.exec_env_id = Some("env1".into());
         server.log.put(vec![audit]).await.unwrap();
         let found = all(&server.log, Scan::new(RequestFilter::new(), Window::ALL), 10).await;
-        assert_eq!(found.last().map(|found| found.id), Some(begun.id), "it is as it was");
+        assert_eq!(found.last().map(|found| found.id), Some(started.id), "it is as it was");
         ended.notes.caller.exec_env_id = Some("env1".into());
         server.log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
         let found = all(&server.log, Scan::new(RequestFilter::new().route("/"), Window::ALL), 10).await;
@@ -283,7 +283,7 @@ async fn a_request_stays_one_when_its_audit_record_is_put() {
 }
 
 #[tokio::test]
-async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
+async fn a_trace_is_complete_up_to_the_limit_of_requests() {
     let server = Server::start().await;
     let mut first = Record::new(&Trail::start(Sample::Always), "/");
     let again = |first: &Record| {
@@ -308,7 +308,7 @@ async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
 }
 
 #[tokio::test]
-async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
+async fn invalid_parameters_are_rejected_by_name_and_tokens_are_bound_to_parameters() {
     let server = Server::start().await;
     server.log.put_requests(&requests(300)).await.unwrap();
     let many = "tag=a=b&".repeat(26);
@@ -324,9 +324,9 @@ async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
         ("scan_forward=x", "scan_forward"),
         ("page_token=x", "page_token"),
     ] {
-        let answer = server.get("ada", &format!("/requests?{parameters}")).await;
-        assert_eq!(answer.status, 422, "{parameters}");
-        assert_eq!(answer.json["detail"][0]["loc"], serde_json::json!(["query", name]), "{parameters}");
+        let response = server.get("ada", &format!("/requests?{parameters}")).await;
+        assert_eq!(response.status, 422, "{parameters}");
+        assert_eq!(response.json["detail"][0]["loc"], serde_json::json!(["query", name]), "{parameters}");
     }
     let first = server.get("ada", "/requests?tag=project=blog&status=2xx&limit=5").await;
     let token = first.json["next_page_token"].as_str().unwrap();
@@ -341,15 +341,15 @@ async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
         ("ada", "tag=project=blog&status=2xx&scan_forward=0", 422),
         ("ada", "tag=project=blog&status=2xx&end_timestamp=2030-01-01", 422),
     ] {
-        let answer = server.get(caller, &format!("/requests?{parameters}&page_token={token}")).await;
-        assert_eq!(answer.status.as_u16(), status, "{caller} {parameters}: {}", answer.json);
+        let response = server.get(caller, &format!("/requests?{parameters}&page_token={token}")).await;
+        assert_eq!(response.status.as_u16(), status, "{caller} {parameters}: {}", response.json);
     }
     assert_eq!(server.get("ada", &format!("/log/exec-env/self?page_token={token}")).await.status, 422);
     assert_eq!(server.get("nobody", "/requests").await.status, 401);
 }
 
 #[tokio::test]
-async fn a_page_has_one_request_at_the_least() {
+async fn a_page_has_one_request_if_its_limit_is_0() {
     let server = Server::start().await;
     let records = requests(50);
     server.log.put_requests(&records).await.unwrap();
@@ -366,7 +366,7 @@ async fn a_page_has_one_request_at_the_least() {
 }
 
 #[tokio::test]
-async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
+async fn output_is_not_read_if_it_is_not_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     let mut printed = Record::new(&Trail::start(Sample::Always), "/");
@@ -396,7 +396,7 @@ async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
     assert_eq!(log.trace(printed.trace_id).await.unwrap().requests[0].record.id, printed.id);
 }
 
-/// Has its answers ready, and none with what was printed.
+/// Has its rows ready, and none with what was printed.
 #[derive(Debug)]
 struct Ready(Vec<Row>);
 
