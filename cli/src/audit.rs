@@ -80,9 +80,10 @@ impl Place {
 
     /// The path of `SQLite`'s file.
     fn sqlite(&self) -> Result<&str, Misuse> {
-        self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
-            Misuse::new("--store: a file of SQLite is written sqlite:PATH, PostgreSQL postgres://USER@HOST/DATABASE")
-        })
+        self.store
+            .strip_prefix("sqlite:")
+            .filter(|path| !path.is_empty())
+            .ok_or_else(|| Misuse::new("--store: expected sqlite:PATH or postgres://USER@HOST/DATABASE"))
     }
 
     /// Where files of exports are by default: beside the file of `SQLite`.
@@ -162,7 +163,7 @@ impl Source {
             });
             return Ok(Box::new(client?));
         }
-        let store = self.store.clone().ok_or("--store or --server is needed")?;
+        let store = self.store.clone().ok_or("expected --store or --server")?;
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
             return Err(format!("--store {store}: there is no such file; serve and import create one").into());
         }

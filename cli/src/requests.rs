@@ -48,7 +48,8 @@ pub(crate) struct TraceVerb {
 }
 
 fn tag(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("a tag is NAME=VALUE")?;
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("invalid tag: expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
-use tagtrail_querylog::{AuditLog, Cursor, Distinct, Order, Outcome, Questions, Record, RequestFilter, Scan, Window};
+use tagtrail_querylog::{
+    AuditLog, AuditRecord, Cursor, Distinct, Order, Outcome, Questions, Record, RequestFilter, Scan, Window,
+};
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Kept {
             row.record.timestamp = old.record.timestamp;
             row.details = row.details.or(old.details.take());
         }
-        // The keys of its begin stay.
+        // The keys of its start stay.
         let keys = std::mem::take(&mut row.keys).into_iter().chain(std::mem::take(&mut row.end_keys));
         self.index.extend(keys.map(|key| (key, place.clone())));
         self.rows.insert(place, row);
@@ -122,15 +124,14 @@ impl Store for Memory {
         of: Distinct,
         scan: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        let member: fn(&AuditRecord) -> &Option<String> = match of {
+            Distinct::Names => |record| &record.udf_name,
+            Distinct::Ids => |record| &record.udf_id,
+            _ => return Err(StoreError::failed("this store does not know this question")),
+        };
         let mut rows = self.page(range, scan).await?;
         let mut seen = HashSet::new();
-        rows.retain(|row| {
-            let value = match of {
-                Distinct::Names => &row.record.udf_name,
-                Distinct::Ids => &row.record.udf_id,
-            };
-            value.clone().is_some_and(|value| seen.insert(value))
-        });
+        rows.retain(|row| member(&row.record).clone().is_some_and(|value| seen.insert(value)));
         Ok(rows)
     }
 
@@ -168,7 +169,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..12 {
         let mut record = Record::new(&Trail::start(Sample::Always), format!("/posts/{number}"));
         record.notes.caller.exec_env_id = Some("env1".into());
-        // Once when it begins, and once when it ends.
+        // Once when it starts, and once when it ends.
         log.put_requests(std::slice::from_ref(&record)).await?;
         record.response.status = Some(if number % 3 == 0 { 503 } else { 200 });
         record.end(Duration::from_millis(number), Outcome::Complete);

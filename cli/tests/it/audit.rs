@@ -278,7 +278,7 @@ fn what_cannot_be_opened_is_said() {
         (["serve", "--store", "sqlite:a.db", "--tokens", "tokens.json"], "not a JSON object with a list of tokens"),
         (
             ["import", "tokens.json", "--store", "oracle:a", "--rejected=x"],
-            "--store: a file of SQLite is written sqlite:PATH",
+            "--store: expected sqlite:PATH or postgres://",
         ),
         (
             ["import", "tokens.json", "--store", "sqlite:no.db", "--rejected=x"],
@@ -353,7 +353,7 @@ fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
     let window = ["query", "--exec-env", "--since", "2024-05-11", "--end-timestamp", "2024-05-10"];
     says(&of_store(&window), 2, "--since is after --end-timestamp");
     says(&of_store(&["requests", "--since", "1h", "--until", "2h"]), 2, "--since is not before --until");
-    says(&of_store(&["requests", "--tag", "=x"]), 2, "a tag is NAME=VALUE");
+    says(&of_store(&["requests", "--tag", "=x"]), 2, "expected NAME=VALUE");
     says(&of_store(&["trace", "3EC5"]), 2, "a trace-id is 32 hexadecimal digits");
     let server = ["query", "--server", "http://127.0.0.1:9/v1"];
     says(&run(folder, &[&server[..], &["--exec-env-id", "env2"]].concat()), 2, "cannot be used with");

@@ -47,6 +47,7 @@ impl Latest {
 
 /// Of what the latest record is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Distinct {
     /// Of each operation's name, which the REST API calls `udf_name`.
     Names,

@@ -12,6 +12,7 @@ use std::str::FromStr;
 /// assert_eq!("5xx".parse(), Ok(StatusMatch::Class(5)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StatusMatch {
     /// This one.
     Code(u16),

@@ -92,6 +92,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_window_of_a_range_has_its_moments() {
+        let at = Timestamp::from_micros;
+        let bounds = |start: Bound<i64>, end: Bound<i64>| (start.map(at), end.map(at));
+        let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
+        for (range, start, end) in [
+            (bounds(Bound::Included(2), Bound::Included(5)), 2, 5),
+            (bounds(Bound::Included(2), Bound::Excluded(5)), 2, 4),
+            (bounds(Bound::Excluded(2), Bound::Unbounded), 3, last),
+            (bounds(Bound::Unbounded, Bound::Excluded(5)), first, 4),
+            (bounds(Bound::Included(2), Bound::Excluded(2)), 2, 1),
+        ] {
+            assert_eq!(Window::from(range), Window { start: at(start), end: at(end) }, "{range:?}");
+        }
+    }
+
+    #[test]
     fn ends_of_a_window_are_exact() {
         let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
         for (text, start, end) in [
