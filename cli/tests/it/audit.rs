@@ -245,7 +245,7 @@ fn records_that_the_store_refuses_are_kept_aside_and_no_others() {
         "1 lines are no records, and 5 records are refused by the store: they are kept in all.jsonl.rejected",
     );
     for number in [1, 701, 702, 1_001, 2_102] {
-        says(&output, 1, &format!("all.jsonl, line {number}: the store refuses a row: not taken"));
+        says(&output, 1, &format!("all.jsonl, line {number}: the store rejected a row: not taken"));
     }
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!said.contains("hunter2") && !said.contains("environment"), "{said}");
