@@ -6,14 +6,14 @@ use std::path::Path;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
-use tagtrail_querylog::{AuditClient, AuditLog, ClientError};
+use tagtrail_querylog::{AuditClient, AuditClientError, AuditLog, Questions, ScopedAuditLog};
 
 use crate::error::{UsageError, of_option};
 
 /// What errors call a store in PostgreSQL, whose URL may have a password.
 pub(crate) const POSTGRES: &str = "--store postgres://...";
 
-/// What a file of `SQLite` begins with.
+/// What a file of `SQLite` starts with.
 pub(crate) const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where the records are.
@@ -23,26 +23,26 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "STORE")]
     store: String,
     /// Where values of 102,400 bytes and over are: a folder, or the URL of an object store. By default the folder
-    /// beside the file of SQLite, of the same name with `.payloads` behind it; with PostgreSQL the database itself.
+    /// beside the file of SQLite, of the same name with `.payloads` after it; with PostgreSQL the database itself.
     #[arg(long, value_name = "PLACE")]
     payloads: Option<String>,
 }
 
-/// What becomes of the tables of a database where there are none.
+/// What becomes of the tables of a database if there are none.
 #[derive(Clone, Copy)]
 pub(crate) enum Tables {
-    /// They are not made: a question is an error.
+    /// They are not created: a question is an error.
     Existing,
-    /// They are made, with partitions or without.
+    /// They are created, with partitions or without.
     Made(Option<Partition>),
 }
 
-/// Where the records are, for what makes a store that is not there yet.
+/// Where the records are, for what creates a store that is not there yet.
 #[derive(Args)]
 pub(crate) struct NewStoreArgs {
     #[command(flatten)]
     pub(crate) place: StoreArgs,
-    /// With PostgreSQL, where the tables are not there yet: partitions of so long, of which old ones can be pruned.
+    /// The span of a partition, of which old ones can be pruned; with PostgreSQL, if the tables are not there yet.
     #[arg(long, value_enum, value_name = "SPAN")]
     partition_by: Option<PartitionBy>,
 }
@@ -64,7 +64,7 @@ impl NewStoreArgs {
 }
 
 impl StoreArgs {
-    /// The store, where it is PostgreSQL.
+    /// The store, if it is PostgreSQL.
     pub(crate) async fn postgres(&self, tables: Tables) -> Result<Option<Postgres>, Box<dyn Error>> {
         if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
             return Ok(None);
@@ -80,11 +80,10 @@ impl StoreArgs {
 
     /// The path of `SQLite`'s file.
     fn sqlite(&self) -> Result<&str, UsageError> {
-        self.store.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
-            UsageError::new(
-                "--store: a file of SQLite is written sqlite:PATH, PostgreSQL postgres://USER@HOST/DATABASE",
-            )
-        })
+        self.store
+            .strip_prefix("sqlite:")
+            .filter(|path| !path.is_empty())
+            .ok_or_else(|| UsageError::new("--store: expected sqlite:PATH or postgres://USER@HOST/DATABASE"))
     }
 
     /// Where files of exports are by default: beside the file of `SQLite`.
@@ -127,58 +126,54 @@ const TOKEN: &str = "TAGTRAIL_TOKEN";
 #[derive(Args)]
 #[command(group(ArgGroup::new("asked").required(true).args(["store", "server"])))]
 pub(crate) struct SourceArgs {
-    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL. Needs --exec-env-id.
-    #[arg(long, value_name = "STORE", requires = "exec_env_id")]
+    /// The store to ask: `sqlite:PATH`, or the URL of a database of PostgreSQL. Needs --environment.
+    #[arg(long, value_name = "STORE", requires = "environment")]
     store: Option<String>,
     /// Where the store's long values are, if not beside it.
     #[arg(long, value_name = "PLACE", conflicts_with = "server")]
     payloads: Option<String>,
     /// The environment to ask a store about; a server knows it by the token.
-    #[arg(long, value_name = "ID", conflicts_with = "server", value_parser = NonEmptyStringValueParser::new())]
-    exec_env_id: Option<String>,
+    #[arg(
+        long,
+        value_name = "ID",
+        visible_alias = "exec-env-id",
+        conflicts_with = "server",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    environment: Option<String>,
     /// The URL of the API to ask, such as `http://127.0.0.1:8080/v1`. The token is taken from the environment variable
     /// `TAGTRAIL_TOKEN`.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
 }
 
-pub(crate) enum Opened {
-    /// A store, and the environment that it is asked about.
-    Store(AuditLog, String),
-    Server(AuditClient),
-}
-
 impl SourceArgs {
-    pub(crate) async fn open(&self) -> Result<Opened, Box<dyn Error>> {
+    pub(crate) fn is_server(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Opens what is asked, a store on behalf of a user if there is one.
+    pub(crate) async fn open(&self, user: Option<&str>) -> Result<Box<dyn Questions>, Box<dyn Error>> {
         if let Some(server) = &self.server {
             let token = secret(TOKEN, "token, one that the server knows")?;
             let client = AuditClient::new(server, &token).map_err(|error| match error {
-                ClientError::Base => UsageError::new(format!("--server: {error}")).into(),
-                ClientError::Token => UsageError::new(format!("{TOKEN}: {error}")).into(),
+                AuditClientError::Url => UsageError::new(format!("--server: {error}")).into(),
+                AuditClientError::Token => UsageError::new(format!("{TOKEN}: {error}")).into(),
                 error => of_option("--server", &error),
             });
-            return Ok(Opened::Server(client?));
+            return Ok(Box::new(client?));
         }
-        let store = self.store.clone().ok_or("--store or --server is needed")?;
+        let store = self.store.clone().ok_or("expected --store or --server")?;
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
-            return Err(format!("--store {store}: there is no such file; serve and import make one").into());
+            return Err(format!("--store {store}: there is no such file; serve and import create one").into());
         }
         let log = StoreArgs { store, payloads: self.payloads.clone() }.open(Tables::Existing).await?;
-        Ok(Opened::Store(log, self.exec_env_id.clone().unwrap_or_default()))
+        let log = log.scoped(self.environment.clone().unwrap_or_default());
+        Ok(Box::new(user.into_iter().fold(log, ScopedAuditLog::of_user)))
     }
 }
 
-/// A refusal, with what most often leads to it.
-pub(crate) fn refused(error: ClientError) -> Box<dyn Error> {
-    match error {
-        ClientError::Refused { status: 404, .. } => {
-            format!("{error}; --server is the URL with the path of the API, such as http://127.0.0.1:8080/v1").into()
-        }
-        error => error.into(),
-    }
-}
-
-/// A secret of the environment, where other users of the machine do not see it.
+/// A secret of the environment, which other users of the machine do not see.
 pub(crate) fn secret(variable: &str, what: &str) -> Result<String, UsageError> {
     let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
     secret.ok_or_else(|| {

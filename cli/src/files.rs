@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use tagtrail_querylog::{Entries, Entry, read};
+use tagtrail_querylog::{Entry, LogReader};
 
 use crate::audit::SQLITE;
 use crate::filter::Filter;
@@ -79,7 +79,7 @@ impl Tail {
     }
 
     /// Returns the last entries that pass the filter, and the iterator after them.
-    fn last(&self) -> Result<(VecDeque<Entry>, Entries), Box<dyn Error>> {
+    fn last(&self) -> Result<(VecDeque<Entry>, LogReader), Box<dyn Error>> {
         // Most often the newest file has enough.
         let mut files = 1;
         loop {
@@ -87,7 +87,7 @@ impl Tail {
             let is_all = files >= all.file_count();
             let mut entries = all.newest_files(files);
             if self.follow {
-                entries = entries.growing();
+                entries = entries.follow();
             }
             let mut last = VecDeque::new();
             for entry in entries.by_ref() {
@@ -106,7 +106,7 @@ impl Tail {
         }
     }
 
-    fn follow(&self, mut entries: Entries, out: &mut Output) -> Result<(), Box<dyn Error>> {
+    fn follow(&self, mut entries: LogReader, out: &mut Output) -> Result<(), Box<dyn Error>> {
         loop {
             for entry in entries.by_ref() {
                 let entry = entry?;
@@ -167,10 +167,10 @@ fn is_sqlite(path: &Path) -> bool {
 }
 
 impl LogArgs {
-    fn read(&self) -> Result<Entries, Box<dyn Error>> {
+    fn read(&self) -> Result<LogReader, Box<dyn Error>> {
         let range = self.filter.range()?;
         let unreadable = |why: &dyn Display| format!("cannot read {}: {why}", out::path(&self.path));
-        let entries = read(&self.path).map_err(|error| unreadable(&error))?;
+        let entries = LogReader::open(&self.path).map_err(|error| unreadable(&error))?;
         if is_sqlite(&self.path) {
             let why = "this is an SQLite database; use `query`, `requests` or `trace` with --store sqlite:PATH";
             return Err(unreadable(&why).into());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
 use tagtrail::TraceId;
-use tagtrail_querylog::{Timestamp, Window};
+use tagtrail_querylog::{Order, Timestamp, Window};
 
 use crate::error::UsageError;
 use crate::out::{Format, report};
@@ -55,7 +55,7 @@ pub(crate) fn window(first: Option<Timestamp>, last: Option<Timestamp>) -> Windo
 pub(crate) struct ListArgs {
     /// Show the newest records first
     #[arg(long)]
-    pub(crate) newest_first: bool,
+    newest_first: bool,
     /// Show at most this many records [default: 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "all")]
     limit: Option<u64>,
@@ -71,7 +71,7 @@ pub(crate) struct ListArgs {
 const DEFAULT_LIMIT: u64 = 100;
 
 /// How many records are requested at a time.
-const PAGE: u32 = 300;
+const PAGE: usize = 300;
 
 impl ListArgs {
     pub(crate) fn limit(&self) -> usize {
@@ -79,8 +79,12 @@ impl ListArgs {
     }
 
     /// Returns how many records to request at a time: no more than are shown.
-    pub(crate) fn page(&self) -> u32 {
-        u32::try_from(self.limit()).unwrap_or(PAGE).min(PAGE)
+    pub(crate) fn page(&self) -> usize {
+        self.limit().min(PAGE)
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        if self.newest_first { Order::NewestFirst } else { Order::OldestFirst }
     }
 
     /// Reports that there may be more records, if the default limit was reached.

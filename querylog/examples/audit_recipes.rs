@@ -6,24 +6,27 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use futures_util::TryStreamExt;
-use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, AuditRecord, ClientError, Distinct, Timestamp, Tokens};
+use tagtrail_querylog::{
+    AuditApi, AuditClient, AuditLog, AuditRecord, Distinct, Latest, Order, QueryError, Questions, RecordQuery, Scan,
+    Timestamp, Tokens, Whose, Window,
+};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
 /// Seven windows of a day, the newest first.
-fn week(now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+fn week(now: Timestamp) -> impl Iterator<Item = Window> {
     let ago = move |days: i64| Timestamp::from_micros(now.as_micros() - days * DAY);
-    (0..7).map(move |day| (ago(day + 1), ago(day)))
+    (0..7).map(move |day| (ago(day + 1)..=ago(day)).into())
 }
 
 /// The latest record of each name in the last week, the newest first.
-async fn recently_used(client: &AuditClient, now: Timestamp) -> Result<Vec<AuditRecord>, ClientError> {
+async fn recently_used(log: &dyn Questions, now: Timestamp) -> Result<Vec<AuditRecord>, QueryError> {
     let mut latest = HashMap::new();
-    for (start, end) in week(now) {
-        let question = client.log().distinct(Distinct::Names).start(start).end(end).max_records_to_scan(5_000);
-        for record in question.send().await?.items {
+    for window in week(now) {
+        let question = Latest::new(Distinct::Names, Whose::Own, window).read_at_most(5_000);
+        for record in log.latest(&question).await? {
             latest.entry(record.udf_name.clone()).or_insert(record);
         }
     }
@@ -41,10 +44,11 @@ struct Failing {
 }
 
 /// The operations that failed in the last week, most failures first.
-async fn failing(client: &AuditClient, now: Timestamp) -> Result<Vec<Failing>, ClientError> {
+async fn failing(log: &dyn Questions, now: Timestamp) -> Result<Vec<Failing>, QueryError> {
     let mut failing: HashMap<String, Failing> = HashMap::new();
-    for (start, end) in week(now) {
-        let mut records = client.log().exec_env().newest_first().start(start).end(end).limit(300).records();
+    for window in week(now) {
+        let scan = Scan::new(RecordQuery::Environment, window).order(Order::NewestFirst);
+        let mut records = log.all_records(scan, 300);
         while let Some(record) = records.try_next().await? {
             let error = record.stderr.filter(|text| !text.trim().is_empty());
             if error.is_none() && record.execution_time.is_some() {
@@ -118,7 +122,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let names: Vec<_> = used.iter().filter_map(|record| record.udf_name.as_deref()).collect();
     assert_eq!(names, ["team/rollup", "report"]);
-    // Both ends of a window are included: what is on the border of two counts in both.
+    // Both ends of a window are included: a record at the border of two counts in both.
     let count = |name: &str| failing.iter().find(|failing| failing.name == name).map(|failing| failing.failure_count);
     assert!(count("team/rollup") >= Some(117) && count("report") == Some(70));
     assert_eq!(failing[0].sample_error.as_deref(), Some("row 0 is bad"));

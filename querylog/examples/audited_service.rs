@@ -11,7 +11,10 @@ use axum::extract::Path;
 use axum::routing::get;
 use serde_json::Value;
 use tagtrail::Admit;
-use tagtrail_querylog::{AuditApi, AuditClient, AuditLog, LogStore, QueryLogLayer, RecordHandle, Tokens};
+use tagtrail_querylog::{
+    AuditApi, AuditClient, AuditLog, LogStore, QueryLogLayer, Questions, RecordHandle, RequestFilter, Scan, Tokens,
+    Window,
+};
 use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "secret", "kind": "user", "user_id": "u1", "user_email": "ada@example.com",
@@ -64,7 +67,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Whose was it, and what else belonged to it?
     let client = AuditClient::new(&format!("{url}/v1"), "secret")?;
-    let found = client.requests().tag("post", "8").status("2xx".parse()?).send().await?;
+    let filter = RequestFilter::new().tag("post", "8").status("2xx".parse()?);
+    let found = client.requests(&Scan::new(filter, Window::ALL), 100).await?;
     let [request] = &*found.items else { return Err("one request has this tag".into()) };
     println!("{} {:?} {}", request.request.path, request.response.status, request.tags);
     let trace = client.trace(request.trace_id).await?;

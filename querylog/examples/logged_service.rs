@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use tagtrail::Admit;
-use tagtrail_querylog::{Entry, LogFiles, QueryLogLayer, RecordHandle, read};
+use tagtrail_querylog::{Entry, LogFiles, LogReader, QueryLogLayer, RecordHandle};
 use tokio::net::TcpListener;
 
 async fn post(Path(id): Path<u32>, record: RecordHandle) -> String {
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     println!("\nThe same, read back:\n");
-    for entry in read(folder.path())? {
+    for entry in LogReader::open(folder.path())? {
         if let Entry::Record(record) = entry? {
             let (request, tags) = (&record.request, record.tags.to_string());
             let route = request.route.as_deref().unwrap_or("no route");

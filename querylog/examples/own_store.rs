@@ -1,4 +1,4 @@
-//! A store of one's own: the records of an audit log in memory, for as long as the process runs.
+//! A store of your own: the records of an audit log in memory, for as long as the process runs.
 //!
 //! `cargo run -p tagtrail-querylog --example own_store`
 
@@ -9,10 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::store::{Hits, Key, Row, Selection, Store, StoreError};
-use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, RequestFilter, Window};
-use tagtrail_querylog::{Cursor, Scan};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
+use tagtrail_querylog::{
+    AuditLog, AuditRecord, Cursor, Distinct, Order, Outcome, Questions, Record, RequestFilter, Scan, Window,
+};
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Kept {
             row.record.timestamp = old.record.timestamp;
             row.details = row.details.or(old.details.take());
         }
-        // The keys of its begin stay.
+        // The keys of its start stay.
         let keys = std::mem::take(&mut row.keys).into_iter().chain(std::mem::take(&mut row.end_keys));
         self.index.extend(keys.map(|key| (key, place.clone())));
         self.rows.insert(place, row);
@@ -75,10 +77,10 @@ fn is_one_of(row: &Row, of: &Selection) -> Result<bool, StoreError> {
     Ok(record.exec_env_id.as_ref() == Some(environment) && member.as_ref() == Some(value))
 }
 
-/// Those of a range, in its direction.
+/// Returns those of a range, in its direction.
 fn in_order<'a, Of, T>(
     all: impl DoubleEndedIterator<Item = (&'a Cursor, T)> + 'a,
-    range: &'a Scan<Of>,
+    range: &'a RowRange<Of>,
 ) -> Box<dyn Iterator<Item = (&'a Cursor, T)> + 'a>
 where
     T: 'a,
@@ -102,7 +104,7 @@ impl Store for Memory {
         Ok(kept.places.get(id).and_then(|place| kept.rows.get(place)).cloned())
     }
 
-    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let kept = self.lock();
         let mut page = Vec::new();
         for (_, row) in in_order(kept.rows.iter(), &range) {
@@ -116,26 +118,30 @@ impl Store for Memory {
         Ok(page)
     }
 
-    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(
+        &self,
+        range: RowRange<Selection>,
+        of: Distinct,
+        scan: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let member: fn(&AuditRecord) -> &Option<String> = match of {
+            Distinct::Names => |record| &record.udf_name,
+            Distinct::Ids => |record| &record.udf_id,
+            _ => return Err(StoreError::failed("this store does not know this question")),
+        };
         let mut rows = self.page(range, scan).await?;
         let mut seen = HashSet::new();
-        rows.retain(|row| {
-            let value = match of {
-                Distinct::Names => &row.record.udf_name,
-                Distinct::Ids => &row.record.udf_id,
-            };
-            value.clone().is_some_and(|value| seen.insert(value))
-        });
+        rows.retain(|row| member(&row.record).clone().is_some_and(|value| seen.insert(value)));
         Ok(rows)
     }
 
-    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
         let kept = self.lock();
         let mut hits = Hits::default();
         let entries = kept.index.iter().filter(|(key, _)| range.of.first() == Some(key)).map(|(_, place)| (place, ()));
         for (read, (place, ())) in in_order(entries, &range).enumerate() {
             if read == scan || hits.rows.len() == limit {
-                // There are more behind the last entry that was read.
+                // There are more after the last entry that was read.
                 return Ok(hits);
             }
             hits.behind = Some(place.clone());
@@ -163,19 +169,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..12 {
         let mut record = Record::new(&Trail::start(Sample::Always), format!("/posts/{number}"));
         record.notes.caller.exec_env_id = Some("env1".into());
-        // Once when it begins, and once when it ends.
+        // Once when it starts, and once when it ends.
         log.put_requests(std::slice::from_ref(&record)).await?;
         record.response.status = Some(if number % 3 == 0 { 503 } else { 200 });
         record.end(Duration::from_millis(number), Outcome::Complete);
         log.put_requests(&[record]).await?;
     }
-    let mut failed = Vec::new();
-    let mut next = Some(Scan::new(RequestFilter::of("env1").status("5xx".parse()?), Window::ALL).newest_first(true));
-    while let Some(range) = next {
-        let found = log.requests(range, 3).await?;
-        failed.extend(found.requests.into_iter().map(|request| request.request.path));
-        next = found.next;
-    }
+    let log = log.scoped("env1");
+    let scan = Scan::new(RequestFilter::new().status("5xx".parse()?), Window::ALL).order(Order::NewestFirst);
+    let failed: Vec<Record> = log.all_requests(scan, 3).try_collect().await?;
+    let failed: Vec<_> = failed.iter().map(|record| record.request.path.as_str()).collect();
     assert_eq!(failed, ["/posts/9", "/posts/6", "/posts/3", "/posts/0"]);
     println!("failed: {}", failed.join(", "));
     Ok(())

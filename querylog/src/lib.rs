@@ -43,8 +43,8 @@
 //! | decide what becomes of files | [`Roll`], [`Keep`], [`LogFiles::gzip`], [`LineFormat`] |
 //! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
-//! | find requests by trace, tag, status and route | `AuditLog::requests`, `AuditLog::trace` (`store`) |
-//! | answer questions about them by REST, and ask them | `AuditApi` (`audit-api`), `AuditClient` (`client`) |
+//! | ask for records, requests and traces | `Questions`: of a store by `AuditLog::scoped` (`store`), of a server by `AuditClient` (`client`) |
+//! | serve them by REST | `AuditApi` (`audit-api`) |
 //! | export a range of them, and download it | `ExportService`, `ExportApi` (`export`), `ExportClient` (`client`) |
 //!
 //! # Features
@@ -118,21 +118,19 @@ pub use crate::access::principal::{Account, Principal, Service, User};
 #[cfg(any(feature = "audit-api", feature = "export"))]
 pub use crate::access::tokens::{InvalidTokens, Tokens};
 #[cfg(feature = "store")]
-pub use crate::audit::log::{AuditLog, Found, FoundRequests};
+pub use crate::audit::log::AuditLog;
 #[cfg(feature = "store")]
 pub use crate::audit::log_store::LogStore;
 #[cfg(feature = "store")]
-pub use crate::audit::requests::RequestFilter;
+pub use crate::audit::scoped::ScopedAuditLog;
 #[cfg(feature = "client")]
-pub use crate::client::audit::{AuditClient, AuditPage, ClientError, EnvironmentInfo, LogQuery, UserInfo};
+pub use crate::client::audit::{AuditClient, AuditClientError, EnvironmentInfo, UserInfo};
 #[cfg(feature = "client")]
 pub use crate::client::export::{
     Download, Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportPage, ExportRequest, ExportedFile,
 };
 #[cfg(feature = "client")]
 pub use crate::client::http::{HttpClient, HttpError};
-#[cfg(feature = "client")]
-pub use crate::client::requests::{RequestsPage, RequestsQuery};
 #[cfg(feature = "export")]
 pub use crate::export::{ExportFiles, ExportService, ExportServiceBuilder};
 pub use crate::files::log_files::LogFiles;
@@ -146,14 +144,21 @@ pub use crate::layer::open::RecordHandle;
 pub use crate::layer::query_log_layer::QueryLogLayer;
 pub use crate::layer::service::{QueryLogFuture, QueryLogService};
 pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
-pub use crate::model::distinct::Distinct;
+pub use crate::model::cursor::Cursor;
+pub use crate::model::distinct::{Distinct, Latest};
 pub use crate::model::export_status::{ExportState, ExportStatus, InvalidExportState};
 pub use crate::model::gap::Gap;
+pub use crate::model::page::{Page, PageToken};
 pub use crate::model::printable::printable;
+pub use crate::model::query_error::{QueryError, QueryErrorKind};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::model::questions::Questions;
 pub use crate::model::record::{
     Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
 };
-pub use crate::model::scan::{Cursor, Scan};
+pub use crate::model::record_query::{RecordQuery, Whose};
+pub use crate::model::request_filter::RequestFilter;
+pub use crate::model::scan::{Order, Scan};
 pub use crate::model::scope::{ExportScope, InvalidExportScope};
 pub use crate::model::status::{InvalidStatusMatch, StatusMatch};
 pub use crate::model::time::{InvalidTimestamp, Timestamp};

@@ -80,6 +80,7 @@ fn records_are_returned_as_they_were_imported() {
     let places = [
         vec!["query", "--server", &server],
         vec!["query", "--store", "sqlite:audit.db", "--exec-env-id", "env1", "--user-email", "ada@example.com"],
+        vec!["query", "--store", "sqlite:audit.db", "--environment", "env1", "--user", "ada@example.com"],
     ];
     for place in &places {
         let ask = |arguments: &[&str]| run(folder, &[place, arguments].concat());
@@ -87,7 +88,9 @@ fn records_are_returned_as_they_were_imported() {
         assert_eq!(found(&ask(&[])), own[..100]);
         let newest: Vec<_> = env.iter().rev().take(450).cloned().collect();
         assert_eq!(found(&ask(&["--exec-env", "--newest-first", "--limit", "450"])), newest);
-        assert_eq!(found(&ask(&["--udf-name", "team/rollup", "--all"])), named);
+        for option in ["--udf-name", "--operation"] {
+            assert_eq!(found(&ask(&[option, "team/rollup", "--all"])), named);
+        }
         assert_eq!(found(&ask(&["--id", env[9].id.as_str()])), env[9..10]);
         let (from, to) = (env[20].timestamp.to_string(), env[300].timestamp.to_string());
         let window: Vec<_> =
@@ -108,8 +111,8 @@ fn records_are_returned_as_they_were_imported() {
         }
     }
     let distinct = ["--distinct", "--distinct-type", "names", "--exec-env", "--max-records-to-scan", "50"];
-    let [one, other] = places.map(|place| found(&run(folder, &[&place[..], &distinct].concat())));
-    assert!(one == other && one.len() > 5);
+    let [one, other, third] = places.map(|place| found(&run(folder, &[&place[..], &distinct].concat())));
+    assert!(one == other && one == third && one.len() > 5);
 }
 
 #[test]
@@ -275,7 +278,7 @@ fn an_error_names_what_cannot_be_opened() {
         (["serve", "--store", "sqlite:a.db", "--tokens", "tokens.json"], "expected a JSON object with a list `tokens`"),
         (
             ["import", "tokens.json", "--store", "oracle:a", "--rejected=x"],
-            "--store: a file of SQLite is written sqlite:PATH",
+            "--store: expected sqlite:PATH or postgres://",
         ),
         (
             ["import", "tokens.json", "--store", "sqlite:no.db", "--rejected=x"],
@@ -298,7 +301,7 @@ fn an_error_names_what_cannot_be_opened() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(expected), "{said}");
     }
-    // A question makes no store where there is none.
+    // A question creates no store if there is none.
     let trace = "3ec5539163441bd4957502a294a01b55";
     for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace]] {
         let output = run(folder, &[question, &["--store", "sqlite:wrong.db", "--exec-env-id", "env1"]].concat());
@@ -345,12 +348,12 @@ fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
     let folder = folder.path();
     store_of_one(folder);
     let of_store = |arguments: &[&str]| run(folder, &[arguments, &STORE].concat());
-    says(&of_store(&["query"]), 2, "--user-email is needed, or --exec-env");
+    says(&of_store(&["query"]), 2, "expected --user, or --everyone");
     says(&of_store(&["query", "--exec-env", "--since", "1h", "--until", "2h"]), 2, "--since must be before --until");
     let window = ["query", "--exec-env", "--since", "2024-05-11", "--end-timestamp", "2024-05-10"];
     says(&of_store(&window), 2, "--since is after --end-timestamp");
     says(&of_store(&["requests", "--since", "1h", "--until", "2h"]), 2, "--since must be before --until");
-    says(&of_store(&["requests", "--tag", "=x"]), 2, "a tag is NAME=VALUE");
+    says(&of_store(&["requests", "--tag", "=x"]), 2, "expected NAME=VALUE");
     says(&of_store(&["trace", "3EC5"]), 2, "expected 32 lowercase hexadecimal digits");
     let server = ["query", "--server", "http://127.0.0.1:9/v1"];
     says(&run(folder, &[&server[..], &["--exec-env-id", "env2"]].concat()), 2, "cannot be used with");
@@ -361,9 +364,13 @@ fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
         asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
         says(&asked.output().unwrap(), 2, "TAGTRAIL_TOKEN is not set: set it to");
     }
-    says(&run(folder, &["query", "--server", "127.0.0.1:9"]), 2, "--server: the base of an audit log is a URL");
+    says(
+        &run(folder, &["query", "--server", "127.0.0.1:9"]),
+        2,
+        "--server: invalid base of an audit log: expected a URL",
+    );
     let output = program(folder, &server).env("TAGTRAIL_TOKEN", "two\nlines").output().unwrap();
-    says(&output, 2, "TAGTRAIL_TOKEN: the token has characters that a header cannot have");
+    says(&output, 2, "TAGTRAIL_TOKEN: invalid token: it has characters that a header cannot have");
     says(&run(folder, &["prune", "--store", "sqlite:audit.db", "--before", "365d"]), 2, "only PostgreSQL");
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let serve = ["serve", "--store", "sqlite:audit.db", "--tokens", "tokens.json"];
@@ -396,7 +403,7 @@ fn an_error_names_what_failed_and_why() {
 
     let (server, _served) = self::serve(folder);
     let root = server.strip_suffix("/server/v1").unwrap();
-    says(&run(folder, &["query", "--server", root]), 1, "--server is the URL with the path of the API");
+    says(&run(folder, &["query", "--server", root]), 1, "expected the URL with the path of the API");
     says(&run(folder, &["query", "--server", &server, "--id", "x"]), 1, "no record in your environment has this id");
 }
 

@@ -4,9 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::support::audit;
-use tagtrail_querylog::Scan;
-use tagtrail_querylog::store::{Partition, Selection};
-use tagtrail_querylog::{AuditLog, AuditRecord, Timestamp, Window};
+use tagtrail_querylog::store::Partition;
+use tagtrail_querylog::{AuditLog, AuditRecord, Questions, RecordQuery, Scan, Timestamp, Window};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -31,7 +30,8 @@ async fn prune_drops_old_partitions() {
     };
     let (pruned, said) = prune(&url, "2025-03-31T23:59");
     assert!(pruned && said.contains("dropped 2 partitions"), "{said}");
-    let left = audit.page(Scan::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
+    let (log, scan) = (audit.scoped("env1"), Scan::new(RecordQuery::Environment, Window::ALL));
+    let left = log.records(&scan, 10).await.unwrap().items;
     let left: Vec<_> = left.iter().map(|record| record.timestamp.to_string()[..7].to_owned()).collect();
     assert_eq!(left, ["2025-03", "2025-04", "9000-01"]);
     for (store, before, why) in [
@@ -42,7 +42,7 @@ async fn prune_drops_old_partitions() {
         let (pruned, said) = prune(store, before);
         assert!(!pruned && said.contains(why), "{said}");
     }
-    let left = audit.page(Scan::new(Selection::Environment("env1".into()), Window::ALL), 10).await.unwrap().records;
+    let left = log.records(&scan, 10).await.unwrap().items;
     assert_eq!(left.len(), 3, "a mistyped time drops nothing");
 }
 

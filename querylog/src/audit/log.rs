@@ -3,42 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tagtrail::TraceId;
-
-use crate::audit::requests::RequestFilter;
-use crate::audit::row::{request_of, row_of};
+use crate::audit::row::row_of;
+use crate::audit::scoped::ScopedAuditLog;
 use crate::model::audit_record::AuditRecord;
-use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::record::Record;
-use crate::model::scan::{Cursor, Scan};
-use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
-use crate::store::{Hits, Payloads, Row, Selection, Store, StoreError};
+use crate::store::{Payloads, Row, Store, StoreError};
 
-/// An audit log: records are put into it, and found again. A clone is the same log.
+/// An audit log: records are put into it, and found again by [who asks](Self::scoped). A clone is the same log.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("audit.db");
-/// use tagtrail_querylog::store::{Selection, Sqlite};
-/// use tagtrail_querylog::Scan;
-/// use tagtrail_querylog::{AuditLog, AuditRecord, Window};
+/// use tagtrail_querylog::store::Sqlite;
+/// use tagtrail_querylog::{AuditLog, AuditRecord, Questions, RecordQuery, Scan, Timestamp, Window};
 /// use uuid::Uuid;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 /// let log = AuditLog::new(Sqlite::open(path)?);
-/// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<tagtrail_querylog::Timestamp>()?);
+/// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<Timestamp>()?);
 /// record.exec_env_id = Some("env".into());
 /// log.put(vec![record.clone()]).await?;
 ///
 /// let april = Window::parse(Some("2025-04-01"), Some("2025-04-30"))?;
-/// let found = log.page(Scan::new(Selection::Environment("env".into()), april), 100).await?;
-/// assert_eq!(found.records, [record]);
-/// assert!(!found.more);
+/// let page = log.scoped("env").records(&Scan::new(RecordQuery::Environment, april), 100).await?;
+/// assert_eq!(page.items, [record]);
+/// assert_eq!(page.next, None);
 /// # Ok(())
 /// # }
 /// # run(&path)?;
@@ -50,32 +44,9 @@ pub struct AuditLog {
     payloads: Option<Payloads>,
 }
 
-/// A page of records.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Found {
-    /// The records, in the order of the range.
-    pub records: Vec<AuditRecord>,
-    /// Whether there are more behind them.
-    pub more: bool,
-}
-
-/// A page of requests.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct FoundRequests {
-    /// The requests, in the order of the range, without what they printed.
-    pub requests: Vec<Record>,
-    /// What is left of the range; `None` where nothing is.
-    pub next: Option<Scan<RequestFilter>>,
-}
-
-/// How many entries of an index are read for one page of requests.
-const SCAN: usize = 5_000;
-
 impl AuditLog {
-    /// The audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
-    /// behind it. Both are made where they are not there. Blocks while it does so.
+    /// Opens the audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
+    /// after it. Both are created if they are not there. Blocks while it does so.
     ///
     /// # Errors
     ///
@@ -87,18 +58,18 @@ impl AuditLog {
         Ok(Self::new(Sqlite::open(path)?).payloads(Payloads::folder(folder)?))
     }
 
-    /// The audit log that is in a store, long values too.
+    /// Creates the audit log that is in a store, long values too.
     pub fn new(store: impl Store) -> Self {
         Self { store: Arc::new(store), payloads: None }
     }
 
-    /// With long values in an object store.
+    /// Keeps long values in an object store.
     #[must_use]
     pub fn payloads(self, payloads: Payloads) -> Self {
         Self { payloads: Some(payloads), ..self }
     }
 
-    /// Deletes what a crash left in the object store: objects of this age and over, that no record has. Returns how
+    /// Deletes what a crash left in the object store: objects of this age and over that no record has. Returns how
     /// many. An hour is a good age; a record that is put gets its objects shortly before its row.
     ///
     /// # Errors
@@ -111,7 +82,8 @@ impl AuditLog {
         }
     }
 
-    async fn whole(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
+    /// Returns the records of rows, with their long values.
+    pub(super) async fn whole(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
         match &self.payloads {
             Some(payloads) => payloads.put_back(rows).await,
             None if rows.iter().any(|row| row.object.is_some()) => {
@@ -122,33 +94,33 @@ impl AuditLog {
     }
 
     /// Puts records into the log, and returns when they are as safe as the store makes them. To put one twice is
-    /// harmless; one that was only begun, or had no execution time, is completed.
+    /// harmless; one that was only started, or had no execution time, is completed.
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
+    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, true)).collect()).await
     }
 
-    /// Puts the begins of records into the log: those of work that runs. Each is there without its end until it is
+    /// Puts the starts of records into the log: those of work that runs. Each is there without its end until it is
     /// [put](Self::put).
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
+    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
     }
 
     /// Puts requests into the log, as a [query log](crate::QueryLog::storing) does: with all that is known of them, so
-    /// that they are found by trace, tag, status and route too. One that has no outcome has only begun.
+    /// that they are found by trace, tag, status and route too. One that has no outcome has only started.
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [refuses](StoreError::Rejected) one of them: then put the others without
+    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
         self.put_rows(requests.iter().cloned().map(row_of).collect()).await
@@ -181,133 +153,13 @@ impl AuditLog {
         self.store.gaps(window).await
     }
 
-    /// The record of an id.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails, or has too much to do.
-    pub async fn get(&self, id: &str) -> Result<Option<AuditRecord>, StoreError> {
-        let row = self.store.get(id).await?;
-        Ok(self.whole(row.into_iter().collect()).await?.pop())
-    }
-
-    /// The record of an id, if it is one of this environment.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails, or has too much to do.
-    pub async fn get_in(&self, exec_env_id: &str, id: &str) -> Result<Option<AuditRecord>, StoreError> {
-        let row = self.store.get(id).await?;
-        let row = row.filter(|row| row.record.exec_env_id.as_deref() == Some(exec_env_id));
-        Ok(self.whole(row.into_iter().collect()).await?.pop())
-    }
-
-    /// The first records of a range. Those behind them are [`Scan::behind`] the last one.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails, or has too much to do.
-    pub async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Found, StoreError> {
-        let mut rows = self.store.page(range, limit.saturating_add(1)).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        Ok(Found { records: self.whole(rows).await?, more })
-    }
-
-    /// Reads the newest records of a window, as many as `scan`, and returns the latest of each value, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails, or has too much to do.
-    pub async fn latest(
-        &self,
-        of: Selection,
-        window: Window,
-        distinct: Distinct,
-        scan: usize,
-    ) -> Result<Vec<AuditRecord>, StoreError> {
-        let range = Scan::new(of, window).newest_first(true);
-        let rows = self.store.first_of_each(range, distinct, scan).await?;
-        self.whole(rows).await
-    }
-
-    /// The first requests of a range, without what they printed. There may be fewer than `limit`, and more behind them:
-    /// so many records are read at a time, and no more. A limit of 0 is one of 1.
-    ///
-    /// ```
-    /// # let folder = tempfile::tempdir()?;
-    /// # let path = folder.path().join("audit.db");
-    /// use std::time::Duration;
-    /// use tagtrail::{Sample, Trail};
-    /// use tagtrail_querylog::Scan;
-    /// use tagtrail_querylog::{AuditLog, Outcome, Record, RequestFilter, Window};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut record = Record::new(&Trail::start(Sample::Always), "nightly/rollup");
-    /// record.notes.caller.exec_env_id = Some("env1".into());
-    /// record.response.status = Some(503);
-    /// record.end(Duration::from_secs(1), Outcome::Complete);
-    ///
-    /// let log = AuditLog::open(path)?;
-    /// log.put_requests(std::slice::from_ref(&record)).await?;
-    ///
-    /// let mut range = Scan::new(RequestFilter::of("env1").status("5xx".parse()?), Window::ALL);
-    /// loop {
-    ///     let found = log.requests(range, 100).await?;
-    ///     assert_eq!(found.requests, [record.clone()]);
-    ///     let Some(next) = found.next else { break };
-    ///     range = next;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// # run(&path)?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// If the store fails, or has too much to do.
-    pub async fn requests(&self, range: Scan<RequestFilter>, limit: usize) -> Result<FoundRequests, StoreError> {
-        let Hits { rows, behind } = self.hits(&range, limit).await?;
-        Ok(FoundRequests { requests: requests_of(rows, &range.of), next: behind.map(|place| range.behind(place)) })
-    }
-
-    async fn hits(&self, range: &Scan<RequestFilter>, limit: usize) -> Result<Hits, StoreError> {
-        // A page of none would have no place to go on from.
-        let limit = limit.max(1);
-        Ok(match range.of.all_of() {
-            None => self.store.find(range.clone().map(|requests| requests.keys()), limit, SCAN).await?,
-            Some(environment) => {
-                let of = Selection::Environment(environment.to_owned());
-                let mut rows = self.store.short_page(range.clone().map(|_| of), limit.saturating_add(1)).await?;
-                let more = rows.len() > limit;
-                rows.truncate(limit);
-                Hits { behind: rows.last().filter(|_| more).map(|row| Cursor::of(&row.record)), rows }
-            }
-        })
-    }
-
-    /// The requests of a trace, in an environment, as a tree.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails, or has too much to do.
-    pub async fn trace(&self, exec_env_id: &str, trace_id: TraceId) -> Result<TraceTree, StoreError> {
-        let range = Scan::new(RequestFilter::of(exec_env_id).trace(trace_id), Window::ALL);
-        let Hits { rows, behind } = self.hits(&range, TraceTree::MOST).await?;
-        // They may be thousands: not on a thread that others wait for.
-        let trace = move || TraceTree::of(requests_of(rows, &range.of), behind.is_none());
-        tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)
+    /// Returns the log as an environment may ask it: all questions are about its records.
+    pub fn scoped(&self, exec_env_id: impl Into<String>) -> ScopedAuditLog {
+        ScopedAuditLog::new(self.clone(), exec_env_id.into())
     }
 
     #[cfg(any(feature = "audit-api", feature = "export"))]
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {
         self.store.secret().await
     }
-}
-
-/// The requests of rows that were found: an entry of the index may be of what was so when its request began.
-fn requests_of(rows: Vec<Row>, asked: &RequestFilter) -> Vec<Record> {
-    rows.into_iter().filter_map(request_of).filter(|record| asked.has(record)).collect()
 }

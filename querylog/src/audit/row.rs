@@ -1,6 +1,6 @@
 //! The row of a request, and the request of a row.
 
-use crate::audit::requests::keys_of;
+use crate::audit::keys::keys_of;
 use crate::model::audit_record::AuditRecord;
 use crate::model::record::Record;
 use crate::store::Row;

@@ -3,4 +3,5 @@
 pub(crate) mod audit;
 pub(crate) mod export;
 pub(crate) mod http;
-pub(crate) mod requests;
+mod questions;
+mod response;

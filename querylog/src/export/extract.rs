@@ -11,12 +11,12 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::audit::keys::key_of_scope;
 use crate::export::files::ExportFiles;
 use crate::export::line::write_details;
-use crate::model::scan::Scan;
 use crate::model::scope::ExportScope;
 use crate::model::window::Window;
-use crate::store::{ExportedRow, Store, StoreError};
+use crate::store::{ExportedRow, RowRange, Store, StoreError};
 
 /// How many records are read in one transaction.
 const PAGE: usize = 4_000;
@@ -49,7 +49,7 @@ impl Extraction {
     }
 
     async fn read(&self, store: &dyn Store, pages: mpsc::Sender<Vec<ExportedRow>>) -> Result<(), StoreError> {
-        let mut range = Scan::new(self.scope.key(), self.window);
+        let mut range = RowRange::new(key_of_scope(&self.scope), self.window);
         loop {
             let page = patiently(|| store.exported(range.clone(), PAGE)).await?;
             let Some(last) = page.last().map(|row| row.place.clone()) else { return Ok(()) };
@@ -57,7 +57,7 @@ impl Extraction {
             if pages.send(page).await.is_err() {
                 return Ok(());
             }
-            range = range.behind(last);
+            range = range.resume(last);
         }
     }
 

@@ -122,8 +122,8 @@ mod tests {
     use tagtrail::{Sample, Tags, Trail};
 
     use super::*;
+    use crate::model::cursor::Cursor;
     use crate::model::record::{Outcome, Record};
-    use crate::model::scan::Cursor;
     use crate::wire::line::stored;
 
     fn row(record: &Record, details: String) -> ExportedRow {

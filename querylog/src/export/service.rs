@@ -18,8 +18,8 @@ use crate::export::link::{InvalidLink, Links};
 use crate::export::runner;
 use crate::export::settings::{Settings, TOKEN_LIFETIME};
 use crate::export::step::{Step, apply};
+use crate::model::cursor::Cursor;
 use crate::model::export_status::{ExportState, ExportStatus};
-use crate::model::scan::Cursor;
 use crate::model::time::Timestamp;
 use crate::store::{DamagedJob, Job, JobList, StoreError};
 

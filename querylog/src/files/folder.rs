@@ -16,8 +16,7 @@ use crate::wire::gap::read_gap;
 use crate::wire::line::read_record;
 
 const LOCK: &str = "querylog.lock";
-const BUSY: &str =
-    "this process or another is writing a query log to this folder; give each log a folder of its own";
+const BUSY: &str = "this process or another is writing a query log to this folder; give each log a folder of its own";
 
 /// How long a folder may be locked for another reason: for a moment, a program that is being started has all that its
 /// parent had open, including a log that was closed meanwhile.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::model::record::{Outcome, Record};
 use crate::model::time::Timestamp;
 
-/// A record as an audit log has it: fifteen members, null where there is nothing.
+/// A record as an audit log has it: fifteen members, null if there is nothing.
 ///
 /// ```
 /// use tagtrail::{Sample, Trail};
@@ -25,7 +25,7 @@ use crate::model::time::Timestamp;
 pub struct AuditRecord {
     /// Its id. A record that is put twice is there once.
     pub id: RecordId,
-    /// When the request began.
+    /// When the request started.
     #[serde(with = "timestamp")]
     pub timestamp: Timestamp,
     /// The id of the caller's environment.
@@ -40,9 +40,9 @@ pub struct AuditRecord {
     pub udf_name: Option<String>,
     /// What ran the operation: `realtime`, say.
     pub execution_engine: Option<String>,
-    /// How long it took, in seconds; `None` where the request never completed.
+    /// How long it took, in seconds; `None` if the request never completed.
     pub execution_time: Option<f64>,
-    /// Whether the answer came from a cache.
+    /// Whether the response came from a cache.
     pub cache: Option<bool>,
     /// What the operation printed.
     pub stdout: Option<String>,
@@ -57,7 +57,7 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// A record with this id and time, and nothing else: to be filled in.
+    /// Creates a record with this id and time, and nothing else.
     ///
     /// ```
     /// use tagtrail_querylog::{AuditRecord, Timestamp};
@@ -111,7 +111,7 @@ mod timestamp {
 pub struct RecordId(String);
 
 impl RecordId {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -151,14 +151,14 @@ impl FromStr for RecordId {
     }
 }
 
-/// A text that is no UUID.
+/// A text that is not a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no UUID, such as 0190163d-8694-739b-aea5-966c26f8ad91")]
+#[error("not a UUID (example: 0190163d-8694-739b-aea5-966c26f8ad91)")]
 pub struct InvalidRecordId(());
 
 impl Record {
-    /// The record as an audit log has it. One that was aborted, by a time-out say, or panicked, has no execution time: it
-    /// never completed.
+    /// Returns the record as an audit log has it. One that was aborted, by a time-out say, or panicked, has no execution
+    /// time: it never completed.
     pub fn audit(&self) -> AuditRecord {
         let notes = &self.notes;
         let completed = !matches!(self.response.outcome, Some(Outcome::Aborted | Outcome::Panicked));

@@ -35,15 +35,15 @@ pub(crate) const MAX_SENT: usize = 64;
 pub struct Record {
     /// The key that makes storing a record twice harmless. Version 7: in the order of time.
     pub id: Uuid,
-    /// When the request began.
+    /// When the request started.
     pub begin: Timestamp,
-    /// How long it took, to the end of the answer's body; `None` where it never ended.
+    /// How long it took, to the end of the response's body; `None` if it never ended.
     pub duration: Option<Duration>,
     /// The trace that the request is part of.
     pub trace_id: TraceId,
-    /// The id of this request's own operation, which its answer names.
+    /// The id of this request's own operation, which its response names.
     pub span_id: ParentId,
-    /// The parent-id that the caller sent, where the caller's trace went on.
+    /// The parent-id that the caller sent, if the caller's trace was continued.
     pub parent_id: Option<ParentId>,
     /// The flags of the trace.
     pub flags: TraceFlags,
@@ -51,9 +51,9 @@ pub struct Record {
     pub sent: Vec<ParentId>,
     /// The tags of the request.
     pub tags: Tags,
-    /// What was asked.
+    /// The request.
     pub request: RequestPart,
-    /// What was answered.
+    /// The response.
     pub response: ResponsePart,
     /// The address of the client.
     pub client_ip: Option<IpAddr>,
@@ -63,7 +63,7 @@ pub struct Record {
     pub notes: Notes,
 }
 
-/// What was asked: part of a [`Record`].
+/// The request: part of a [`Record`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RequestPart {
@@ -71,23 +71,23 @@ pub struct RequestPart {
     pub method: Method,
     /// The path, without the query string unless the layer was asked for it.
     pub path: String,
-    /// The route that matched, where the framework tells: `/users/{id}`.
+    /// The route that matched, if the framework reports it: `/users/{id}`.
     pub route: Option<String>,
     /// The version of HTTP; `None` for what did not come by HTTP.
     pub version: Option<Version>,
-    /// The headers that the layer was told to record, several lines of one joined by `, `.
+    /// The headers that the layer was set to record, several lines of one joined by `, `.
     pub headers: Vec<(HeaderName, String)>,
     /// How many bytes of the body were read.
     pub body_bytes: u64,
 }
 
-/// What was answered: part of a [`Record`].
+/// The response: part of a [`Record`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponsePart {
-    /// The status; `None` where the request ended without an answer.
+    /// The status; `None` if the request ended without a response.
     pub status: Option<u16>,
-    /// How the request ended; `None` where it never did.
+    /// How the request ended; `None` if it never did.
     pub outcome: Option<Outcome>,
     /// How many bytes of the body were handed to the server.
     pub body_bytes: u64,
@@ -96,13 +96,13 @@ pub struct ResponsePart {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The answer was handed to the server whole.
+    /// The response was handed to the server whole.
     Complete,
-    /// The client went away, the body of the answer failed, or the service failed.
+    /// The client went away, the body of the response failed, or the service failed.
     Aborted,
-    /// The handler, or the body of the answer, panicked.
+    /// The handler, or the body of the response, panicked.
     Panicked,
-    /// The request was refused for its tags, before any handler.
+    /// The request was rejected for its tags, before any handler.
     Refused,
 }
 
@@ -135,9 +135,9 @@ impl FromStr for Outcome {
     }
 }
 
-/// A word that is no [`Outcome`].
+/// A word that is not an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no outcome: one of complete, aborted, panicked, refused")]
+#[error("invalid outcome: expected complete, aborted, panicked or refused")]
 pub struct InvalidOutcome(());
 
 /// What a service adds to the record of a request, through its [`RecordHandle`](crate::RecordHandle). All of it is
@@ -160,11 +160,11 @@ pub struct Notes {
     pub shape: Option<String>,
     /// The token by which the operation was shared. Not in files.
     pub shared_token: Option<String>,
-    /// What the operation printed. In files only where asked for.
+    /// What the operation printed. In files only if asked for.
     pub stdout: Option<String>,
-    /// The errors that the operation printed. In files only where asked for.
+    /// The errors that the operation printed. In files only if asked for.
     pub stderr: Option<String>,
-    /// What the operation was given, or gave. In files only where asked for.
+    /// What the operation was given, or gave. In files only if asked for.
     pub payload: Option<String>,
 }
 
@@ -187,7 +187,7 @@ impl Notes {
         }
     }
 
-    /// What a counter stands at.
+    /// Returns the value of a counter.
     pub fn counter(&self, name: &str) -> u64 {
         self.counters.iter().find(|(other, _)| other == name).map_or(0, |(_, count)| *count)
     }
@@ -231,13 +231,13 @@ pub struct Operation {
     pub name: Option<String>,
     /// What ran it: `realtime`, say.
     pub engine: Option<String>,
-    /// Whether the answer came from a cache.
+    /// Whether the response came from a cache.
     pub cache: Option<bool>,
 }
 
 impl Record {
-    /// A record of work that begins now, of this name, for this trail, and that did not come by HTTP. The name stands
-    /// for the path.
+    /// Creates a record of work that starts now, of this name, for this trail, and that did not come by HTTP. The name
+    /// stands for the path.
     pub fn new(trail: &Trail, name: impl Into<String>) -> Self {
         let request = RequestPart {
             method: Method::default(),
@@ -250,7 +250,7 @@ impl Record {
         Self::begun(trail, request)
     }
 
-    /// A record of a request that begins now, of this trail and with this head. It has the path without the query
+    /// Creates a record of a request that starts now, of this trail and with this head. It has the path without the query
     /// string, and no headers.
     pub fn of_request(trail: &Trail, head: &Parts) -> Self {
         let request = RequestPart {
@@ -283,13 +283,13 @@ impl Record {
         }
     }
 
-    /// Whether it has ended, as far as is known.
+    /// Returns whether it has ended, as far as is known.
     #[cfg(feature = "store")]
     pub(crate) fn has_ended(&self) -> bool {
         self.response.outcome.is_some()
     }
 
-    /// How many bytes of memory it takes, about.
+    /// Returns how many bytes of memory it takes, about.
     #[cfg(feature = "store")]
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);

@@ -1,71 +1,56 @@
-//! A range of records, and a place in it: [`Scan`], [`Cursor`].
+//! What is asked page by page: [`Scan`], [`Order`].
 
-use crate::model::audit_record::AuditRecord;
+use crate::model::page::PageToken;
 use crate::model::window::Window;
 
-/// A place in the order of records: between two of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cursor {
-    /// The time, by which records are ordered first, in microseconds since 1970 (UTC).
-    pub micros: i64,
-    /// The id, by which those of one time are ordered. The empty one is before all others.
-    pub id: String,
-}
-
-impl Cursor {
-    /// The place of a record.
-    pub fn of(record: &AuditRecord) -> Self {
-        Self { micros: record.timestamp.as_micros(), id: record.id.as_str().to_owned() }
-    }
-}
-
-/// A range of records, and the direction it is read in.
+/// A question that is asked page by page: what is looked for, when, and in which order.
+///
+/// ```
+/// use tagtrail_querylog::{Order, RecordQuery, Scan, Timestamp};
+///
+/// let since: Timestamp = "2025-04-01".parse()?;
+/// let scan = Scan::new(RecordQuery::OperationName("nightly/rollup".into()), since..).order(Order::NewestFirst);
+/// assert_eq!((scan.window.start, scan.window.end), (since, Timestamp::MAX));
+/// # Ok::<_, tagtrail_querylog::InvalidTimestamp>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Scan<Of> {
-    /// Which records.
-    pub of: Of,
-    /// Only those after this place.
-    pub after: Cursor,
-    /// Only those before this place.
-    pub before: Cursor,
-    /// Whether the newest comes first.
-    pub newest_first: bool,
+#[must_use]
+pub struct Scan<Q> {
+    /// What is looked for: a [`RecordQuery`](crate::RecordQuery) or a [`RequestFilter`](crate::RequestFilter).
+    pub query: Q,
+    /// When it started.
+    pub window: Window,
+    /// Which end comes first.
+    pub order: Order,
+    /// Where the page starts, if it is not the first one.
+    pub after: Option<PageToken>,
 }
 
-impl<Of> Scan<Of> {
-    /// All of a window, the oldest first.
-    pub fn new(of: Of, window: Window) -> Self {
-        let place = |micros| Cursor { micros, id: String::new() };
-        let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
-        Self { of, after, before, newest_first: false }
+/// Which end of a window comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// The oldest first.
+    #[default]
+    OldestFirst,
+    /// The newest first.
+    NewestFirst,
+}
+
+impl<Q> Scan<Q> {
+    /// Creates a scan of a window, the oldest first, from its first page on. A window is a [`Window`] or a range of
+    /// [`Timestamp`](crate::Timestamp)s.
+    pub fn new(query: Q, window: impl Into<Window>) -> Self {
+        Self { query, window: window.into(), order: Order::default(), after: None }
     }
 
-    /// With the newest first, or the oldest.
-    #[must_use]
-    pub fn newest_first(self, newest_first: bool) -> Self {
-        Self { newest_first, ..self }
+    /// Sets which end comes first.
+    pub fn order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
-    /// What is left of the range behind a place that was read.
-    #[must_use]
-    pub fn behind(self, place: Cursor) -> Self {
-        if self.newest_first {
-            Self { before: place.min(self.before), ..self }
-        } else {
-            Self { after: place.max(self.after), ..self }
-        }
-    }
-
-    /// The place that it is read from.
-    #[cfg(feature = "audit-api")]
-    pub(crate) fn begin(&self) -> &Cursor {
-        if self.newest_first { &self.before } else { &self.after }
-    }
-
-    /// The same range of others.
-    pub(crate) fn map<T>(self, of: impl FnOnce(Of) -> T) -> Scan<T> {
-        let Self { after, before, newest_first, .. } = self;
-        Scan { of: of(self.of), after, before, newest_first }
+    /// Sets where the page starts: after the page that has this token as its [`next`](crate::Page::next).
+    pub fn after(self, token: PageToken) -> Self {
+        Self { after: Some(token), ..self }
     }
 }

@@ -12,11 +12,22 @@ use std::str::FromStr;
 /// assert_eq!("5xx".parse(), Ok(StatusMatch::Class(5)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StatusMatch {
     /// This one.
     Code(u16),
     /// Those with this first digit.
     Class(u8),
+}
+
+impl StatusMatch {
+    /// Returns whether a status is the one, or of the class, that is asked for.
+    pub fn matches(self, status: u16) -> bool {
+        match self {
+            Self::Code(code) => status == code,
+            Self::Class(class) => status / 100 == u16::from(class),
+        }
+    }
 }
 
 impl FromStr for StatusMatch {
@@ -31,12 +42,12 @@ impl FromStr for StatusMatch {
     }
 }
 
-/// A text that is no [`StatusMatch`].
+/// A text that is not a [`StatusMatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no status: three digits are needed, such as 404, or a class, such as 5xx")]
+#[error("invalid status: expected three digits (404) or a class (5xx)")]
 pub struct InvalidStatusMatch(());
 
-/// As it is read.
+/// Writes it as it is read.
 impl fmt::Display for StatusMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

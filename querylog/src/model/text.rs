@@ -50,3 +50,29 @@ where
         text.parse().map(Self).map_err(Error::custom)
     }
 }
+
+/// An optional value that is a string in JSON, for `#[serde(with = "text::optional")]`.
+pub(crate) mod optional {
+    use std::fmt;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Text;
+
+    #[allow(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<T: fmt::Display, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(Text).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: fmt::Display>,
+        D: Deserializer<'de>,
+    {
+        Option::<Text<T>>::deserialize(deserializer).map(|value| value.map(|Text(value)| value))
+    }
+}

@@ -9,7 +9,7 @@ use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use jiff::tz::Offset;
 
-/// A moment, in microseconds of UTC, from the year 1 to the end of 9999. By default the begin of 1970.
+/// A moment, in microseconds of UTC, from the year 1 to the end of 9999. By default the start of 1970.
 ///
 /// Its text has one width, so that the order of texts is the order of moments.
 ///
@@ -29,33 +29,33 @@ const LAST: i64 = 253_402_300_799_999_999;
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 impl Timestamp {
-    /// The earliest moment: the begin of the year 1.
+    /// The earliest moment: the start of the year 1.
     pub const MIN: Self = Self(FIRST);
     /// The latest moment: the end of 9999.
     pub const MAX: Self = Self(LAST);
 
-    /// What the clock of this machine shows.
+    /// Returns what the clock of this machine shows.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// So many microseconds after the begin of 1970 (UTC), within [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    /// Returns the moment this many microseconds after the start of 1970 (UTC), within [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.clamp(FIRST, LAST))
     }
 
-    /// Microseconds since the begin of 1970 (UTC); negative before.
+    /// Returns the microseconds since the start of 1970 (UTC); negative before.
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// So much later, at most [`MAX`](Self::MAX).
+    /// Returns the moment this much later, at most [`MAX`](Self::MAX).
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(micros(duration)))
     }
 
-    /// So much earlier, at least [`MIN`](Self::MIN).
+    /// Returns the moment this much earlier, at least [`MIN`](Self::MIN).
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_sub(micros(duration)))
@@ -91,8 +91,8 @@ impl Timestamp {
 
     /// The date and the time of day in UTC.
     fn calendar(self) -> DateTime {
-        // A timestamp of jiff is a date in every time zone, so the last ones are a day before the end of 9999. Where
-        // clocks are the furthest ahead of UTC, the same date and time of day come so much earlier, and all are there.
+        // A timestamp of jiff is a date in every time zone, so the last ones are a day before the end of 9999. In
+        // the zone furthest ahead of UTC the same date and time of day come that much earlier, and all are there.
         let second = self.0.div_euclid(1_000_000) - i64::from(Offset::MAX.seconds());
         let nanos = i32::try_from(self.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
         jiff::Timestamp::new(second, nanos).map_or(EPOCH, |moment| Offset::MAX.to_datetime(moment))
@@ -113,7 +113,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// The begin of 1970 where the system has no such time: Windows has none before 1601.
+/// The start of 1970 if the system has no such time: Windows has none before 1601.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         let distance = Duration::from_micros(timestamp.0.unsigned_abs());
@@ -141,12 +141,12 @@ impl FromStr for Timestamp {
     }
 }
 
-/// A text that is no moment between the years 1 and 9999.
+/// A text that is not a moment between the years 1 and 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no time in ISO 8601, from the year 1 to 9999, such as 2024-05-10T18:05:42.871Z")]
+#[error("not an ISO 8601 time between years 1 and 9999 (example: 2024-05-10T18:05:42.871Z)")]
 pub struct InvalidTimestamp(());
 
-/// The last microsecond since the begin of 1970 (UTC) that is not after the text's moment, and whether it is that very
+/// The last microsecond since the start of 1970 (UTC) that is not after the text's moment, and whether it is that very
 /// moment. It may be outside of what a [`Timestamp`] can be.
 pub(crate) fn read_micros(text: &str) -> Result<(i64, bool), InvalidTimestamp> {
     const PARSER: DateTimeParser = DateTimeParser::new();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_moment() {
+    fn a_text_that_is_not_a_moment_is_rejected() {
         for text in [
             "",
             " ",

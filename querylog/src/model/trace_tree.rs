@@ -9,9 +9,9 @@ use crate::model::record::Record;
 
 /// The requests of a trace, across services.
 ///
-/// A request is below the one that sent it, which is known by the parent-ids that are recorded as sent. Where the sender
-/// is not on record (it is no service of ours, was not sampled, or sent more than the 64 that a record names), the
-/// request is a root. Requests that have the same sender are in the order in which they began.
+/// A request is below the one that sent it, which is known by the parent-ids that are recorded as sent. If the sender
+/// is not on record (it is not a service of ours, was not sampled, or sent more than the 64 that a record names), the
+/// request is a root. Requests that have the same sender are in the order in which they started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TraceTree {
@@ -39,7 +39,7 @@ impl TraceTree {
     /// How many requests of a trace are read.
     pub const MOST: usize = 5_000;
 
-    /// Makes the tree of records, which are in the order of time.
+    /// Creates the tree of records, which are in the order of time.
     #[cfg(feature = "store")]
     pub(crate) fn of(records: Vec<Record>, complete: bool) -> Self {
         let below = children(&records);
@@ -52,7 +52,7 @@ impl TraceTree {
             is_child
         });
         let roots = (0..records.len()).filter(|&place| !is_child[place]);
-        // What is left is in circles, which only ids that were made up can make: the first of each is a root.
+        // What is left is in circles, which only invented ids can form: the first of each is a root.
         for root in roots.chain(0..records.len()) {
             stack.push((root, 0, None));
             while let Some((place, depth, parent)) = stack.pop() {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_end() {
+    fn a_circle_is_a_tree_with_its_first_as_root() {
         assert_eq!(tree(&[("a", 1, 1, &[])]), "a<");
         assert_eq!(tree(&[("a", 1, 2, &[]), ("b", 2, 1, &[]), ("c", 3, 0, &[])]), "c<,a<, b<a");
         // Two that say they sent the same: it is below the first, once.
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_as_long_as_a_trace_may_be_is_no_trouble() {
+    fn a_chain_as_long_as_a_trace_may_be_is_a_tree() {
         let trail = Trail::start(Sample::Always);
         let records = (1..=TraceTree::MOST as u64).map(|number| Record {
             span_id: id(number),

@@ -1,5 +1,8 @@
 //! A span of time whose records are asked for: [`Window`].
 
+use std::ops::{Bound, RangeBounds};
+use std::time::Duration;
+
 use crate::model::time::{InvalidTimestamp, Timestamp, read_micros};
 
 /// A span of time, both ends included. An end that is between two microseconds loses none of its precision: the span
@@ -25,15 +28,43 @@ impl Window {
     /// All the time there is.
     pub const ALL: Self = Self { start: Timestamp::MIN, end: Timestamp::MAX };
 
-    /// A window from texts in ISO 8601; `None` for no limit.
+    /// Creates a window from texts in ISO 8601; `None` for no limit.
     ///
     /// # Errors
     ///
-    /// If a text is no time.
+    /// If a text is not a time.
     pub fn parse(start: Option<&str>, end: Option<&str>) -> Result<Self, InvalidTimestamp> {
         let start = start.map_or(Ok(Timestamp::MIN), start_of)?;
         let end = end.map_or(Ok(Timestamp::MAX), end_of)?;
         Ok(Self { start, end })
+    }
+}
+
+/// Creates a window from a range, whose ends may be included or not: `start..end`, `start..=end`, `start..`, `..`.
+///
+/// ```
+/// use tagtrail_querylog::{Timestamp, Window};
+///
+/// let (first, last) = ("2025-04-01".parse::<Timestamp>()?, "2025-04-02".parse::<Timestamp>()?);
+/// assert_eq!(Window::from(first..=last).end, last);
+/// assert_eq!(Window::from(first..last).end.to_string(), "2025-04-01T23:59:59.999999Z");
+/// assert_eq!(Window::from(..), Window::ALL);
+/// # Ok::<_, tagtrail_querylog::InvalidTimestamp>(())
+/// ```
+impl<R: RangeBounds<Timestamp>> From<R> for Window {
+    fn from(range: R) -> Self {
+        const STEP: Duration = Duration::from_micros(1);
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.plus(STEP),
+            Bound::Unbounded => Timestamp::MIN,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => *end,
+            Bound::Excluded(end) => end.minus(STEP),
+            Bound::Unbounded => Timestamp::MAX,
+        };
+        Self { start, end }
     }
 }
 
@@ -59,6 +90,22 @@ pub(crate) fn end_of(text: &str) -> Result<Timestamp, InvalidTimestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_of_a_range_has_its_moments() {
+        let at = Timestamp::from_micros;
+        let bounds = |start: Bound<i64>, end: Bound<i64>| (start.map(at), end.map(at));
+        let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
+        for (range, start, end) in [
+            (bounds(Bound::Included(2), Bound::Included(5)), 2, 5),
+            (bounds(Bound::Included(2), Bound::Excluded(5)), 2, 4),
+            (bounds(Bound::Excluded(2), Bound::Unbounded), 3, last),
+            (bounds(Bound::Unbounded, Bound::Excluded(5)), first, 4),
+            (bounds(Bound::Included(2), Bound::Excluded(2)), 2, 1),
+        ] {
+            assert_eq!(Window::from(range), Window { start: at(start), end: at(end) }, "{range:?}");
+        }
+    }
 
     #[test]
     fn ends_of_a_window_are_exact() {

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::store::StoreError;
 
-/// Why a request is not answered by no fault of its own.
+/// Why the server could not answer a valid request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unanswered {
     /// Later, please.

@@ -6,7 +6,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::access::signing::signing;
-use crate::model::scan::Cursor;
+use crate::model::cursor::Cursor;
 
 /// Signs page tokens, and checks them.
 #[derive(Clone)]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
+use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
-use crate::model::scan::{Cursor, Scan};
 use crate::model::window::Window;
-use crate::store::{ExportedRow, Jobs, Key, Row, StoreError};
+use crate::store::{ExportedRow, Jobs, Key, Row, RowRange, StoreError};
 
 /// Keeps records. [`Sqlite`](crate::store::Sqlite) is one.
 ///
@@ -60,23 +60,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError>;
 
     /// Returns the first rows of a range, in one of its two directions.
-    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError>;
+    async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Like [`page`](Self::page), but may omit `stdout`, `stderr` and `udf_data`, and the pointer to their object.
-    async fn short_page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.page(range, limit).await
     }
 
     /// Reads the first rows of a range, as many as `scan`, and returns the first of each value, without those that
     /// have no value.
-    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError>;
+    async fn first_of_each(
+        &self,
+        range: RowRange<Selection>,
+        of: Distinct,
+        scan: usize,
+    ) -> Result<Vec<Row>, StoreError>;
 
     /// Reads the first entries of a range of the index of [keys](Row::keys), as many as `scan`, and returns the rows that
     /// have all of its keys, as many as `limit`. It may omit `stdout`, `stderr` and `udf_data`, and the pointer to their
     /// object.
     ///
     /// The entries are those of the first key. Rows whose timestamp differs from that of the entry are not returned.
-    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError>;
+    async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError>;
 
     /// Returns whether a row has values in this [object](Row::object).
     async fn has_object(&self, object: &str) -> Result<bool, StoreError>;
@@ -96,12 +101,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// There may be fewer entries than `limit` though more follow, as when rows are large, but none only at the end of
     /// the range. By default this is [`find`](Self::find).
-    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+    async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         let mut range = range.map(|key| vec![key]);
         loop {
             let Hits { rows, behind } = self.find(range.clone(), limit, limit).await?;
             match behind {
-                Some(behind) if rows.is_empty() => range = range.behind(behind),
+                Some(behind) if rows.is_empty() => range = range.resume(behind),
                 _ => return Ok(rows.into_iter().map(ExportedRow::of).collect()),
             }
         }

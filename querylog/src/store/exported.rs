@@ -1,6 +1,6 @@
 //! A request as exports read it: [`ExportedRow`].
 
-use crate::model::scan::Cursor;
+use crate::model::cursor::Cursor;
 use crate::store::Row;
 
 /// A request as exports read it.

@@ -1,7 +1,7 @@
 //! The statements of jobs, in the words that SQLite and PostgreSQL share. Parameters are `$1`, `$2`, …
 
+use crate::model::cursor::Cursor;
 use crate::model::export_status::ExportState;
-use crate::model::scan::Cursor;
 use crate::model::scope::ExportScope;
 use crate::store::jobs::{JobLimit, JobList};
 use crate::store::many;

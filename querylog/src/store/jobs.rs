@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 
+use crate::model::cursor::Cursor;
 use crate::model::export_status::ExportState;
-use crate::model::scan::Cursor;
 use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::StoreError;

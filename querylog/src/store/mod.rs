@@ -13,6 +13,7 @@ mod jobs;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod range;
 mod row;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
@@ -31,6 +32,7 @@ pub(crate) use self::payloads::scheme_of;
 pub(crate) use self::postgres::tests::schema as postgres_schema;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Partition, Postgres, PostgresSettings};
+pub use self::range::RowRange;
 pub use self::row::{Key, Members, Row};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use self::sql::{COLUMNS, REPLACED, many, short_columns, without_begins};

@@ -39,12 +39,12 @@ use self::faults::{failed, is_passing, not_put};
 use self::partitions::Partitions;
 use self::rows::{Columns, read_gap, read_place, read_row};
 use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, many, short_columns, without_begins};
+use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
-use crate::model::scan::{Cursor, Scan};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
-use crate::store::Selection;
+use crate::store::{RowRange, Selection};
 
 pub use self::partitions::Partition;
 pub use self::settings::PostgresSettings;
@@ -133,12 +133,12 @@ impl Postgres {
     async fn range(
         &self,
         columns: &str,
-        range: &Scan<Selection>,
+        range: &RowRange<Selection>,
         limit: usize,
     ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let (text, values) = statements::range(columns, range);
         let limit = many(limit);
-        let Scan { after, before, .. } = range;
+        let RowRange { after, before, .. } = range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let indexed: Vec<&[u8]> = values.iter().map(|value| &value[..value.len().min(INDEXED)]).collect();
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
@@ -269,15 +269,20 @@ impl Store for Postgres {
         self.query(&text, &[&id.as_bytes()]).await?.first().map(read_row).transpose()
     }
 
-    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.range(COLUMNS, &range, limit).await?.iter().map(read_row).collect()
     }
 
-    async fn short_page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.range(&short_columns(NULL), &range, limit).await?.iter().map(read_row).collect()
     }
 
-    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(
+        &self,
+        range: RowRange<Selection>,
+        of: Distinct,
+        scan: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         let columns = match of {
             Distinct::Names => "timestamp, id, udf_name",
             Distinct::Ids => "timestamp, id, udf_id",
@@ -289,8 +294,8 @@ impl Store for Postgres {
         self.rows_of(COLUMNS, &places).await
     }
 
-    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
-        let Scan { of: keys, after, before, newest_first } = &range;
+    async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+        let RowRange { of: keys, after, before, newest_first } = &range;
         let (after_id, before_id) = (after.id.as_bytes(), before.id.as_bytes());
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
         let (first_key, scan, one_more) =
@@ -345,7 +350,7 @@ impl Store for Postgres {
         self.read_any_open(window).await
     }
 
-    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+    async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         self.read_exported(range, limit).await
     }
 

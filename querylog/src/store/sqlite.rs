@@ -35,10 +35,10 @@ use self::writer::{Put, Task, Writer};
 use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, short_columns};
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
-use crate::model::scan::Scan;
+
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
-use crate::store::Selection;
+use crate::store::{RowRange, Selection};
 
 pub use self::settings::{SqliteSettings, Synchronous};
 
@@ -207,15 +207,20 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| read_range(connection, COLUMNS, &range, limit, read_row)).await
     }
 
-    async fn short_page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| read_range(connection, &short_columns("NULL"), &range, limit, read_row)).await
     }
 
-    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(
+        &self,
+        range: RowRange<Selection>,
+        of: Distinct,
+        scan: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         self.ask(move |connection| {
             // Both steps see the same rows.
             first_of_each(&connection.transaction()?, &range, of, scan)
@@ -223,7 +228,7 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
         self.ask(move |connection| find(&connection.transaction()?, &range, limit, scan)).await
     }
 
@@ -243,7 +248,7 @@ impl Store for Sqlite {
         self.read_any_open(window).await
     }
 
-    async fn exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+    async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         self.read_exported(range, limit).await
     }
 

@@ -10,23 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::support::audit;
+use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::store::Selection;
-use tagtrail_querylog::{AuditLog, AuditRecord, LogStore, Outcome, Record, Timestamp, Window};
-use tagtrail_querylog::{Cursor, Scan};
+use tagtrail_querylog::{
+    AuditLog, AuditRecord, LogStore, Outcome, Questions, Record, RecordQuery, Scan, Timestamp, Window,
+};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn all(log: &AuditLog) -> Vec<AuditRecord> {
-    let mut range = Scan::new(Selection::Environment("env1".into()), Window::ALL);
-    let mut all = Vec::new();
-    loop {
-        let found = log.page(range.clone(), 1_000).await.unwrap();
-        all.extend(found.records);
-        let Some(last) = all.last().filter(|_| found.more) else { return all };
-        range = range.behind(Cursor::of(last));
-    }
+    let scan = Scan::new(RecordQuery::Environment, Window::ALL);
+    log.scoped("env1").all_records(scan, 1_000).try_collect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

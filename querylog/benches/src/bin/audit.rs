@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Selection, Sqlite, Synchronous};
-use tagtrail_querylog::{Cursor, Scan};
+use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{
-    AuditApi, AuditLog, AuditRecord, Distinct, Outcome, Record, RequestFilter, StatusMatch, Timestamp, Tokens, Window,
+    AuditApi, AuditLog, AuditRecord, Distinct, Latest, Order, Outcome, Questions, Record, RecordQuery, RequestFilter, Scan,
+    StatusMatch, Timestamp, Tokens, Whose, Window,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -293,27 +293,27 @@ async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
     fill(&log, count).await?;
     println!("a file of {} MB, {} MB of memory", std::fs::metadata(path)?.len() / 1_000_000, memory());
     println!("pages of 100, in microseconds:");
-    let environment = || "env-3".to_owned();
-    for (name, of) in [
-        ("by environment", Selection::Environment(environment())),
-        ("by user", Selection::User("user-13@example.com".into())),
-        ("by name", Selection::UdfName { environment: environment(), value: "team/udf-13".into() }),
+    let scoped = log.scoped("env-3").of_user("user-13@example.com");
+    for (name, query) in [
+        ("by environment", RecordQuery::Environment),
+        ("by user", RecordQuery::Own),
+        ("by name", RecordQuery::OperationName("team/udf-13".into())),
     ] {
         for newest_first in [false, true] {
-            let mut range = Scan::new(of.clone(), Window::ALL).newest_first(newest_first);
+            let mut scan = Scan::new(query.clone(), Window::ALL).order(order(newest_first));
             let mut times = Times::new()?;
             loop {
-                let found = times.time(log.page(range.clone(), 100)).await??;
-                times.read += found.records.len();
-                let Some(last) = found.records.last().filter(|_| found.more) else { break };
-                range = range.behind(Cursor::of(last));
+                let page = times.time(scoped.records(&scan, 100)).await??;
+                times.read += page.items.len();
+                let Some(next) = page.next else { break };
+                scan = scan.after(next);
             }
             times.show(name, newest_first);
         }
     }
-    let one = log.requests(Scan::new(RequestFilter::of("env-3").status(StatusMatch::Code(200)), Window::ALL), 1).await?;
-    let trace = one.requests.first().map(|request| request.trace_id).ok_or("no request")?;
-    let of = || RequestFilter::of("env-3");
+    let one = scoped.requests(&Scan::new(RequestFilter::new().status(StatusMatch::Code(200)), Window::ALL), 1).await?;
+    let trace = one.items.first().map(|request| request.trace_id).ok_or("no request")?;
+    let of = RequestFilter::new;
     for (name, of) in [
         ("by tag", of().tag("project", "p2")),
         ("by route", of().route("/route-12/{id}")),
@@ -322,31 +322,36 @@ async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
         ("by tag, class and route", of().tag("project", "p2").status(StatusMatch::Class(5)).route("/route-12/{id}")),
     ] {
         for newest_first in [false, true] {
-            let mut next = Some(Scan::new(of.clone(), Window::ALL).newest_first(newest_first));
+            let mut scan = Scan::new(of.clone(), Window::ALL).order(order(newest_first));
             let mut times = Times::new()?;
-            while let Some(range) = next {
-                let found = times.time(log.requests(range, 100)).await??;
-                times.read += found.requests.len();
-                next = found.next;
+            loop {
+                let page = times.time(scoped.requests(&scan, 100)).await??;
+                times.read += page.items.len();
+                let Some(next) = page.next else { break };
+                scan = scan.after(next);
             }
             times.show(name, newest_first);
         }
     }
     let mut times = Times::new()?;
     for _ in 0..1_000 {
-        times.read += times_of(&mut times.histogram, log.trace("env-3", trace)).await??.requests.len();
+        times.read += times_of(&mut times.histogram, scoped.trace(trace)).await??.requests.len();
     }
     times.show("a trace of ten", false);
     let mut times = Times::new()?;
     for _ in 0..200 {
-        let environment = Selection::Environment(environment());
-        let latest = times_of(&mut times.histogram, log.latest(environment, Window::ALL, Distinct::Names, 5_000));
+        let question = Latest::new(Distinct::Names, Whose::Environment, Window::ALL).read_at_most(5_000);
+        let latest = times_of(&mut times.histogram, scoped.latest(&question));
         times.read += latest.await??.len();
     }
     times.show("distinct names, 5,000 scanned", true);
     answers(log, trace.to_string(), count).await?;
     println!("{} MB of memory", memory());
     Ok(())
+}
+
+fn order(newest_first: bool) -> Order {
+    if newest_first { Order::NewestFirst } else { Order::OldestFirst }
 }
 
 struct Times {

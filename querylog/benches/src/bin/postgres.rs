@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Partition, Postgres, PostgresSettings, Selection};
-use tagtrail_querylog::{Cursor, Scan};
-use tagtrail_querylog::{AuditLog, Distinct, Outcome, Record, RequestFilter, StatusMatch, Timestamp, Window};
+use tagtrail_querylog::store::{Partition, Postgres, PostgresSettings};
+use tagtrail_querylog::{
+    AuditLog, Distinct, Latest, Order, Outcome, Questions, Record, RecordQuery, RequestFilter, Scan, StatusMatch,
+    Timestamp, Whose, Window,
+};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
@@ -336,45 +338,43 @@ async fn pages(server: &Server, count: usize) -> Result<()> {
     }
     times.show();
 
-    let environment = || "env-3".to_owned();
-    for (name, of) in [
-        ("page of 100 by environment", Selection::Environment(environment())),
-        ("page of 100 by user", Selection::User("user-3@example.com".into())),
-        ("page of 100 by name", Selection::UdfName { environment: environment(), value: "team/udf-3".into() }),
+    let scoped = log.scoped("env-3").of_user("user-3@example.com");
+    for (name, query) in [
+        ("page of 100 by environment", RecordQuery::Environment),
+        ("page of 100 by user", RecordQuery::Own),
+        ("page of 100 by name", RecordQuery::OperationName("team/udf-3".into())),
     ] {
-        for newest_first in [false, true] {
-            let direction = if newest_first { "newest first" } else { "oldest first" };
-            let mut range = Scan::new(of.clone(), Window::ALL).newest_first(newest_first);
+        for (order, direction) in [(Order::OldestFirst, "oldest first"), (Order::NewestFirst, "newest first")] {
+            let mut scan = Scan::new(query.clone(), Window::ALL).order(order);
             let mut times = Times::new(&format!("{name}, {direction}, every page"))?;
             loop {
-                let found = times.of(log.page(range.clone(), 100)).await?;
-                let Some(last) = found.records.last().filter(|_| found.more) else { break };
-                range = range.behind(Cursor::of(last));
+                let Some(next) = times.of(scoped.records(&scan, 100)).await?.next else { break };
+                scan = scan.after(next);
             }
             times.show();
         }
     }
-    let of = || RequestFilter::of(environment());
+    let of = RequestFilter::new;
     for (name, of) in [
         ("page of 100 by tag", of().tag("project", "p3")),
         ("page of 100 by tag and status", of().tag("env", "prod").status(StatusMatch::Code(404))),
     ] {
         let mut times = Times::new(&format!("{name}, newest first, every page"))?;
-        let mut next = Some(Scan::new(of, Window::ALL).newest_first(true));
-        while let Some(range) = next {
-            next = times.of(log.requests(range, 100)).await?.next;
+        let mut scan = Scan::new(of, Window::ALL).order(Order::NewestFirst);
+        while let Some(next) = times.of(scoped.requests(&scan, 100)).await?.next {
+            scan = scan.after(next);
         }
         times.show();
     }
     let mut times = Times::new("a whole trace")?;
     for (environment, trace) in traces.iter().cycle().take(500) {
-        times.of(log.trace(environment, *trace)).await?;
+        times.of(log.scoped(environment).trace(*trace)).await?;
     }
     times.show();
     let mut times = Times::new("distinct names, 5,000 scanned")?;
     for _ in 0..100 {
-        let of = Selection::Environment(environment());
-        times.of(log.latest(of, Window::ALL, Distinct::Names, 5_000)).await?;
+        let question = Latest::new(Distinct::Names, Whose::Environment, Window::ALL).read_at_most(5_000);
+        times.of(scoped.latest(&question)).await?;
     }
     times.show();
     schema.end().await

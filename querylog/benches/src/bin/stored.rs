@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Hits, Key, Row, Selection, Sqlite, Store, StoreError, Synchronous};
-use tagtrail_querylog::{AuditLog, Distinct, LogStore, Outcome, QueryLog, Record, Scan};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Sqlite, Store, StoreError, Synchronous};
+use tagtrail_querylog::{AuditLog, Distinct, LogStore, Outcome, QueryLog, Record};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -21,9 +21,9 @@ struct Nothing;
 impl Store for Nothing {
     async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> { Ok(()) }
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> { Ok(None) }
-    async fn page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> { Ok(Vec::new()) }
-    async fn first_of_each(&self, _: Scan<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> { Ok(Vec::new()) }
-    async fn find(&self, _: Scan<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> { Ok(Hits::default()) }
+    async fn page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> { Ok(Vec::new()) }
+    async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> { Ok(Vec::new()) }
+    async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> { Ok(Hits::default()) }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> { Ok(true) }
     async fn secret(&self) -> Result<[u8; 32], StoreError> { Ok([0; 32]) }
 }

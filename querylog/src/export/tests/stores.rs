@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 
 use super::*;
+use crate::audit::keys::key_of_scope;
 use crate::export::admission;
 use crate::export::settings::Settings;
 use crate::model::distinct::Distinct;
-use crate::model::scan::Scan;
 use crate::model::scope::ExportScope;
 use crate::model::window::Window;
-use crate::store::{Hits, Key, Row, Selection, Store, StoreError};
+use crate::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
 
 fn job(id: &str, token: Option<&str>, due: i64) -> Job {
     let mut job = Job::new(id, "owner", "us-std".parse().unwrap(), Timestamp::from_micros(0));
@@ -89,13 +89,13 @@ async fn a_store_knows_whether_requests_of_a_window_are_open() {
 
 async fn pages(store: &dyn Store, end: i64, limit: usize) -> Vec<Vec<i64>> {
     let window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(end) };
-    let mut range = Scan::new("us-std".parse::<ExportScope>().unwrap().key(), window);
+    let mut range = RowRange::new(key_of_scope(&"us-std".parse::<ExportScope>().unwrap()), window);
     let mut pages = Vec::new();
     loop {
         let page = store.exported(range.clone(), limit).await.unwrap();
         let Some(last) = page.last() else { return pages };
         assert!(page.iter().all(|row| row.details.is_some()));
-        range = range.behind(last.place.clone());
+        range = range.resume(last.place.clone());
         pages.push(page.iter().map(|row| row.place.micros).collect());
     }
 }
@@ -130,13 +130,18 @@ impl Store for Plain {
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {
         Store::get(&self.0, id).await
     }
-    async fn page(&self, range: Scan<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.0.page(range, limit).await
     }
-    async fn first_of_each(&self, range: Scan<Selection>, of: Distinct, scan: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(
+        &self,
+        range: RowRange<Selection>,
+        of: Distinct,
+        scan: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         self.0.first_of_each(range, of, scan).await
     }
-    async fn find(&self, range: Scan<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
         self.0.find(range, limit, scan).await
     }
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {

@@ -1,54 +1,91 @@
-//! The parameters of a request: read leniently where the documentation is silent, and never ignored where they are
-//! wrong.
+//! The parameters of a request: read leniently if the documentation is silent, and never ignored if they are invalid.
 
 use std::str::FromStr;
 
+use super::error::{ApiError, InvalidParameter};
+use crate::model::request_filter::RequestFilter;
+use crate::model::scan::Order;
 use crate::model::time::{InvalidTimestamp, Timestamp};
 use crate::model::window::{Window, end_of, start_of};
-use crate::server::audit::answer::{Fault, Problem};
 
-/// The parameters of a query string, and what is wrong with them.
-pub(crate) struct Parameters {
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 300;
+
+/// As many tags as a request has at most, by the limits of the header.
+const MAX_TAGS: usize = 25;
+
+/// The parameters of a query string, and those that are invalid.
+pub(super) struct Parameters {
     pairs: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    invalid: Vec<InvalidParameter>,
+}
+
+/// What every page takes.
+pub(super) struct Listing {
+    pub(super) window: Window,
+    pub(super) limit: usize,
+    pub(super) order: Order,
 }
 
 impl Parameters {
-    pub(crate) fn new(query: Option<&str>) -> Self {
+    pub(super) fn new(query: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
-        Self { pairs, faults: Vec::new() }
+        Self { pairs, invalid: Vec::new() }
     }
 
     /// Of repeated ones the last counts.
-    pub(crate) fn last(&self, name: &str) -> Option<&str> {
+    pub(super) fn last(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of one that may be repeated.
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// A value, by its `FromStr`. Where it is wrong, what is needed is said.
-    pub(crate) fn read<T: FromStr>(&mut self, name: &'static str, needed: &'static str) -> Option<T> {
+    /// A value, by its `FromStr`.
+    fn read<T: FromStr>(&mut self, name: &'static str, expected: &'static str) -> Option<T> {
         let value = self.last(name)?.parse().ok();
         if value.is_none() {
-            self.fault(Fault::new(name, needed, "value_error"));
+            self.reject(InvalidParameter::in_query(name, expected, "value_error"));
         }
         value
     }
 
-    pub(crate) fn fault(&mut self, fault: Fault) {
-        self.faults.push(fault);
+    pub(super) fn reject(&mut self, invalid: InvalidParameter) {
+        self.invalid.push(invalid);
     }
 
-    /// What is wrong, if something is.
-    pub(crate) fn check(self) -> Result<(), Problem> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::Parameters(self.faults)) }
+    /// Fails if one of those that were read is invalid.
+    pub(super) fn check(self) -> Result<(), ApiError> {
+        if self.invalid.is_empty() { Ok(()) } else { Err(ApiError::Parameters(self.invalid)) }
     }
 
-    /// Both timestamps. Where the first is after the last, the window is empty.
-    pub(crate) fn window(&mut self) -> Window {
+    /// What every page takes.
+    pub(super) fn listing(&mut self) -> Listing {
+        let window = self.window();
+        let limit = self.count("limit", DEFAULT_LIMIT, MAX_LIMIT);
+        let order = if self.boolean("scan_forward", true) { Order::OldestFirst } else { Order::NewestFirst };
+        Listing { window, limit, order }
+    }
+
+    /// Which requests are asked for.
+    pub(super) fn filter(&mut self) -> RequestFilter {
+        let mut filter = RequestFilter::new();
+        filter.trace = self.read("trace", "expected a trace-id: 32 hexadecimal digits in lower case");
+        filter.status = self.read("status", "expected a status, such as 404, or a class, such as 5xx");
+        filter.route = self.last("route").map(str::to_owned);
+        let tags: Result<Vec<_>, _> = self.all("tag").map(str::parse).collect();
+        match tags {
+            Ok(tags) if tags.len() <= MAX_TAGS => filter.tags = tags,
+            Ok(_) => self.reject(InvalidParameter::in_query("tag", "expected at most 25 tags", "too_long")),
+            Err(expected) => self.reject(InvalidParameter::in_query("tag", expected, "value_error")),
+        }
+        filter
+    }
+
+    /// Both timestamps. If the first is after the last, the window is empty.
+    pub(super) fn window(&mut self) -> Window {
         let start = self.moment("start_timestamp", start_of).unwrap_or(Timestamp::MIN);
         let end = self.moment("end_timestamp", end_of).unwrap_or(Timestamp::MAX);
         Window { start, end }
@@ -61,29 +98,29 @@ impl Parameters {
     ) -> Option<Timestamp> {
         let moment = read(self.last(name)?).ok();
         if moment.is_none() {
-            let msg = "a time in ISO 8601 is needed, such as 2025-04-01T00:00:00.000000Z";
-            self.fault(Fault::new(name, msg, "datetime_parsing"));
+            let msg = "expected an ISO 8601 time, such as 2025-04-01T00:00:00.000000Z";
+            self.reject(InvalidParameter::in_query(name, msg, "datetime_parsing"));
         }
         moment
     }
 
     /// An integer of at least 1; what is over the most is the most.
-    pub(crate) fn count(&mut self, name: &'static str, default: usize, most: usize) -> usize {
+    pub(super) fn count(&mut self, name: &'static str, default: usize, most: usize) -> usize {
         let Some(text) = self.last(name) else { return default };
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
         if digits.is_empty() || digits.contains(|char: char| !char.is_ascii_digit()) {
-            self.fault(Fault::new(name, "an integer is needed", "int_parsing"));
+            self.reject(InvalidParameter::in_query(name, "expected an integer", "int_parsing"));
             return default;
         }
         if text.starts_with('-') || digits.bytes().all(|digit| digit == b'0') {
-            self.fault(Fault::new(name, "an integer of at least 1 is needed", "greater_than_equal"));
+            self.reject(InvalidParameter::in_query(name, "expected an integer of at least 1", "greater_than_equal"));
             return default;
         }
-        // Only what is too large for an integer of the machine is no number by now.
+        // Only what is too large for an integer of the machine cannot be read by now.
         digits.parse().map_or(most, |count: usize| count.min(most))
     }
 
-    pub(crate) fn boolean(&mut self, name: &'static str, default: bool) -> bool {
+    fn boolean(&mut self, name: &'static str, default: bool) -> bool {
         let Some(text) = self.last(name) else { return default };
         match text {
             "1" => true,
@@ -91,7 +128,7 @@ impl Parameters {
             _ if text.eq_ignore_ascii_case("true") => true,
             _ if text.eq_ignore_ascii_case("false") => false,
             _ => {
-                self.fault(Fault::new(name, "a boolean is needed: true or false", "bool_parsing"));
+                self.reject(InvalidParameter::in_query(name, "expected a boolean: true or false", "bool_parsing"));
                 default
             }
         }
@@ -158,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_wrong_is_never_ignored() {
+    fn an_invalid_time_is_rejected() {
         for text in ["", "x", "2025-02-30", "%00", "2025-04-01T00:00:00+02:00"] {
             let mut parameters = Parameters::new(Some(&format!("end_timestamp={text}")));
             parameters.window();

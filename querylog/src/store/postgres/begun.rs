@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use crate::model::scan::Cursor;
+use crate::model::cursor::Cursor;
 use crate::store::{Key, Row};
 
 /// How many are remembered at most: a few megabytes.

@@ -4,10 +4,10 @@ use tokio_postgres::types::ToSql;
 
 use super::Postgres;
 use super::rows::get;
-use crate::model::scan::{Cursor, Scan};
+use crate::model::cursor::Cursor;
 use crate::model::window::Window;
 use crate::store::exported::{ExportedRow, PAGE_BYTES};
-use crate::store::{Key, StoreError, many};
+use crate::store::{Key, RowRange, StoreError, many};
 
 /// The jobs of exports, and the index of open requests.
 pub(super) const VERSION_3: &str = "
@@ -54,8 +54,12 @@ impl Postgres {
         Ok(!self.query(OPEN, &[&window.start.as_micros(), &window.end.as_micros()]).await?.is_empty())
     }
 
-    pub(super) async fn read_exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
-        let Scan { of: key, after, before, .. } = &range;
+    pub(super) async fn read_exported(
+        &self,
+        range: RowRange<Key>,
+        limit: usize,
+    ) -> Result<Vec<ExportedRow>, StoreError> {
+        let RowRange { of: key, after, before, .. } = &range;
         let (key, after_id, before_id) = (key.as_bytes().as_slice(), after.id.as_bytes(), before.id.as_bytes());
         let (limit, bytes) = (many(limit), many(PAGE_BYTES));
         let parameters: [&(dyn ToSql + Sync); 7] =

@@ -4,9 +4,9 @@ use tokio_postgres::types::{FromSql, ToSql};
 
 use super::faults::failed;
 use crate::model::audit_record::AuditRecord;
+use crate::model::cursor::Cursor;
 use crate::model::gap::Gap;
 use crate::model::record::Outcome;
-use crate::model::scan::Cursor;
 use crate::model::time::Timestamp;
 use crate::store::sql::{of_micros, whole_micros};
 use crate::store::{Members, Row, StoreError};

@@ -1,15 +1,14 @@
 //! The statements.
 
 use super::{INDEXED, Partition, tables};
-use crate::model::scan::Scan;
-use crate::store::{COLUMNS, REPLACED, Selection};
+use crate::store::{COLUMNS, REPLACED, RowRange, Selection};
 
 /// What is between two places. The times for themselves tell in which partitions that is.
 const BETWEEN: &str =
     "(timestamp, id) > ($1, $2) AND (timestamp, id) < ($3, $4) AND timestamp >= $1 AND timestamp <= $3";
 
 /// The statement of a range, and what it asks for besides the two places: the texts that are to be equal.
-pub(super) fn range<'a>(columns: &str, range: &'a Scan<Selection>) -> (String, Vec<&'a [u8]>) {
+pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (String, Vec<&'a [u8]>) {
     let (names, values): (&[&str], Vec<&str>) = match &range.of {
         Selection::User(email) => (&["user_email"], vec![email]),
         Selection::Environment(id) => (&["exec_env_id"], vec![id]),

@@ -44,9 +44,9 @@ fn row(micros: i64) -> Row {
 }
 
 async fn all(store: &Postgres) -> Vec<i64> {
-    let range = Scan::new(Selection::Environment("env".into()), Window::ALL);
+    let range = RowRange::new(Selection::Environment("env".into()), Window::ALL);
     let rows = store.page(range, 10_000).await.unwrap();
-    let range = Scan::new(vec![Key::of(&["env"])], Window::ALL);
+    let range = RowRange::new(vec![Key::of(&["env"])], Window::ALL);
     let hits = store.find(range, 10_000, 10_000).await.unwrap();
     let times = |rows: &[Row]| rows.iter().map(|row| row.record.timestamp.as_micros()).collect::<Vec<_>>();
     assert_eq!(times(&rows), times(&hits.rows));
@@ -106,7 +106,7 @@ async fn every_range_is_read_by_its_index_and_without_sorting() {
             // PostgreSQL names the indexes of partitions itself.
             let index = if partition.is_some() { "_timestamp_id_idx" } else { index };
             for newest_first in [false, true] {
-                let range = Scan::new(of.clone(), Window::ALL).newest_first(newest_first);
+                let range = RowRange::new(of.clone(), Window::ALL).newest_first(newest_first);
                 let (text, values) = statements::range(COLUMNS, &range);
                 let parts = values.iter().flat_map(|value| [value, value]);
                 let none: &[u8] = b"";
@@ -184,7 +184,7 @@ async fn tables_of_an_earlier_version_get_what_they_miss_whoever_opens_them_at_t
     }
     let store = connect(&url, None).await.unwrap();
     store.put([row(6)].into()).await.unwrap();
-    let range = Scan::new(vec![Key::of(&["env"])], Window::ALL);
+    let range = RowRange::new(vec![Key::of(&["env"])], Window::ALL);
     assert_eq!(store.find(range, 10, 10).await.unwrap().rows.len(), 1);
 
     admin.batch_execute("UPDATE about SET version = 1000").await.unwrap();
@@ -244,7 +244,7 @@ async fn a_migration_that_was_interrupted_goes_on() {
     connection.abort();
     let store = opened.await.unwrap().unwrap();
     store.put([row(6)].into()).await.unwrap();
-    assert_eq!(store.find(Scan::new(vec![Key::of(&["env"])], Window::ALL), 10, 10).await.unwrap().rows.len(), 1);
+    assert_eq!(store.find(RowRange::new(vec![Key::of(&["env"])], Window::ALL), 10, 10).await.unwrap().rows.len(), 1);
 }
 
 async fn partitions_of(admin: &Client, table: &str) -> Vec<String> {
@@ -441,7 +441,7 @@ async fn a_record_with_two_times_is_there_twice_in_partitions_and_once_without()
         row.record.timestamp = Timestamp::from_micros(2);
         row.keys.clear();
         store.put([row.clone()].into()).await.unwrap();
-        let range = Scan::new(Selection::Environment("env".into()), Window::ALL);
+        let range = RowRange::new(Selection::Environment("env".into()), Window::ALL);
         let found = store.page(range, 10).await.unwrap();
         assert_eq!(found.iter().map(|row| row.record.timestamp.as_micros()).collect::<Vec<_>>(), times);
         let first = store.get(row.record.id.as_str()).await.unwrap().unwrap();
@@ -476,7 +476,7 @@ async fn an_end_adds_the_keys_that_its_begin_had_not() {
         store.put([ended.clone()].into()).await.unwrap();
         beginner.put([begun].into()).await.unwrap();
         for key in [first, second] {
-            let hits = store.find(Scan::new(vec![key], Window::ALL), 10, 10).await.unwrap();
+            let hits = store.find(RowRange::new(vec![key], Window::ALL), 10, 10).await.unwrap();
             let times: Vec<_> = hits.rows.iter().map(|row| (row.ended, row.record.execution_time)).collect();
             assert_eq!(times, [(true, Some(1.0))]);
         }
@@ -501,11 +501,11 @@ async fn a_request_is_found_once_whatever_is_put_between() {
         }
     });
     for _ in 0..20 {
-        let (mut found, mut next) = (Vec::new(), Some(Scan::new(vec![many, few], Window::ALL)));
+        let (mut found, mut next) = (Vec::new(), Some(RowRange::new(vec![many, few], Window::ALL)));
         while let Some(range) = next {
             let hits = store.find(range.clone(), 8, 10).await.unwrap();
             found.extend(hits.rows.iter().map(|row| row.record.timestamp.as_micros()));
-            next = hits.behind.map(|place| range.behind(place));
+            next = hits.behind.map(|place| range.resume(place));
         }
         assert_eq!(found, expected);
     }

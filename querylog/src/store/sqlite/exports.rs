@@ -1,10 +1,10 @@
 //! The records of an export in SQLite, and the tables of its jobs.
 
 use super::Sqlite;
-use crate::model::scan::{Cursor, Scan};
+use crate::model::cursor::Cursor;
 use crate::model::window::Window;
 use crate::store::exported::{ExportedRow, PAGE_BYTES};
-use crate::store::{Key, StoreError, many};
+use crate::store::{Key, RowRange, StoreError, many};
 
 /// The jobs of exports, and the index of open requests.
 pub(super) const VERSION_3: &str = "
@@ -41,9 +41,13 @@ impl Sqlite {
         self.ask(move |connection| connection.prepare_cached(OPEN)?.exists([start, end])).await
     }
 
-    pub(super) async fn read_exported(&self, range: Scan<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
+    pub(super) async fn read_exported(
+        &self,
+        range: RowRange<Key>,
+        limit: usize,
+    ) -> Result<Vec<ExportedRow>, StoreError> {
         self.ask(move |connection| {
-            let Scan { of: key, after, before, .. } = &range;
+            let RowRange { of: key, after, before, .. } = &range;
             let parameters =
                 rusqlite::params![key.as_bytes(), after.micros, after.id, before.micros, before.id, many(limit)];
             let read = |row: &rusqlite::Row<'_>| {

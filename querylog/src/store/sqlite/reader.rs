@@ -6,21 +6,20 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
 use super::rows::read_row;
 use super::statements;
+use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
-use crate::model::scan::{Cursor, Scan};
-use crate::store::Selection;
-use crate::store::{COLUMNS, Hits, Key, Row, many};
+use crate::store::{COLUMNS, Hits, Key, Row, RowRange, Selection, many};
 
 pub(super) fn read_range<T>(
     connection: &Connection,
     columns: &str,
-    range: &Scan<Selection>,
+    range: &RowRange<Selection>,
     limit: usize,
     read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
     let (text, values) = statements::range(columns, range);
     let limit = many(limit);
-    let Scan { after, before, .. } = range;
+    let RowRange { after, before, .. } = range;
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &limit];
     parameters.extend(values.iter().map(|value| value as &dyn ToSql));
     connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
@@ -29,7 +28,7 @@ pub(super) fn read_range<T>(
 /// The first row of each value.
 pub(super) fn first_of_each(
     transaction: &Transaction<'_>,
-    range: &Scan<Selection>,
+    range: &RowRange<Selection>,
     of: Distinct,
     scan: usize,
 ) -> rusqlite::Result<Vec<Row>> {
@@ -48,11 +47,11 @@ pub(super) fn first_of_each(
 
 pub(super) fn find(
     transaction: &Transaction<'_>,
-    range: &Scan<Vec<Key>>,
+    range: &RowRange<Vec<Key>>,
     limit: usize,
     scan: usize,
 ) -> rusqlite::Result<Hits> {
-    let Scan { of: keys, after, before, newest_first } = range;
+    let RowRange { of: keys, after, before, newest_first } = range;
     // One more than is asked for tells that there is more.
     let at_most = many(scan.saturating_add(1));
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];

@@ -1,11 +1,10 @@
 //! The statements.
 
-use crate::model::scan::Scan;
-use crate::store::{COLUMNS, REPLACED, Selection, short_columns};
+use crate::store::{COLUMNS, REPLACED, RowRange, Selection, short_columns};
 
 /// The statement of a range, and what it asks for besides the two places: the columns of its index that are to be equal.
 /// The index is named, since without it SQLite takes another one whose pages have to be filtered.
-pub(super) fn range<'a>(columns: &str, range: &'a Scan<Selection>) -> (String, Vec<&'a str>) {
+pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (String, Vec<&'a str>) {
     let (index, value, values): (_, _, Vec<&str>) = match &range.of {
         Selection::User(email) => ("record_of_user", "user_email", vec![email]),
         Selection::Environment(id) => ("record_of_env", "exec_env_id", vec![id]),

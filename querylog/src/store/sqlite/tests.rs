@@ -6,7 +6,7 @@ use crate::model::window::Window;
 use crate::store::Selection;
 
 /// How SQLite answers a range: the index, and whether it sorts.
-fn plan(connection: &Connection, columns: &str, range: &Scan<Selection>) -> String {
+fn plan(connection: &Connection, columns: &str, range: &RowRange<Selection>) -> String {
     explained(connection, &statements::range(columns, range).0)
 }
 
@@ -36,7 +36,7 @@ fn every_range_is_read_by_its_index_and_without_sorting() {
         (Selection::SharedToken { environment, value }, "record_of_shared_token (exec_env_id=? AND shared_token=?"),
     ] {
         for newest_first in [false, true] {
-            let range = Scan::new(of.clone(), Window::ALL).newest_first(newest_first);
+            let range = RowRange::new(of.clone(), Window::ALL).newest_first(newest_first);
             let expected =
                 format!("SEARCH record USING INDEX {expected} AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))");
             for columns in [COLUMNS, &short_columns("NULL")] {
@@ -95,7 +95,7 @@ fn a_file_of_an_earlier_version_gets_what_it_misses() {
     drop(old);
     for _ in 0..2 {
         let new = open_writer(&path, Synchronous::Full, false).unwrap();
-        let range = Scan::new(Selection::Environment("e".into()), Window::ALL);
+        let range = RowRange::new(Selection::Environment("e".into()), Window::ALL);
         let rows = read_range(&new, COLUMNS, &range, 10, read_row).unwrap();
         assert_eq!((rows.len(), rows[0].record.timestamp.as_micros(), &rows[0].details), (1, 5, &None));
         let secret: [u8; 32] = new.query_row("SELECT bytes FROM secret", [], |row| row.get(0)).unwrap();

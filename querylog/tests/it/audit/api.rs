@@ -1,4 +1,4 @@
-//! The REST API of the audit log: every documented mode beside a naive answer, and every mistake.
+//! The REST API of the audit log: every documented mode beside a naive response, and every mistake.
 
 use std::collections::HashSet;
 
@@ -41,7 +41,7 @@ fn pages() -> Vec<(&'static str, String, Test)> {
 }
 
 #[tokio::test]
-async fn every_page_is_what_a_naive_reader_finds() {
+async fn every_page_has_what_a_naive_reader_finds() {
     let records = records(3_000);
     let server = Server::with(&records).await;
     let records = sorted(records);
@@ -64,7 +64,7 @@ async fn every_page_is_what_a_naive_reader_finds() {
 }
 
 #[tokio::test]
-async fn distinct_is_the_latest_of_each_value_among_the_newest() {
+async fn distinct_returns_the_latest_of_each_value_among_the_newest() {
     let records = records(3_000);
     let server = Server::with(&records).await;
     let mut records = sorted(records);
@@ -84,31 +84,31 @@ async fn distinct_is_the_latest_of_each_value_among_the_newest() {
                 let expected: Vec<_> =
                     read.filter(|record| value_of(record).is_some_and(|value| seen.insert(value))).cloned().collect();
                 let path = format!("/log/distinct-udf-{kind}/{path}?max_records_to_scan={scan}{window}");
-                let answer = server.get("ada", &path).await;
-                assert_eq!(answer.json["items"].as_array().unwrap(), &json(&expected), "{path}");
-                assert_eq!(answer.json["limit"], scan);
-                assert!(answer.json["next_page_token"].is_null());
+                let response = server.get("ada", &path).await;
+                assert_eq!(response.json["items"].as_array().unwrap(), &json(&expected), "{path}");
+                assert_eq!(response.json["limit"], scan);
+                assert!(response.json["next_page_token"].is_null());
             }
         }
     }
-    let answer = server.get("ada", "/log/distinct-udf-names/self?max_records_to_scan=99999").await;
-    assert_eq!(answer.json["limit"], 5_000);
+    let response = server.get("ada", "/log/distinct-udf-names/self?max_records_to_scan=99999").await;
+    assert_eq!(response.json["limit"], 5_000);
     assert_eq!(server.get("ada", "/log/distinct-udf-names/self").await.json["limit"], 1_000);
 }
 
 #[tokio::test]
-async fn a_record_is_found_by_its_id_in_its_environment_alone() {
+async fn a_record_is_found_by_its_id_only_in_its_environment() {
     let records = records(200);
     let server = Server::with(&records).await;
     for record in &records {
         let path = format!("/log/by-id/{}", record.id);
         for (token, env) in [("ada", "env1"), ("eve", "env2"), ("service1", "env1")] {
-            let answer = server.get(token, &path).await;
+            let response = server.get(token, &path).await;
             if record.exec_env_id.as_deref() == Some(env) {
                 let expected = value!({"items": [record], "limit": 1, "next_page_token": null});
-                assert_eq!(answer.json, expected);
+                assert_eq!(response.json, expected);
             } else {
-                assert_eq!(answer.status, 404);
+                assert_eq!(response.status, 404);
             }
         }
         // Equality is by code points.
@@ -121,15 +121,15 @@ async fn a_record_is_found_by_its_id_in_its_environment_alone() {
 }
 
 #[tokio::test]
-async fn limits_are_said_and_kept() {
+async fn a_limit_is_reported_and_kept() {
     let server = Server::with(&records(900)).await;
     for (limit, used) in
         [("", 100), ("?limit=1", 1), ("?limit=300", 300), ("?limit=301", 300), ("?limit=3&limit=5&x=y", 5)]
     {
-        let answer = server.get("ada", &format!("/log/exec-env/self{limit}")).await;
-        assert_eq!(answer.json["limit"], used);
-        assert_eq!(answer.json["items"].as_array().unwrap().len(), used);
-        assert!(answer.json["next_page_token"].is_string());
+        let response = server.get("ada", &format!("/log/exec-env/self{limit}")).await;
+        assert_eq!(response.json["limit"], used);
+        assert_eq!(response.json["items"].as_array().unwrap().len(), used);
+        assert!(response.json["next_page_token"].is_string());
     }
     for path in [
         "/log/by-udf-name/nobody",
@@ -139,13 +139,13 @@ async fn limits_are_said_and_kept() {
         "/log/self?start_timestamp=9999-12-31T23:59:59.9999999Z",
         "/log/self?end_timestamp=0001-01-01",
     ] {
-        let answer = server.get("ada", path).await;
-        assert_eq!(answer.json, value!({"items": [], "limit": 100, "next_page_token": null}), "{path}");
+        let response = server.get("ada", path).await;
+        assert_eq!(response.json, value!({"items": [], "limit": 100, "next_page_token": null}), "{path}");
     }
 }
 
 #[tokio::test]
-async fn parameters_that_are_wrong_are_named() {
+async fn invalid_parameters_are_rejected_by_name() {
     let server = Server::start().await;
     for (query, names) in [
         ("limit=0", &["limit"][..]),
@@ -157,22 +157,22 @@ async fn parameters_that_are_wrong_are_named() {
         for path in
             ["/log/self", "/log/exec-env/self", "/log/by-udf-name/x", "/log/by-udf-id/x", "/log/by-shared-token/x"]
         {
-            let answer = server.get("ada", &format!("{path}?{query}")).await;
-            assert_eq!(answer.status, 422);
-            let details = answer.json["detail"].as_array().unwrap();
+            let response = server.get("ada", &format!("{path}?{query}")).await;
+            assert_eq!(response.status, 422);
+            let details = response.json["detail"].as_array().unwrap();
             let locs: Vec<_> = details.iter().map(|detail| detail["loc"].clone()).collect();
             assert_eq!(locs, names.iter().map(|name| value!(["query", name])).collect::<Vec<_>>());
             assert!(details.iter().all(|detail| detail["msg"].is_string() && detail["type"].is_string()));
         }
     }
-    let answer = server.get("ada", "/log/distinct-udf-id/self?max_records_to_scan=x&start_timestamp=x").await;
-    assert_eq!(answer.json["detail"].as_array().unwrap().len(), 2);
+    let response = server.get("ada", "/log/distinct-udf-id/self?max_records_to_scan=x&start_timestamp=x").await;
+    assert_eq!(response.json["detail"].as_array().unwrap().len(), 2);
     // They have no such parameter.
     assert_eq!(server.get("ada", "/log/distinct-udf-id/self?limit=x&page_token=x").await.status, 200);
 }
 
 #[tokio::test]
-async fn every_answer_is_json_whatever_is_asked() {
+async fn every_response_is_json_for_every_path_and_method() {
     let server = Server::start().await;
     for (path, status) in [
         ("/v1/log/by-udf-name/", 404),
@@ -194,16 +194,16 @@ async fn every_answer_is_json_whatever_is_asked() {
         ("/server/v1//user/self", 200),
     ] {
         let request = Request::get(path).header("authorization", "bearer ada").body(Body::empty()).unwrap();
-        let answer = server.send(request).await;
-        assert_eq!(answer.status, status, "{path}");
-        assert!(status == 200 || answer.json["detail"].is_string(), "{path}");
+        let response = server.send(request).await;
+        assert_eq!(response.status, status, "{path}");
+        assert!(status == 200 || response.json["detail"].is_string(), "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"] {
         for path in ["/v1/log/self", "/v1/log/by-udf-name/x", "/v1/openapi.json", "/v1/user/self"] {
             let request = Request::builder().method(method).uri(path).body(Body::from("{}")).unwrap();
-            let answer = server.send(request).await;
+            let response = server.send(request).await;
             assert_eq!(
-                (answer.status.as_u16(), &answer.headers["allow"]),
+                (response.status.as_u16(), &response.headers["allow"]),
                 (405, &"GET, HEAD".parse().unwrap()),
                 "{method}"
             );
@@ -227,15 +227,15 @@ async fn the_api_is_under_the_paths_that_are_given() {
 }
 
 #[tokio::test]
-async fn who_asks_is_known_or_refused() {
+async fn a_caller_without_a_known_token_is_rejected() {
     let server = Server::start().await;
     for scheme in ["Bearer", "bearer", "Fused-Service-Token", "FUSED-ENV-BEARER", "fused-rtenv-bearer"] {
         let request = Request::get("/v1/user/self").header("authorization", format!("{scheme} ada"));
-        let answer = server.send(request.body(Body::empty()).unwrap()).await;
+        let response = server.send(request.body(Body::empty()).unwrap()).await;
         let expected = value!({
             "id": "u1", "name": "Ada", "email": "ada@example.com", "handle": null, "execution_environment_id": "env1"
         });
-        assert_eq!(answer.json, expected, "{scheme}");
+        assert_eq!(response.json, expected, "{scheme}");
     }
     for value in
         ["", "ada", "Bearer", "Bearer ", "Basic ada", "Bearer nobody", "Bearer account", "Bearer ada x", "Bearer ADA"]
@@ -249,9 +249,9 @@ async fn who_asks_is_known_or_refused() {
             "/log/self?limit=x",
         ] {
             let request = Request::get(format!("/v1{path}")).header("authorization", value);
-            let answer = server.send(request.body(Body::empty()).unwrap()).await;
+            let response = server.send(request.body(Body::empty()).unwrap()).await;
             assert_eq!(
-                (answer.status.as_u16(), answer.headers["www-authenticate"].as_bytes()),
+                (response.status.as_u16(), response.headers["www-authenticate"].as_bytes()),
                 (401, &b"Bearer"[..]),
                 "{value}"
             );
@@ -280,8 +280,8 @@ async fn who_asks_is_known_or_refused() {
         ("eve", "env2", "Eve's"),
         ("ada", "env1", "env1"),
     ] {
-        let answer = server.get(token, "/execution-env/self").await;
-        assert_eq!(answer.json, value!({"id": id, "name": name}), "{token}");
+        let response = server.get(token, "/execution-env/self").await;
+        assert_eq!(response.json, value!({"id": id, "name": name}), "{token}");
     }
     assert_eq!(server.get("eve", "/user/self").await.json["handle"], "eve");
 }
@@ -290,15 +290,15 @@ async fn who_asks_is_known_or_refused() {
 async fn a_page_token_is_bound_to_all_that_was_asked() {
     let server = Server::with(&records(2_000)).await;
     let path = "/log/by-udf-name/rollup?limit=2&start_timestamp=2025-04-01";
-    let answer = server.get("ada", path).await;
-    let token = answer.json["next_page_token"].as_str().unwrap();
-    let ids = |answer: &Value| -> Vec<Value> {
-        answer["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect()
+    let response = server.get("ada", path).await;
+    let token = response.json["next_page_token"].as_str().unwrap();
+    let ids = |response: &Value| -> Vec<Value> {
+        response["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect()
     };
 
     let next = server.get("ada", &format!("{path}&page_token={token}")).await;
     assert_eq!(next.status, 200);
-    assert!(ids(&next.json).iter().all(|id| !ids(&answer.json).contains(id)));
+    assert!(ids(&next.json).iter().all(|id| !ids(&response.json).contains(id)));
     for same in [
         format!("/log/by-udf-name/rollup?limit=9&start_timestamp=2025-04-01&page_token={token}"),
         format!(
@@ -321,9 +321,9 @@ async fn a_page_token_is_bound_to_all_that_was_asked() {
         "/log/exec-env/self?start_timestamp=2025-04-01",
     ] {
         let and = if other.contains('?') { '&' } else { '?' };
-        let answer = server.get("ada", &format!("{other}{and}page_token={token}")).await;
-        assert_eq!(answer.status, 422, "{other}");
-        assert_eq!(answer.json["detail"][0]["loc"], value!(["query", "page_token"]));
+        let response = server.get("ada", &format!("{other}{and}page_token={token}")).await;
+        assert_eq!(response.status, 422, "{other}");
+        assert_eq!(response.json["detail"][0]["loc"], value!(["query", "page_token"]));
     }
     for other in ["bob", "eve", "service1", "service2"] {
         assert_eq!(server.get(other, &format!("{path}&page_token={token}")).await.status, 422, "{other}");
@@ -345,7 +345,7 @@ async fn a_page_token_is_bound_to_all_that_was_asked() {
 }
 
 #[tokio::test]
-async fn what_is_written_between_pages_hides_nothing_and_doubles_nothing() {
+async fn pages_have_each_record_once_while_others_are_written() {
     for forward in [true, false] {
         let all = records(1_500);
         let server = Server::with(&all[..1_000]).await;
@@ -359,24 +359,24 @@ async fn what_is_written_between_pages_hides_nothing_and_doubles_nothing() {
         let mut next = String::new();
         loop {
             let path = format!("/log/exec-env/self?limit=17&scan_forward={forward}{next}");
-            let answer = server.get("ada", &path).await;
+            let response = server.get("ada", &path).await;
             seen.extend(
-                answer.json["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()),
+                response.json["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()),
             );
-            let Some(token) = answer.json["next_page_token"].as_str() else { break };
+            let Some(token) = response.json["next_page_token"].as_str() else { break };
             next = format!("&page_token={token}");
             if let Some(some) = later.next() {
                 server.log.put(some.to_vec()).await.unwrap();
             }
         }
         let distinct: HashSet<_> = seen.iter().cloned().collect();
-        assert_eq!(distinct.len(), seen.len(), "no double");
+        assert_eq!(distinct.len(), seen.len(), "no duplicate");
         assert!(committed.is_subset(&distinct), "no gap");
     }
 }
 
 #[tokio::test]
-async fn nobody_sees_another_environment() {
+async fn a_caller_sees_no_record_of_another_environment() {
     let all = records(1_000);
     let server = Server::with(&all).await;
     for (token, env, email) in
@@ -390,9 +390,9 @@ async fn nobody_sees_another_environment() {
             paths.push(format!("/log/by-shared-token/{value}"));
         }
         for path in paths {
-            let answer =
+            let response =
                 server.get(token, &format!("{path}?limit=300&exec_env_id=env1&user_email=ada@example.com")).await;
-            assert!(answer.json["items"].as_array().unwrap().iter().all(|item| item["exec_env_id"] == env), "{path}");
+            assert!(response.json["items"].as_array().unwrap().iter().all(|item| item["exec_env_id"] == env), "{path}");
         }
         if !email.is_empty() {
             let own = server.all(token, "/log/self", 300).await;
@@ -402,7 +402,7 @@ async fn nobody_sees_another_environment() {
 }
 
 #[tokio::test]
-async fn metacharacters_are_characters() {
+async fn a_value_with_metacharacters_is_matched_exactly() {
     let server = Server::start().await;
     let mut put = Vec::new();
     for (number, text) in VALUES.iter().enumerate() {
@@ -429,15 +429,15 @@ async fn metacharacters_are_characters() {
     server.log.put(put.clone()).await.unwrap();
     for (text, record) in VALUES.iter().zip(&put) {
         for kind in ["by-udf-name", "by-udf-id", "by-shared-token"] {
-            let answer = server.get("ada", &format!("/log/{kind}/{}", escaped(text))).await;
-            assert_eq!(answer.json["items"], value!([record]), "{kind} {text:?}");
+            let response = server.get("ada", &format!("/log/{kind}/{}", escaped(text))).await;
+            assert_eq!(response.json["items"], value!([record]), "{kind} {text:?}");
         }
     }
     let large = "x".repeat(60_000);
     for path in [format!("/log/by-udf-name/{large}"), format!("/log/self?page_token={large}"), format!("/log/{large}")]
     {
-        let answer = server.get("ada", &path).await;
-        assert!(answer.status.as_u16() < 500 && answer.json.to_string().len() < 500, "{}", answer.status);
+        let response = server.get("ada", &path).await;
+        assert!(response.status.as_u16() < 500 && response.json.to_string().len() < 500, "{}", response.status);
     }
     let request = Request::get("/v1/log/self").header("authorization", format!("Bearer {large}"));
     assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status, 401);

@@ -1,60 +1,56 @@
-//! The Rust client beside the server: every documented mode, every page, every refusal.
+//! The Rust client beside the server: every documented mode, every page, every rejection.
 
+use std::error::Error;
 use std::time::Duration;
 
 use crate::support::audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
-use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{AuditClient, AuditRecord, ClientError, Distinct, LogQuery, Record, StatusMatch, Timestamp};
+use tagtrail_querylog::{
+    AuditClient, AuditClientError, AuditRecord, Distinct, Latest, Order, PageToken, QueryErrorKind, Questions,
+    RecordQuery, RequestFilter, Scan, Timestamp, Whose, Window,
+};
 use tokio::net::TcpListener;
 
-async fn serve(server: &Server) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}/v1", listener.local_addr().unwrap());
-    let router = server.router.clone();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    base
-}
-
-async fn all(request: LogQuery) -> Vec<AuditRecord> {
-    request.records().try_collect().await.unwrap()
-}
-
 #[tokio::test]
-async fn every_mode_is_asked_for_as_documented() {
+async fn every_documented_mode_returns_the_records_of_a_naive_reader() {
     let all_records = sorted(records(1_500));
     let server = Server::with(&all_records).await;
-    let base = serve(&server).await;
-    let client = AuditClient::new(&base, "ada").unwrap();
+    let client = AuditClient::new(&server.serve().await, "ada").unwrap();
+    let all = async |scan: Scan<RecordQuery>, limit| -> Vec<AuditRecord> {
+        client.all_records(scan, limit).try_collect().await.unwrap()
+    };
     let env: Vec<_> = all_records.iter().filter(|r| r.exec_env_id.as_deref() == Some("env1")).cloned().collect();
     let own: Vec<_> =
         all_records.iter().filter(|r| r.user_email.as_deref() == Some("ada@example.com")).cloned().collect();
 
-    assert_eq!(client.log().send().await.unwrap().items, own[..100]);
-    assert_eq!(all(client.log()).await, own);
+    let scan = Scan::new(RecordQuery::Own, Window::ALL);
+    assert_eq!(client.records(&scan, 100).await.unwrap().items, own[..100]);
+    assert_eq!(client.records(&scan, 1_000).await.unwrap().items, own[..300], "a server returns 300 at most");
+    assert_eq!(all(scan, 100).await, own);
     let mut newest = env.clone();
     newest.reverse();
-    assert_eq!(all(client.log().exec_env().newest_first().limit(300)).await, newest);
-    let window: Vec<_> =
-        env.iter().filter(|r| (env[50].timestamp..=env[300].timestamp).contains(&r.timestamp)).cloned().collect();
-    assert_eq!(all(client.log().exec_env().start(env[50].timestamp).end(env[300].timestamp).limit(7)).await, window);
-    let one = client.log().id(env[3].id.as_str()).limit(0).send().await.unwrap();
-    assert_eq!((one.items, one.limit, one.next_page_token), (vec![env[3].clone()], 1, None));
+    assert_eq!(all(Scan::new(RecordQuery::Environment, ..).order(Order::NewestFirst), 300).await, newest);
+    let window = env[50].timestamp..=env[300].timestamp;
+    let expected: Vec<_> = env.iter().filter(|r| window.contains(&r.timestamp)).cloned().collect();
+    assert_eq!(all(Scan::new(RecordQuery::Environment, window), 7).await, expected);
+    assert_eq!(client.record(env[3].id.as_str()).await.unwrap(), env[3]);
     for value in VALUES {
         let of = |member: fn(&AuditRecord) -> &Option<String>| -> Vec<_> {
             env.iter().filter(|record| member(record).as_deref() == Some(value)).cloned().collect()
         };
-        assert_eq!(all(client.log().udf_name(value)).await, of(|record| &record.udf_name), "{value:?}");
-        assert_eq!(all(client.log().udf_id(value)).await, of(|record| &record.udf_id), "{value:?}");
-        assert_eq!(all(client.log().shared_token(value)).await, of(|record| &record.shared_token), "{value:?}");
+        for (query, expected) in [
+            (RecordQuery::OperationName(value.into()), of(|record| &record.udf_name)),
+            (RecordQuery::OperationId(value.into()), of(|record| &record.udf_id)),
+            (RecordQuery::SharedToken(value.into()), of(|record| &record.shared_token)),
+        ] {
+            assert_eq!(all(Scan::new(query, Window::ALL), 100).await, expected, "{value:?}");
+        }
     }
     for (of, kind) in [(Distinct::Names, "names"), (Distinct::Ids, "id")] {
-        for (exec_env, scope) in [(false, "self"), (true, "exec-env/self")] {
-            let request = client.log().udf_name("distinct goes first").distinct(of).max_records_to_scan(77);
-            let request = if exec_env { request.exec_env() } else { request };
+        for (whose, scope) in [(Whose::Own, "self"), (Whose::Environment, "exec-env/self")] {
+            let found = client.latest(&Latest::new(of, whose, Window::ALL).read_at_most(77)).await.unwrap();
             let expected = server.get("ada", &format!("/log/distinct-udf-{kind}/{scope}?max_records_to_scan=77")).await;
-            let items = serde_json::to_value(request.send().await.unwrap().items).unwrap();
-            assert_eq!(items, expected.json["items"]);
+            assert_eq!(serde_json::to_value(found).unwrap(), expected.json["items"]);
         }
     }
     let (user, environment) = (client.user().await.unwrap(), client.environment().await.unwrap());
@@ -62,69 +58,65 @@ async fn every_mode_is_asked_for_as_documented() {
 }
 
 #[tokio::test]
-async fn what_is_refused_says_why() {
+async fn a_rejection_has_a_kind_and_a_reason() {
     let server = Server::start().await;
-    let base = serve(&server).await;
+    let base = server.serve().await;
     let client = AuditClient::new(&base, "ada").unwrap();
-    let two = client.log().udf_name("x").id("y").distinct(Distinct::Ids).send().await.unwrap_err();
-    assert_eq!(two.to_string(), "only one of id, udf_id, udf_name and shared_token can be asked for");
-    let trail = Trail::start(Sample::Always).with_tags("project=blog".parse::<Tags>().unwrap());
-    let mut requests: Vec<_> = (0..5).map(|_| Record::new(&trail, "/posts/7")).collect();
-    for (request, micros) in requests.iter_mut().zip(1..) {
-        request.begin = Timestamp::from_micros(micros);
-        request.request.route = Some("/posts/{id}".into());
-        request.response.status = Some(404);
-        request.notes.caller.exec_env_id = Some("env1".into());
-    }
-    server.log.put_requests(&requests).await.unwrap();
-    let found = || client.requests().tag("project", "blog").status(StatusMatch::Class(4)).route("/posts/{id}").limit(2);
-    assert_eq!(found().records().try_collect::<Vec<_>>().await.unwrap(), requests);
-    let window = found().start(requests[1].begin).end(requests[3].begin).newest_first().trace(trail.trace_id());
-    let mut some = requests[1..=3].to_vec();
-    some.reverse();
-    assert_eq!(window.records().try_collect::<Vec<_>>().await.unwrap(), some);
-    assert_eq!(found().status(StatusMatch::Code(500)).send().await.unwrap().items, [], "of two the last counts");
-    let trace = client.trace(trail.trace_id()).await.unwrap();
-    assert!(trace.complete && trace.requests.iter().map(|request| &request.record).eq(&requests));
-
-    assert!(matches!(client.log().udf_name("..").send().await, Err(ClientError::Dots)));
-    for (request, status) in [
-        (client.log().limit(0), 422),
-        (client.log().page_token("x"), 422),
-        (client.log().id("x"), 404),
-        (client.log().udf_name(""), 404),
-        (AuditClient::new(&base, "nobody").unwrap().log(), 401),
-        (AuditClient::new(&base, "service1").unwrap().log(), 403),
-    ] {
-        match request.send().await {
-            Err(ClientError::Refused { status: found, detail }) => {
-                assert!(found == status && detail.len() > 20, "{detail}");
-            }
-            other => panic!("{other:?}"),
+    let scan = |query| Scan::new(query, Window::ALL);
+    for value in ["", ".", ".."] {
+        for query in [RecordQuery::OperationName(value.into()), RecordQuery::SharedToken(value.into())] {
+            let error = client.records(&scan(query), 10).await.unwrap_err();
+            assert_eq!(error.kind(), QueryErrorKind::Rejected, "{error}");
         }
+        assert_eq!(client.record(value).await.unwrap_err().kind(), QueryErrorKind::Rejected);
     }
+    let with = |token| AuditClient::new(&base, token).unwrap();
+    for (client, scan, status, kind) in [
+        (with("ada"), scan(RecordQuery::Own).after(PageToken::from("x")), 422, QueryErrorKind::Rejected),
+        (with("nobody"), scan(RecordQuery::Own), 401, QueryErrorKind::Forbidden),
+        (with("service1"), scan(RecordQuery::Own), 403, QueryErrorKind::Forbidden),
+    ] {
+        let error = client.records(&scan, 10).await.unwrap_err();
+        let said = error.to_string();
+        assert_eq!(error.kind(), kind, "{said}");
+        assert!(said.starts_with(&format!("the audit log responded {status}: ")) && said.len() > 50, "{said}");
+    }
+    let many = (0..26).fold(RequestFilter::new(), |filter, _| filter.tag("a", "b"));
+    let error = client.requests(&Scan::new(many, Window::ALL), 10).await.unwrap_err();
+    assert!(error.kind() == QueryErrorKind::Rejected && error.to_string().contains("at most 25 tags"), "{error}");
+    let said = client.record("x").await.unwrap_err().to_string();
+    assert_eq!(said, "the audit log responded 404: no record in your environment has this id");
+
     let nobody = AuditClient::new("http://127.0.0.1:9/v1", "ada").unwrap();
-    assert!(matches!(nobody.log().start(Timestamp::MIN).send().await, Err(ClientError::Http(_))));
-    for base in ["", "127.0.0.1:8080", "ftp://x/v1"] {
-        assert!(matches!(AuditClient::new(base, "ada"), Err(ClientError::Base)), "{base}");
-    }
-    assert!(matches!(AuditClient::new(&base, "a\nb"), Err(ClientError::Token)));
-    assert!(!format!("{client:?}").contains("ada"));
+    let error = nobody.records(&Scan::new(RecordQuery::Own, Timestamp::MIN..), 1).await.unwrap_err();
+    assert!(error.kind() == QueryErrorKind::Unreachable && error.source().is_some(), "{error}");
 }
 
 #[tokio::test]
-async fn a_url_that_the_api_is_not_under_is_said() {
+async fn a_client_is_rejected_without_a_url_or_a_token() {
+    for base in ["", "127.0.0.1:8080", "ftp://x/v1"] {
+        assert!(matches!(AuditClient::new(base, "ada"), Err(AuditClientError::Url)), "{base}");
+    }
+    let base = "http://127.0.0.1:9/v1";
+    assert!(matches!(AuditClient::new(base, "a\nb"), Err(AuditClientError::Token)));
+    assert!(!format!("{:?}", AuditClient::new(base, "hunter2").unwrap()).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_url_without_the_api_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
-    let said = AuditClient::new(&base, "ada").unwrap().user().await.unwrap_err().to_string();
-    assert_eq!(said, "the audit log answers 404: there is no such API under this URL");
+    let error = AuditClient::new(&base, "ada").unwrap().user().await.unwrap_err();
+    let expected = "the audit log responded 404: there is no such API under this URL; expected the URL with the path of \
+                    the API, such as http://127.0.0.1:8080/v1";
+    assert_eq!((error.kind(), error.to_string().as_str()), (QueryErrorKind::Unreachable, expected));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_is_not_waited_for_without_end() {
+async fn a_server_without_a_response_is_waited_for_with_a_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = AuditClient::new(&format!("http://{}/v1", listener.local_addr().unwrap()), "ada").unwrap();
-    let answer = tokio::time::timeout(Duration::from_secs(100), client.user()).await;
-    assert!(matches!(answer, Ok(Err(ClientError::Http(_)))), "{answer:?}");
+    let response = tokio::time::timeout(Duration::from_secs(100), client.user()).await;
+    assert_eq!(response.unwrap().unwrap_err().kind(), QueryErrorKind::Unreachable);
 }

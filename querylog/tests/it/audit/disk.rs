@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::support::common::SmallDisk;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::Scan;
 use tagtrail_querylog::store::Sqlite;
-use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, RequestFilter, Window};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Questions, Record, RequestFilter, Scan, Window};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -19,7 +18,7 @@ fn request() -> Record {
 }
 
 async fn count(log: &AuditLog) -> usize {
-    log.requests(Scan::new(RequestFilter::of("env1"), Window::ALL), 10_000).await.unwrap().requests.len()
+    log.scoped("env1").requests(&Scan::new(RequestFilter::new(), Window::ALL), 10_000).await.unwrap().items.len()
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::killed::{tell, told_until_killed};
+use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::Scan;
 use tagtrail_querylog::store::{Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, RequestFilter, Window};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Questions, Record, RequestFilter, Scan, Window};
 
 const TRIES: u32 = 40;
 
@@ -56,14 +56,11 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         }
         let log = open(folder.path());
         let mut found = HashMap::new();
-        let mut next = Some(Scan::new(RequestFilter::of("env1"), Window::ALL));
-        while let Some(range) = next {
-            let page = log.requests(range, 1_000).await.unwrap();
-            for request in page.requests {
-                let id = request.id.to_string();
-                assert!(found.insert(id, request.response.outcome.is_some()).is_none(), "twice");
-            }
-            next = page.next;
+        let log = log.scoped("env1");
+        let mut requests = log.all_requests(Scan::new(RequestFilter::new(), Window::ALL), 1_000);
+        while let Some(request) = requests.try_next().await.unwrap() {
+            let id = request.id.to_string();
+            assert!(found.insert(id, request.response.outcome.is_some()).is_none(), "twice");
         }
         assert!(begun.iter().all(|id| found.contains_key(id)), "a begin is missing");
         assert!(ended.iter().all(|id| found.get(id) == Some(&true)), "an end is missing");

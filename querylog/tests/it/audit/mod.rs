@@ -4,10 +4,11 @@ mod api;
 mod client;
 #[cfg(target_os = "linux")]
 mod disk;
-mod faults;
 #[cfg(unix)]
 mod kill;
 mod openapi;
 mod payloads;
+mod questions;
 mod requests;
+mod store_errors;
 mod stored;

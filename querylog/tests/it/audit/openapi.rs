@@ -16,7 +16,7 @@ fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
-/// What is wrong with a value, by a schema of the few kinds that the description has.
+/// Checks a value by a schema of the few kinds that the description has.
 fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
     let schema = resolve(description, schema);
     let kinds = match &schema["type"] {
@@ -47,7 +47,7 @@ fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
 }
 
 #[tokio::test]
-async fn the_description_is_what_the_api_does() {
+async fn the_description_matches_every_response_of_the_api() {
     let all = records(50);
     let server = Server::with(&all).await;
     let request = Request::get("/v1/openapi.json").body(Body::empty()).unwrap();
@@ -62,7 +62,7 @@ async fn the_description_is_what_the_api_does() {
     for (path, item) in paths {
         assert_eq!(item.as_object().unwrap().len(), 1, "{path}: only GET");
         let operation = &item["get"];
-        let answers = operation["responses"].as_object().unwrap();
+        let responses = operation["responses"].as_object().unwrap();
         let parameters: Vec<_> = operation["parameters"]
             .as_array()
             .unwrap()
@@ -98,25 +98,25 @@ async fn the_description_is_what_the_api_does() {
         }
         let mut seen = BTreeSet::from(["429".to_owned(), "500".to_owned()]);
         for (token, path) in asked {
-            let answer = server.get(token, &path).await;
-            let status = answer.status.as_str();
-            let described = answers.get(status).unwrap_or_else(|| panic!("{path}: {status} is not described"));
+            let response = server.get(token, &path).await;
+            let status = response.status.as_str();
+            let described = responses.get(status).unwrap_or_else(|| panic!("{path}: {status} is not described"));
             let schema = &resolve(&description, described)["content"]["application/json"]["schema"];
-            check(&description, schema, &answer.json, &path);
+            check(&description, schema, &response.json, &path);
             for header in resolve(&description, described)["headers"].as_object().into_iter().flatten() {
-                assert!(answer.headers.contains_key(header.0.as_str()), "{path}: {}", header.0);
+                assert!(response.headers.contains_key(header.0.as_str()), "{path}: {}", header.0);
             }
             seen.insert(status.to_owned());
         }
-        for status in answers.keys() {
+        for status in responses.keys() {
             assert!(seen.contains(status), "{path}: {status} is described, and was never seen");
         }
         let page = parameters
             .iter()
             .find(|parameter| parameter["name"] == "limit" || parameter["name"] == "max_records_to_scan");
         if let Some(page) = page {
-            let answer = server.get("ada", &with("x")).await;
-            assert_eq!(answer.json["limit"], page["schema"]["default"], "{path}");
+            let response = server.get("ada", &with("x")).await;
+            assert_eq!(response.json["limit"], page["schema"]["default"], "{path}");
         }
     }
 }

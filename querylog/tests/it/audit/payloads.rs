@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::audit::Server;
 use serde_json::Value;
-use tagtrail_querylog::{AuditRecord, Timestamp};
+use tagtrail_querylog::{AuditRecord, QueryErrorKind, Questions, Timestamp};
 use uuid::Uuid;
 
 fn record(number: i64) -> AuditRecord {
@@ -25,6 +25,10 @@ fn objects(server: &Server) -> Vec<PathBuf> {
         fs::read_dir(server.folder.path().join("audit.db.payloads")).unwrap().map(|entry| entry.unwrap().path());
     let folders = entries.filter(|entry| entry.is_dir());
     folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
+}
+
+async fn find(server: &Server, record: &AuditRecord) -> AuditRecord {
+    server.log.scoped("env1").record(record.id.as_str()).await.unwrap()
 }
 
 fn age(path: &Path) {
@@ -53,7 +57,7 @@ async fn values_come_back_whole_whatever_their_length() {
         }
         server.log.put(vec![record.clone()]).await.unwrap();
         assert_eq!(objects(&server).len() - before, out, "{number}");
-        let found = server.log.get(record.id.as_str()).await.unwrap().unwrap();
+        let found = find(&server, &record).await;
         assert!(found == record, "{number}");
     }
     if let Ok(file) = fs::metadata(server.folder.path().join("audit.db")) {
@@ -125,7 +129,7 @@ async fn objects_without_a_record_are_swept_and_others_stay() {
     }
     assert_eq!(server.log.sweep(Duration::from_secs(3_600)).await.unwrap(), 1);
     assert!(foreign.exists());
-    assert!(server.log.get(record.id.as_str()).await.unwrap().unwrap() == record);
+    assert!(find(&server, &record).await == record);
 }
 
 #[tokio::test]
@@ -138,9 +142,9 @@ async fn long_values_of_a_begin_are_not_those_of_its_end() {
         let mut ended = record(1);
         (ended.id, ended.udf_data) = (begun.id.clone(), now);
         server.log.begin(vec![begun.clone()]).await.unwrap();
-        assert!(server.log.get(begun.id.as_str()).await.unwrap().unwrap() == begun);
+        assert!(find(&server, &begun).await == begun);
         server.log.put(vec![ended.clone()]).await.unwrap();
-        assert!(server.log.get(begun.id.as_str()).await.unwrap().unwrap() == ended);
+        assert!(find(&server, &begun).await == ended);
     }
 }
 
@@ -153,7 +157,8 @@ async fn a_store_of_objects_that_is_gone_is_said() {
     let mut record = record(1);
     record.stdout = Some("x".repeat(200_000));
     assert!(server.log.put(vec![record.clone()]).await.is_err());
-    assert_eq!(server.log.get(record.id.as_str()).await.unwrap(), None, "no row without its object");
+    let error = server.log.scoped("env1").record(record.id.as_str()).await.unwrap_err();
+    assert_eq!(error.kind(), QueryErrorKind::NotFound, "no row without its object");
 }
 
 #[cfg(not(feature = "s3"))]

@@ -1,4 +1,4 @@
-//! RequestFilter by trace, tag, status and route, and whole traces: in Rust and by the API, beside a naive answer.
+//! Requests by trace, tag, status and route, and whole traces: in Rust and by the API, beside a naive reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::support::audit::{self, Server, escaped, pick};
 use async_trait::async_trait;
 use serde_json::Value;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::Scan;
-use tagtrail_querylog::store::{Hits, Key, Payloads, Row, Selection, Sqlite, Store, StoreError};
+use tagtrail_querylog::store::{Hits, Key, Payloads, Row, RowRange, Selection, Sqlite, Store, StoreError};
 use tagtrail_querylog::{
-    AuditLog, AuditRecord, Distinct, Outcome, Record, RequestFilter, ResponsePart, StatusMatch, Timestamp, Window,
+    AuditLog, AuditRecord, Distinct, Order, Outcome, Questions, Record, RequestFilter, ResponsePart, Scan, StatusMatch,
+    Timestamp, Window,
 };
 use uuid::Uuid;
 
@@ -41,15 +41,16 @@ fn requests(count: usize) -> Vec<Record> {
         .collect()
 }
 
-async fn all(log: &AuditLog, range: Scan<RequestFilter>, limit: usize) -> Vec<Record> {
-    let (mut found, mut next) = (Vec::new(), Some(range));
-    while let Some(range) = next {
-        let page = log.requests(range, limit).await.unwrap();
-        assert!(page.requests.len() <= limit);
-        found.extend(page.requests);
-        next = page.next;
+async fn all(log: &AuditLog, mut scan: Scan<RequestFilter>, limit: usize) -> Vec<Record> {
+    let log = log.scoped("env1");
+    let mut found = Vec::new();
+    loop {
+        let page = log.requests(&scan, limit).await.unwrap();
+        assert!(page.items.len() <= limit.max(1));
+        found.extend(page.items);
+        let Some(next) = page.next else { return found };
+        scan = scan.after(next);
     }
-    found
 }
 
 /// In the order of an audit log.
@@ -63,9 +64,9 @@ fn sorted(mut records: Vec<Record>, newest_first: bool) -> Vec<Record> {
 
 type Passes = Box<dyn Fn(&Record) -> bool>;
 
-/// Questions, the parameters that ask them, and the naive answer.
+/// Filters, the parameters that ask for them, and the naive reader's.
 fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
-    let all = || RequestFilter::of("env1");
+    let all = RequestFilter::new;
     let mut questions: Vec<(RequestFilter, String, Passes)> = vec![(all(), String::new(), Box::new(|_| true))];
     let trace = some.trace_id;
     questions.push((all().trace(trace), format!("trace={trace}"), Box::new(move |record| record.trace_id == trace)));
@@ -99,32 +100,32 @@ fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
 }
 
 #[tokio::test]
-async fn every_question_is_answered_as_a_naive_reader_would() {
+async fn every_filter_returns_what_a_naive_reader_finds() {
     let server = Server::start().await;
     let records = requests(2_000);
-    // Some are begun first, and one that has not ended is in another environment then.
-    let begun = |record: &Record| {
+    // Some are put when they start, and one that has not ended is in another environment then.
+    let started = |record: &Record| {
         let mut record = record.clone();
         record.duration = None;
         record.response = ResponsePart::default();
         record
     };
-    let mut strays: Vec<Record> = records.iter().step_by(50).map(begun).collect();
+    let mut strays: Vec<Record> = records.iter().step_by(50).map(started).collect();
     for stray in &mut strays {
         stray.notes.caller.exec_env_id = Some("env1".into());
     }
     server.log.put_requests(&strays).await.unwrap();
-    server.log.put_requests(&records.iter().step_by(3).map(begun).collect::<Vec<_>>()).await.unwrap();
+    server.log.put_requests(&records.iter().step_by(3).map(started).collect::<Vec<_>>()).await.unwrap();
     for some in records.chunks(300) {
         server.log.put_requests(some).await.unwrap();
     }
-    // A begin in another environment, of one that never ended, is what is known of it.
+    // A start in another environment, of one that never ended, is what is known of it.
     let known = |record: &Record| -> Record {
         let stray = strays.iter().find(|stray| stray.id == record.id);
         stray.filter(|_| record.response.outcome.is_none()).unwrap_or(record).clone()
     };
     let records: Vec<_> = records.iter().map(known).collect();
-    // An audit record that is no request is not found.
+    // An audit record that is not of a request is not found.
     let mut other = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(START));
     other.exec_env_id = Some("env1".into());
     server.log.put(vec![other]).await.unwrap();
@@ -140,8 +141,9 @@ async fn every_question_is_answered_as_a_naive_reader_would() {
                 .cloned()
                 .collect();
             let expected = sorted(expected, newest_first);
-            let range = Scan::new(requests.clone(), window).newest_first(newest_first);
-            assert_eq!(all(&server.log, range, 100 - number).await, expected, "{requests:?}");
+            let order = if newest_first { Order::NewestFirst } else { Order::OldestFirst };
+            let scan = Scan::new(requests.clone(), window).order(order);
+            assert_eq!(all(&server.log, scan, 100 - number).await, expected, "{requests:?}");
 
             let path = format!(
                 "/requests?{parameters}&scan_forward={}&end_timestamp={}",
@@ -179,8 +181,8 @@ async fn a_trace_is_a_tree_across_services() {
     records[3].notes.stderr = Some("short".into());
     server.log.put_requests(&records).await.unwrap();
     let path = format!("/traces/{}", web.trace_id());
-    let answer = server.get("ada", &path).await;
-    let items = answer.json["items"].as_array().unwrap();
+    let response = server.get("ada", &path).await;
+    let items = response.json["items"].as_array().unwrap();
     let shown: Vec<_> = items
         .iter()
         .map(|item| {
@@ -192,7 +194,7 @@ async fn a_trace_is_a_tree_across_services() {
         })
         .collect();
     assert_eq!(shown, [("web", 0, None), ("shop", 1, Some(0)), ("stock", 2, Some(1)), ("auth", 1, Some(0))]);
-    assert_eq!(answer.json["complete"], true);
+    assert_eq!(response.json["complete"], true);
     assert_eq!(items[3]["request"].get("stdout"), None, "what was printed is left out");
     for path in ["/requests".to_owned(), format!("/requests?trace={}", web.trace_id())] {
         let requests = server.get("ada", &path).await;
@@ -211,11 +213,11 @@ async fn a_trace_is_a_tree_across_services() {
         ("/traces/..%2F0", 422),
         ("/traces/%ff", 400),
     ] {
-        let answer = server.get("ada", path).await;
-        assert_eq!(answer.status.as_u16(), status, "{path}");
+        let response = server.get("ada", path).await;
+        assert_eq!(response.status.as_u16(), status, "{path}");
         // As the description names it.
         let place = if status == 422 { serde_json::json!(["path", "value"]) } else { Value::Null };
-        assert_eq!(answer.json["detail"][0]["loc"], place, "{path}");
+        assert_eq!(response.json["detail"][0]["loc"], place, "{path}");
     }
 }
 
@@ -226,32 +228,32 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
         return;
     }
     let server = Server::start().await;
-    let mut begun = Record::new(&Trail::start(Sample::Always), "/");
-    begun.begin = Timestamp::from_micros(START);
-    begun.notes.caller.exec_env_id = Some("env1".into());
-    begun.request.route = Some("/".into());
-    let mut ended = begun.clone();
+    let mut started = Record::new(&Trail::start(Sample::Always), "/");
+    started.begin = Timestamp::from_micros(START);
+    started.notes.caller.exec_env_id = Some("env1".into());
+    started.request.route = Some("/".into());
+    let mut ended = started.clone();
     ended.begin = Timestamp::from_micros(START + 1);
-    // One end has the time of its begin, and other tags.
-    let mut other = begun.clone();
+    // One end has the time of its start, and other tags.
+    let mut other = started.clone();
     other.id = Uuid::now_v7();
     server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
     other.tags = "late=yes".parse::<Tags>().unwrap();
     other.end(Duration::from_micros(17), Outcome::Complete);
     server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
-    let late = Scan::new(RequestFilter::of("env1").tag("late", "yes"), Window::ALL);
+    let late = Scan::new(RequestFilter::new().tag("late", "yes"), Window::ALL);
     assert_eq!(all(&server.log, late, 10).await, [other]);
     ended.response.status = Some(503);
     ended.end(Duration::from_micros(17), Outcome::Complete);
-    for record in [&begun, &ended, &begun, &ended] {
+    for record in [&started, &ended, &started, &ended] {
         server.log.put_requests(std::slice::from_ref(record)).await.unwrap();
     }
-    // The time of the begin stays.
-    ended.begin = begun.begin;
+    // The time of the start stays.
+    ended.begin = started.begin;
     for requests in [
-        RequestFilter::of("env1").trace(begun.trace_id).route("/").status(StatusMatch::Class(5)),
-        RequestFilter::of("env1").status(StatusMatch::Code(503)),
-        RequestFilter::of("env1").status(StatusMatch::Class(5)).trace(begun.trace_id),
+        RequestFilter::new().trace(started.trace_id).route("/").status(StatusMatch::Class(5)),
+        RequestFilter::new().status(StatusMatch::Code(503)),
+        RequestFilter::new().status(StatusMatch::Class(5)).trace(started.trace_id),
     ] {
         let found = all(&server.log, Scan::new(requests.clone(), Window::ALL), 10).await;
         assert_eq!(found, std::slice::from_ref(&ended), "{requests:?}");
@@ -261,27 +263,27 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
 #[tokio::test]
 async fn a_request_stays_one_when_its_audit_record_is_put() {
     let server = Server::start().await;
-    let mut begun = Record::new(&Trail::start(Sample::Always), "/");
-    begun.request.route = Some("/".into());
+    let mut started = Record::new(&Trail::start(Sample::Always), "/");
+    started.request.route = Some("/".into());
     for environment in [Some("env1"), None] {
-        begun.id = Uuid::now_v7();
-        begun.notes.caller.exec_env_id = environment.map(str::to_owned);
-        server.log.put_requests(std::slice::from_ref(&begun)).await.unwrap();
-        let (mut ended, mut audit) = (begun.clone(), begun.audit());
+        started.id = Uuid::now_v7();
+        started.notes.caller.exec_env_id = environment.map(str::to_owned);
+        server.log.put_requests(std::slice::from_ref(&started)).await.unwrap();
+        let (mut ended, mut audit) = (started.clone(), started.audit());
         ended.end(Duration::from_micros(17), Outcome::Complete);
         audit.exec_env_id = Some("env1".into());
         server.log.put(vec![audit]).await.unwrap();
-        let found = all(&server.log, Scan::new(RequestFilter::of("env1"), Window::ALL), 10).await;
-        assert_eq!(found.last().map(|found| found.id), Some(begun.id), "it is as it was");
+        let found = all(&server.log, Scan::new(RequestFilter::new(), Window::ALL), 10).await;
+        assert_eq!(found.last().map(|found| found.id), Some(started.id), "it is as it was");
         ended.notes.caller.exec_env_id = Some("env1".into());
         server.log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
-        let found = all(&server.log, Scan::new(RequestFilter::of("env1").route("/"), Window::ALL), 10).await;
+        let found = all(&server.log, Scan::new(RequestFilter::new().route("/"), Window::ALL), 10).await;
         assert_eq!(found.last(), Some(&ended));
     }
 }
 
 #[tokio::test]
-async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
+async fn a_trace_is_complete_up_to_the_limit_of_requests() {
     let server = Server::start().await;
     let mut first = Record::new(&Trail::start(Sample::Always), "/");
     let again = |first: &Record| {
@@ -293,18 +295,20 @@ async fn a_trace_is_complete_up_to_as_many_requests_as_are_read() {
     for (more, count, complete) in [(4_999, 4_999, true), (1, 5_000, true), (1, 5_000, false)] {
         let requests: Vec<_> = (0..more).map(|_| again(&first)).collect();
         server.log.put_requests(&requests).await.unwrap();
-        let trace = server.log.trace("env1", first.trace_id).await.unwrap();
+        let trace = server.log.scoped("env1").trace(first.trace_id).await.unwrap();
         assert_eq!((trace.requests.len(), trace.complete), (count, complete));
     }
     // As many entries are read for a page, of which none may have the other value.
-    let nothing = RequestFilter::of("env1").trace(first.trace_id).route("/");
-    let next = server.log.requests(Scan::new(nothing, Window::ALL), 10).await.unwrap().next.unwrap();
-    let found = server.log.requests(next, 10).await.unwrap();
-    assert_eq!((found.requests.len(), found.next), (0, None));
+    let nothing = Scan::new(RequestFilter::new().trace(first.trace_id).route("/"), Window::ALL);
+    let log = server.log.scoped("env1");
+    let page = log.requests(&nothing, 10).await.unwrap();
+    assert!(page.items.is_empty());
+    let page = log.requests(&nothing.after(page.next.unwrap()), 10).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (0, None));
 }
 
 #[tokio::test]
-async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
+async fn invalid_parameters_are_rejected_by_name_and_tokens_are_bound_to_parameters() {
     let server = Server::start().await;
     server.log.put_requests(&requests(300)).await.unwrap();
     let many = "tag=a=b&".repeat(26);
@@ -320,9 +324,9 @@ async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
         ("scan_forward=x", "scan_forward"),
         ("page_token=x", "page_token"),
     ] {
-        let answer = server.get("ada", &format!("/requests?{parameters}")).await;
-        assert_eq!(answer.status, 422, "{parameters}");
-        assert_eq!(answer.json["detail"][0]["loc"], serde_json::json!(["query", name]), "{parameters}");
+        let response = server.get("ada", &format!("/requests?{parameters}")).await;
+        assert_eq!(response.status, 422, "{parameters}");
+        assert_eq!(response.json["detail"][0]["loc"], serde_json::json!(["query", name]), "{parameters}");
     }
     let first = server.get("ada", "/requests?tag=project=blog&status=2xx&limit=5").await;
     let token = first.json["next_page_token"].as_str().unwrap();
@@ -337,45 +341,40 @@ async fn parameters_that_are_wrong_are_named_and_tokens_are_bound_to_them() {
         ("ada", "tag=project=blog&status=2xx&scan_forward=0", 422),
         ("ada", "tag=project=blog&status=2xx&end_timestamp=2030-01-01", 422),
     ] {
-        let answer = server.get(caller, &format!("/requests?{parameters}&page_token={token}")).await;
-        assert_eq!(answer.status.as_u16(), status, "{caller} {parameters}: {}", answer.json);
+        let response = server.get(caller, &format!("/requests?{parameters}&page_token={token}")).await;
+        assert_eq!(response.status.as_u16(), status, "{caller} {parameters}: {}", response.json);
     }
     assert_eq!(server.get("ada", &format!("/log/exec-env/self?page_token={token}")).await.status, 422);
     assert_eq!(server.get("nobody", "/requests").await.status, 401);
 }
 
 #[tokio::test]
-async fn a_page_has_one_request_at_the_least() {
+async fn a_page_has_one_request_if_its_limit_is_0() {
     let server = Server::start().await;
     let records = requests(50);
     server.log.put_requests(&records).await.unwrap();
     let expected =
         sorted(records.into_iter().filter(|r| r.notes.caller.exec_env_id.as_deref() == Some("env1")).collect(), false);
-    for requests in [RequestFilter::of("env1"), RequestFilter::of("env1").tag("project", "blog")] {
+    for requests in [RequestFilter::new(), RequestFilter::new().tag("project", "blog")] {
         let expected: Vec<_> = expected
             .iter()
-            .filter(|record| requests == RequestFilter::of("env1") || record.tags.get("project") == Some("blog"))
+            .filter(|record| requests == RequestFilter::new() || record.tags.get("project") == Some("blog"))
             .collect();
-        let (mut found, mut next) = (Vec::new(), Some(Scan::new(requests, Window::ALL)));
-        while let Some(range) = next {
-            let page = server.log.requests(range, 0).await.unwrap();
-            assert!(page.requests.len() <= 1);
-            found.extend(page.requests);
-            next = page.next;
-        }
+        let found = all(&server.log, Scan::new(requests, Window::ALL), 0).await;
         assert_eq!(found.iter().collect::<Vec<_>>(), expected);
     }
 }
 
 #[tokio::test]
-async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
+async fn output_is_not_read_if_it_is_not_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     let mut printed = Record::new(&Trail::start(Sample::Always), "/");
     printed.notes.caller.exec_env_id = Some("env1".into());
     printed.notes.stdout = Some("o".repeat(200_000));
     printed.notes.stderr = Some("short".into());
-    let range = Scan::new(Selection::Environment("env1".into()), Window::ALL);
+    let range = RowRange::new(Selection::Environment("env1".into()), Window::ALL);
+    let scan = Scan::new(RequestFilter::new(), Window::ALL);
     let sqlite = Sqlite::open(folder.path().join("audit.db")).unwrap();
     let postgres = audit::postgres().await;
     let stores =
@@ -390,25 +389,23 @@ async fn what_was_printed_is_not_read_where_it_is_not_asked_for() {
         let mut expected = whole;
         (expected.record.stderr, expected.object) = (None, rows[0].object.clone());
         assert_eq!(rows, [expected]);
-        let found = log.requests(Scan::new(RequestFilter::of("env1"), Window::ALL), 10).await.unwrap();
-        assert_eq!(found.requests.len(), 1);
+        assert_eq!(log.scoped("env1").requests(&scan, 10).await.unwrap().items.len(), 1);
     }
-    let log = AuditLog::new(Ready(rows));
-    let found = log.requests(Scan::new(RequestFilter::of("env1"), Window::ALL), 10).await.unwrap();
-    assert_eq!(found.requests[0].id, printed.id);
-    assert_eq!(log.trace("env1", printed.trace_id).await.unwrap().requests[0].record.id, printed.id);
+    let log = AuditLog::new(Ready(rows)).scoped("env1");
+    assert_eq!(log.requests(&scan, 10).await.unwrap().items[0].id, printed.id);
+    assert_eq!(log.trace(printed.trace_id).await.unwrap().requests[0].record.id, printed.id);
 }
 
-/// Has its answers ready, and none with what was printed.
+/// Has its rows ready, and none with what was printed.
 #[derive(Debug)]
 struct Ready(Vec<Row>);
 
 #[async_trait]
 impl Store for Ready {
-    async fn short_page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn short_page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         Ok(self.0.clone())
     }
-    async fn find(&self, _: Scan<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         Ok(Hits { rows: self.0.clone(), behind: None })
     }
     async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
@@ -417,10 +414,10 @@ impl Store for Ready {
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn first_of_each(&self, _: Scan<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> {

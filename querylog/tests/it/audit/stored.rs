@@ -11,11 +11,10 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
 use tagtrail::{Admit, Sample, Trail};
-use tagtrail_querylog::Scan;
-use tagtrail_querylog::store::{Selection, Sqlite, StoreError};
+use tagtrail_querylog::store::{Sqlite, StoreError};
 use tagtrail_querylog::{
-    AppendError, AuditLog, AuditRecord, Caller, Entry, LogFiles, LogStore, Outcome, QueryLog, QueryLogLayer, Record,
-    RecordHandle, RequestFilter, Timestamp, Window, read,
+    AppendError, AuditLog, AuditRecord, Caller, Entry, LogFiles, LogReader, LogStore, Outcome, QueryLog, QueryLogLayer,
+    Questions, Record, RecordHandle, RecordQuery, RequestFilter, Scan, Timestamp, Window,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -30,8 +29,7 @@ fn record() -> AuditRecord {
 }
 
 async fn all(log: &AuditLog) -> Vec<AuditRecord> {
-    let range = Scan::new(Selection::Environment("env1".into()), Window::ALL);
-    log.page(range, 1_000).await.unwrap().records
+    log.scoped("env1").records(&Scan::new(RecordQuery::Environment, Window::ALL), 1_000).await.unwrap().items
 }
 
 #[tokio::test]
@@ -83,12 +81,14 @@ async fn an_end_may_say_anew_who_asked_and_what_was_run() {
         |record| &mut record.shared_token,
     ];
     for member in members {
-        let begun = AuditRecord { exec_env_id: None, ..record() };
+        let mut begun = record();
+        *member(&mut begun) = None;
         let mut ended = AuditRecord { execution_time: Some(1.0), ..begun.clone() };
         *member(&mut ended) = Some("new".into());
         log.begin(vec![begun]).await.unwrap();
         log.put(vec![ended.clone()]).await.unwrap();
-        assert_eq!(log.get(ended.id.as_str()).await.unwrap(), Some(ended));
+        let environment = ended.exec_env_id.clone().unwrap();
+        assert_eq!(log.scoped(environment).record(ended.id.as_str()).await.unwrap(), ended);
     }
 }
 
@@ -154,7 +154,7 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
     assert!(ended.id == begun.id && ended.timestamp == begun.timestamp && ended.execution_time.unwrap() > 0.0);
     assert_eq!(ended.udf_id.as_deref(), Some("id"));
     assert_eq!((panicked.udf_name.as_deref(), panicked.execution_time), (Some("/panic"), None));
-    let in_files: Vec<_> = read(folder.path().join("files"))
+    let in_files: Vec<_> = LogReader::open(folder.path().join("files"))
         .unwrap()
         .map(|entry| match entry.unwrap() {
             Entry::Record(record) => record.id.to_string(),
@@ -181,8 +181,8 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
         drop(log.append(record));
     }
     log.close(LIMIT).await.unwrap();
-    let range = Scan::new(RequestFilter::of("env1"), Window::ALL);
-    assert_eq!(audit.requests(range, 10).await.unwrap().requests, records);
+    let scan = Scan::new(RequestFilter::new(), Window::ALL);
+    assert_eq!(audit.scoped("env1").requests(&scan, 10).await.unwrap().items, records);
 }
 
 /// Stores that take no record of the name `refused`.
@@ -223,8 +223,8 @@ async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
         }
         let refused = log.close(LIMIT).await;
         assert!(begin.elapsed() < Duration::from_secs(5), "what is refused for good is not tried again");
-        let range = Scan::new(RequestFilter::of("env1"), Window::ALL);
-        let mut found = audit.requests(range, 1_000).await.unwrap().requests;
+        let scan = Scan::new(RequestFilter::new(), Window::ALL);
+        let mut found = audit.scoped("env1").requests(&scan, 1_000).await.unwrap().items;
         found.sort_by_key(|record| record.id);
         expected.sort_unstable();
         assert_eq!(found.iter().map(|record| record.id).collect::<Vec<_>>(), expected);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::{
-    Durability, Entry, Keep, LineFormat, LogFiles, LogStore, Outcome, Record, Roll, Timestamp, counters, read,
+    Durability, Entry, Keep, LineFormat, LogFiles, LogReader, LogStore, Outcome, Record, Roll, Timestamp, counters,
 };
 
 use crate::support::common::{Logged, entries_in, files_in, gaps_in, record, records_in};
@@ -400,7 +400,7 @@ fn a_time_range_is_read_from_the_files_that_can_have_it() {
     fs::write(folder.path().join("notes.jsonl"), "no file of a log\n").unwrap();
     let paths = |from: &str, until: &str| {
         let range = from.parse::<Timestamp>().unwrap()..until.parse().unwrap();
-        let entries = read(folder.path()).unwrap().between(range).map(Result::unwrap);
+        let entries = LogReader::open(folder.path()).unwrap().between(range).map(Result::unwrap);
         let paths = entries.map(|entry| match entry {
             Entry::Record(record) => record.request.path,
             other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! An audit log with many records in it, and a naive answer to every question.
+//! An audit log with many records in it, and what a naive reader needs.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresSettings, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditApi, AuditLog, AuditRecord, Timestamp, Tokens};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -102,7 +103,7 @@ pub fn sorted(mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
     records
 }
 
-/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names, with partitions where
+/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names, with partitions if
 /// `TAGTRAIL_TEST_POSTGRES_PARTITIONS` is set too; without a server, tests take SQLite.
 pub async fn postgres() -> Option<Postgres> {
     let (settings, _) = postgres_settings().await?;
@@ -131,7 +132,7 @@ pub struct Server {
     pub folder: Arc<tempfile::TempDir>,
 }
 
-pub struct Answer {
+pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub json: Value,
@@ -159,18 +160,27 @@ impl Server {
         server
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
-        let answer = self.router.clone().oneshot(request).await.unwrap();
-        let (head, body) = answer.into_parts();
+    /// Serves the API on loopback, and returns its URL.
+    pub async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        base
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Response {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         assert_eq!(head.headers["content-type"], "application/json", "{head:?}");
         let json: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("no JSON: {bytes:?}"));
         assert!(json.is_object(), "{json}");
-        Answer { status: head.status, headers: head.headers, json }
+        Response { status: head.status, headers: head.headers, json }
     }
 
-    /// Asks as somebody, for a path behind `/v1`.
-    pub async fn get(&self, token: &str, path: &str) -> Answer {
+    /// Asks as somebody, for a path after `/v1`.
+    pub async fn get(&self, token: &str, path: &str) -> Response {
         let request = Request::get(format!("/v1{path}")).header("authorization", format!("Bearer {token}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
@@ -190,11 +200,11 @@ impl Server {
         let mut items = Vec::new();
         let mut next = String::new();
         loop {
-            let answer = self.get(token, &format!("{path}{and}limit={limit}{next}")).await;
-            assert_eq!(answer.status, 200, "{path}: {}", answer.json);
-            let page = answer.json["items"].as_array().unwrap();
+            let response = self.get(token, &format!("{path}{and}limit={limit}{next}")).await;
+            assert_eq!(response.status, 200, "{path}: {}", response.json);
+            let page = response.json["items"].as_array().unwrap();
             items.extend_from_slice(page);
-            match &answer.json["next_page_token"] {
+            match &response.json["next_page_token"] {
                 Value::Null => return items,
                 token => {
                     assert!(page.len() == limit || !full, "no page but the last is shorter");

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::{Entry, Gap, LogFiles, Outcome, QueryLog, Record, read};
+use tagtrail_querylog::{Entry, Gap, LogFiles, LogReader, Outcome, QueryLog, Record};
 use tempfile::TempDir;
 use tokio::time::Sleep;
 
@@ -66,7 +66,7 @@ pub(crate) fn files_in(folder: &Path, end: &str) -> Vec<PathBuf> {
 }
 
 pub(crate) fn entries_in(folder: &Path) -> Vec<Entry> {
-    read(folder).unwrap().map(Result::unwrap).collect()
+    LogReader::open(folder).unwrap().map(Result::unwrap).collect()
 }
 
 pub(crate) fn records_in(folder: &Path) -> Vec<Record> {

@@ -1,12 +1,11 @@
-//! The API beside a store, and callers, that fail: every answer is JSON, and says no more than it may.
+//! The API over a store, and callers, that fail: every response is JSON, and says no more than it may.
 
 use std::error::Error;
 use std::sync::Arc;
 
 use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
-use tagtrail_querylog::Scan;
-use tagtrail_querylog::store::{Hits, Key, Row, Selection, Store, StoreError};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
 use tagtrail_querylog::{AuditApi, AuditLog, Authenticator, Distinct, Principal, Tokens};
 
 #[derive(Debug)]
@@ -34,13 +33,13 @@ impl Store for Broken {
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
         self.fail()
     }
-    async fn page(&self, _: Scan<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
-    async fn first_of_each(&self, _: Scan<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+    async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         self.fail()
     }
-    async fn find(&self, _: Scan<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+    async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         self.fail()
     }
     async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
@@ -77,24 +76,24 @@ const PATHS: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn a_store_with_too_much_to_do_is_asked_again_later() {
+async fn an_overloaded_store_is_a_429_with_retry_after() {
     let server = server(Broken::Overloaded, TOKENS.parse::<Tokens>().unwrap()).await;
     for path in PATHS {
-        let answer = server.get("ada", path).await;
-        assert_eq!((answer.status.as_u16(), answer.headers["retry-after"].as_bytes()), (429, &b"1"[..]), "{path}");
-        assert!(answer.json["detail"].is_string());
+        let response = server.get("ada", path).await;
+        assert_eq!((response.status.as_u16(), response.headers["retry-after"].as_bytes()), (429, &b"1"[..]), "{path}");
+        assert!(response.json["detail"].is_string());
         assert_eq!(server.get("ada", "/log/self?limit=x").await.status, 422, "a bad request is one all the same");
     }
 }
 
 #[tokio::test]
-async fn failures_and_panics_are_ours_and_keep_their_reasons() {
+async fn failures_and_panics_are_a_500_without_their_reasons() {
     for store in [Broken::Failed, Broken::Panics] {
         let server = server(store, TOKENS.parse::<Tokens>().unwrap()).await;
         for path in PATHS {
-            let answer = server.get("ada", path).await;
-            assert_eq!(answer.status, 500, "{path}");
-            assert!(!answer.json.to_string().contains("hunter2"), "{}", answer.json);
+            let response = server.get("ada", path).await;
+            assert_eq!(response.status, 500, "{path}");
+            assert!(!response.json.to_string().contains("hunter2"), "{}", response.json);
         }
     }
     let server = server(Broken::Failed, BrokenAuthenticator).await;

@@ -1,0 +1,55 @@
+//! What a response of the audit log's API says: its value, or why there is none.
+
+use http::StatusCode;
+use reqwest::Response;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::model::query_error::{QueryError, QueryErrorKind};
+
+/// Reads the value of a response. What it means that a path is not there depends on the path.
+pub(super) async fn value<T: DeserializeOwned>(response: Response, missing: QueryErrorKind) -> Result<T, QueryError> {
+    let status = response.status();
+    if status != StatusCode::OK {
+        return Err(rejection(response, missing).await);
+    }
+    let bytes = response.bytes().await.map_err(unreachable)?;
+    serde_json::from_slice(&bytes).map_err(|_| foreign())
+}
+
+/// There was a response, of something else.
+pub(super) fn foreign() -> QueryError {
+    QueryError::new(QueryErrorKind::Unreachable, "the response is not from an audit log API")
+}
+
+/// There was no response, or not a whole one.
+pub(super) fn unreachable(error: impl Into<reqwest_middleware::Error>) -> QueryError {
+    QueryError::new(QueryErrorKind::Unreachable, "the audit log cannot be reached").with_source(error.into())
+}
+
+async fn rejection(response: Response, missing: QueryErrorKind) -> QueryError {
+    let status = response.status();
+    let kind = match status.as_u16() {
+        400 | 422 => QueryErrorKind::Rejected,
+        401 | 403 => QueryErrorKind::Forbidden,
+        404 => missing,
+        429 | 502 | 503 => QueryErrorKind::Overloaded,
+        _ => QueryErrorKind::Failed,
+    };
+    // The API itself responds in JSON, always.
+    let detail = match serde_json::from_slice(&response.bytes().await.unwrap_or_default()) {
+        Ok(Value::Object(mut object)) => match object.remove("detail") {
+            Some(Value::String(text)) => text,
+            Some(detail) => detail.to_string(),
+            None => "the server gave no reason".to_owned(),
+        },
+        _ if status == StatusCode::NOT_FOUND => "there is no such API under this URL".to_owned(),
+        _ => "the server gave no reason".to_owned(),
+    };
+    let message = format!("the audit log responded {}: {detail}", status.as_u16());
+    if status == StatusCode::NOT_FOUND && missing == QueryErrorKind::Unreachable {
+        let expected = "expected the URL with the path of the API, such as http://127.0.0.1:8080/v1";
+        return QueryError::new(kind, format!("{message}; {expected}"));
+    }
+    QueryError::new(kind, message)
+}

@@ -1,0 +1,87 @@
+//! What an audit log can be asked, here or by its REST API: [`Questions`].
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tagtrail::TraceId;
+
+use crate::model::audit_record::AuditRecord;
+use crate::model::distinct::Latest;
+use crate::model::page::Page;
+use crate::model::query_error::QueryError;
+use crate::model::record::Record;
+use crate::model::record_query::RecordQuery;
+use crate::model::request_filter::RequestFilter;
+use crate::model::scan::Scan;
+use crate::model::trace_tree::TraceTree;
+
+/// What an audit log can be asked. A [`ScopedAuditLog`](crate::ScopedAuditLog) asks a store, and an
+/// [`AuditClient`](crate::AuditClient) a server: code that takes a `&dyn Questions` works with both.
+///
+/// ```
+/// use futures_util::TryStreamExt;
+/// use tagtrail_querylog::{Order, QueryError, Questions, RecordQuery, Scan, Window};
+///
+/// /// Returns the newest error that an operation printed.
+/// async fn newest_error(log: &dyn Questions, operation: &str) -> Result<Option<String>, QueryError> {
+///     let query = RecordQuery::OperationName(operation.into());
+///     let mut records = log.all_records(Scan::new(query, Window::ALL).order(Order::NewestFirst), 300);
+///     while let Some(record) = records.try_next().await? {
+///         if record.stderr.is_some() {
+///             return Ok(record.stderr);
+///         }
+///     }
+///     Ok(None)
+/// }
+/// ```
+///
+/// # Errors
+///
+/// Each method fails with a [`QueryError`], whose [kind](QueryError::kind) says what a caller can do.
+#[async_trait]
+pub trait Questions: Send + Sync {
+    /// Returns a page of records, of `limit` at most. A limit of 0 is one of 1; a server returns 300 at most.
+    async fn records(&self, scan: &Scan<RecordQuery>, limit: usize) -> Result<Page<AuditRecord>, QueryError>;
+
+    /// Returns the record of an id in the environment, or fails with
+    /// [`NotFound`](crate::QueryErrorKind::NotFound).
+    async fn record(&self, id: &str) -> Result<AuditRecord, QueryError>;
+
+    /// Returns the latest record of each operation, the newest first.
+    async fn latest(&self, question: &Latest) -> Result<Vec<AuditRecord>, QueryError>;
+
+    /// Returns a page of the environment's requests, of `limit` at most, without what they printed. It may have fewer
+    /// requests than the limit, and more after them: the number of records that are read for a page is bounded. A limit
+    /// of 0 is one of 1; a server returns 300 at most.
+    async fn requests(&self, scan: &Scan<RequestFilter>, limit: usize) -> Result<Page<Record>, QueryError>;
+
+    /// Returns the requests of a trace in the environment, as a tree.
+    async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, QueryError>;
+
+    /// Returns all records of a scan. They are asked for page by page, `limit` at a time.
+    fn all_records(&self, scan: Scan<RecordQuery>, limit: usize) -> BoxStream<'_, Result<AuditRecord, QueryError>> {
+        let pages = stream::try_unfold(Some(scan), move |scan| async move {
+            let Some(scan) = scan else { return Ok(None) };
+            let page = self.records(&scan, limit).await?;
+            Ok::<_, QueryError>(Some(items_and_rest(page, scan)))
+        });
+        pages.try_flatten().boxed()
+    }
+
+    /// Returns all requests of a scan. They are asked for page by page, `limit` at a time.
+    fn all_requests(&self, scan: Scan<RequestFilter>, limit: usize) -> BoxStream<'_, Result<Record, QueryError>> {
+        let pages = stream::try_unfold(Some(scan), move |scan| async move {
+            let Some(scan) = scan else { return Ok(None) };
+            let page = self.requests(&scan, limit).await?;
+            Ok::<_, QueryError>(Some(items_and_rest(page, scan)))
+        });
+        pages.try_flatten().boxed()
+    }
+}
+
+type Items<T> = stream::Iter<std::iter::Map<std::vec::IntoIter<T>, fn(T) -> Result<T, QueryError>>>;
+
+/// The items of a page, and the scan of what is after it.
+fn items_and_rest<Q, T>(page: Page<T>, scan: Scan<Q>) -> (Items<T>, Option<Scan<Q>>) {
+    let items = page.items.into_iter().map(Ok as fn(T) -> Result<T, QueryError>);
+    (stream::iter(items), page.next.map(|token| scan.after(token)))
+}

@@ -1,0 +1,49 @@
+//! A range of rows, in the order of records: [`RowRange`].
+
+use crate::model::cursor::Cursor;
+use crate::model::window::Window;
+
+/// A range of rows, and the direction in which it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RowRange<Of> {
+    /// Which rows.
+    pub of: Of,
+    /// Only those after this place.
+    pub after: Cursor,
+    /// Only those before this place.
+    pub before: Cursor,
+    /// Whether the newest comes first.
+    pub newest_first: bool,
+}
+
+impl<Of> RowRange<Of> {
+    /// Creates the range of a whole window, the oldest first.
+    pub fn new(of: Of, window: Window) -> Self {
+        let place = |micros| Cursor { micros, id: String::new() };
+        let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
+        Self { of, after, before, newest_first: false }
+    }
+
+    /// Sets whether the newest comes first.
+    #[must_use]
+    pub fn newest_first(self, newest_first: bool) -> Self {
+        Self { newest_first, ..self }
+    }
+
+    /// The same range of others.
+    pub(crate) fn map<T>(self, of: impl FnOnce(Of) -> T) -> RowRange<T> {
+        let Self { after, before, newest_first, .. } = self;
+        RowRange { of: of(self.of), after, before, newest_first }
+    }
+
+    /// Returns what is left of the range after a place that was read.
+    #[must_use]
+    pub fn resume(self, place: Cursor) -> Self {
+        if self.newest_first {
+            Self { before: place.min(self.before), ..self }
+        } else {
+            Self { after: place.max(self.after), ..self }
+        }
+    }
+}
