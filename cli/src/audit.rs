@@ -5,8 +5,10 @@ use std::path::Path;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
+use tagtrail_querylog::AuditLog;
+use tagtrail_querylog::audit::{Questions, ScopedAuditLog};
+use tagtrail_querylog::client::{AuditClient, AuditClientError};
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
-use tagtrail_querylog::{AuditClient, AuditClientError, AuditLog, Questions, ScopedAuditLog};
 
 use crate::error::{UsageError, of_option};
 

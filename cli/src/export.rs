@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
-use tagtrail_querylog::{
-    Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportRequest, ExportScope, ExportedFile, Timestamp,
+use tagtrail_querylog::Timestamp;
+use tagtrail_querylog::client::{
+    Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportRequest, ExportedFile,
 };
+use tagtrail_querylog::export::ExportScope;
 use uuid::Uuid;
 
 use crate::audit::{block_on, interrupted, secret};

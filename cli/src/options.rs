@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
 use tagtrail::TraceId;
-use tagtrail_querylog::{Order, Timestamp, Window};
+use tagtrail_querylog::audit::Order;
+use tagtrail_querylog::{Timestamp, Window};
 
 use crate::error::UsageError;
 use crate::out::{Format, report};

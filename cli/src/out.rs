@@ -8,7 +8,9 @@ use std::path::Path;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tagtrail_querylog::{Entry, ForeignLine, printable};
+use tagtrail_querylog::Entry;
+use tagtrail_querylog::files::ForeignLine;
+use tagtrail_querylog::record::printable;
 
 use crate::table;
 

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use tagtrail_querylog::{
-    AuditRecord, Distinct, Latest, QueryError, Questions, RecordQuery, Scan, Timestamp, Whose, Window, printable,
-};
+use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, QueryError, Questions, RecordQuery, Scan, Whose};
+use tagtrail_querylog::record::printable;
+use tagtrail_querylog::{Timestamp, Window};
 
 use crate::audit::{SourceArgs, block_on};
 use crate::error::UsageError;

@@ -5,7 +5,8 @@ use std::io::Write;
 
 use clap::Args;
 use tagtrail::TraceId;
-use tagtrail_querylog::{Entry, RequestFilter, Scan, StatusMatch};
+use tagtrail_querylog::Entry;
+use tagtrail_querylog::audit::{RequestFilter, Scan, StatusMatch};
 
 use crate::audit::{SourceArgs, block_on};
 use crate::options::{ListArgs, TimeArgs, trace_id, window};

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
-use tagtrail_querylog::{AuditApi, AuditLog, ExportApi, ExportFiles, ExportService, Tokens};
+use tagtrail_querylog::AuditLog;
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::export::{ExportFiles, ExportService};
+use tagtrail_querylog::server::{AuditApi, ExportApi};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use hdrhistogram::Histogram;
 use serde_json::json;
-use tagtrail_querylog::{Entry, Outcome, Record, printable};
+use tagtrail_querylog::record::printable;
+use tagtrail_querylog::{Entry, Outcome, Record};
 
 /// The limit of groups, so that memory use is bounded. Further values are summed up as one group.
 const MAX_GROUPS: usize = 10_000;

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use tagtrail_querylog::{Gap, Outcome, Record, printable};
+use tagtrail_querylog::record::printable;
+use tagtrail_querylog::{Gap, Outcome, Record};
 use unicode_width::UnicodeWidthStr;
 
 /// Writes time, status, duration, method and path, tags, trace-id, and the outcome if it is not `complete`.
@@ -12,7 +13,7 @@ pub(crate) fn record(out: &mut impl Write, record: &Record, color: bool) -> io::
     let style = if color { style_of(record) } else { Style::new() };
     let dimmed = if color { Style::new().dimmed() } else { Style::new() };
     let time = record.duration.map_or("never".into(), |time| format!("{:.3} ms", time.as_secs_f64() * 1_000.0));
-    write!(out, "{dimmed}{}{dimmed:#} {style}{status}{style:#} {time:>14} ", record.begin)?;
+    write!(out, "{dimmed}{}{dimmed:#} {style}{status}{style:#} {time:>14} ", record.start_time)?;
     write!(out, "{} {}", left(&printable(record.request.method.as_str()), 7), printable(&record.request.path))?;
     if !record.tags.is_empty() {
         write!(out, " [{}]", record.tags)?;

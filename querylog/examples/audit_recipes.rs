@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use futures_util::TryStreamExt;
-use tagtrail_querylog::{
-    AuditApi, AuditClient, AuditLog, AuditRecord, Distinct, Latest, Order, QueryError, Questions, RecordQuery, Scan,
-    Timestamp, Tokens, Whose, Window,
-};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, Order, QueryError, Questions, RecordQuery, Scan, Whose};
+use tagtrail_querylog::client::AuditClient;
+use tagtrail_querylog::server::AuditApi;
+use tagtrail_querylog::{AuditLog, Timestamp, Window};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 

@@ -11,10 +11,11 @@ use axum::extract::Path;
 use axum::routing::get;
 use serde_json::Value;
 use tagtrail::Admit;
-use tagtrail_querylog::{
-    AuditApi, AuditClient, AuditLog, LogStore, QueryLogLayer, Questions, RecordHandle, RequestFilter, Scan, Tokens,
-    Window,
-};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
+use tagtrail_querylog::client::AuditClient;
+use tagtrail_querylog::server::AuditApi;
+use tagtrail_querylog::{AuditLog, LogStore, QueryLogLayer, RecordHandle, Window};
 use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "secret", "kind": "user", "user_id": "u1", "user_email": "ada@example.com",

@@ -14,10 +14,11 @@ use flate2::read::GzDecoder;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde_json::Value;
 use tagtrail::{Admit, Disclose, OutboundMiddleware, Sample, Tags, Trail};
-use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportOutcome, ExportService, LogStore, QueryLogLayer,
-    RecordHandle, Timestamp, Tokens,
-};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::client::{ExportClient, ExportOutcome};
+use tagtrail_querylog::export::{ExportFiles, ExportService};
+use tagtrail_querylog::server::ExportApi;
+use tagtrail_querylog::{AuditLog, LogStore, QueryLogLayer, RecordHandle, Timestamp};
 use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "account-key", "kind": "account", "databases": ["us-std/ECommerce"]}]}"#;

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 async fn post(Path(id): Path<u32>, record: RecordHandle) -> String {
     record.update(|notes| {
         notes.caller.user_id = Some("ada".into());
-        notes.count("rows", 1);
+        notes.add("rows", 1);
     });
     format!("post {id}")
 }

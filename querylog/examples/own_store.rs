@@ -11,10 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
+use tagtrail_querylog::audit::{AuditRecord, Distinct, Order, Questions, RequestFilter, Scan};
+use tagtrail_querylog::store::Cursor;
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
-use tagtrail_querylog::{
-    AuditLog, AuditRecord, Cursor, Distinct, Order, Outcome, Questions, Record, RequestFilter, Scan, Window,
-};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Window};
 use uuid::Uuid;
 
 #[derive(Debug)]

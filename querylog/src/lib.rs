@@ -62,24 +62,33 @@
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// From the bottom up: each uses only those above it.
 #[cfg(any(feature = "audit-api", feature = "export"))]
-mod access;
-#[cfg(feature = "store")]
-mod audit;
+pub mod access;
+#[cfg(any(feature = "client", feature = "store"))]
+pub mod audit;
 #[cfg(feature = "client")]
-mod client;
-#[cfg(feature = "export")]
-mod export;
-mod files;
-mod layer;
+pub mod client;
+#[cfg(any(feature = "client", feature = "export"))]
+pub mod export;
+pub mod files;
+pub mod layer;
 mod model;
 mod private_file;
 mod queue;
 #[cfg(any(feature = "audit-api", feature = "export"))]
-mod server;
+pub mod server;
 #[cfg(feature = "store")]
 pub mod store;
 mod wire;
+
+/// The parts of a [`Record`].
+pub mod record {
+    pub use crate::model::printable::printable;
+    pub use crate::model::record::{
+        Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, export_counters,
+    };
+}
 
 /// The code of the README, compiled.
 #[cfg(doctest)]
@@ -111,65 +120,18 @@ pub mod security {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 
-#[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::access::authenticator::{AccountAuthenticator, Authenticator};
-#[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::access::principal::{Account, Principal, Service, User};
-#[cfg(any(feature = "audit-api", feature = "export"))]
-pub use crate::access::tokens::{InvalidTokens, Tokens};
 #[cfg(feature = "store")]
 pub use crate::audit::log::AuditLog;
 #[cfg(feature = "store")]
 pub use crate::audit::log_store::LogStore;
-#[cfg(feature = "store")]
-pub use crate::audit::scoped::ScopedAuditLog;
-#[cfg(feature = "client")]
-pub use crate::client::audit::{AuditClient, AuditClientError, EnvironmentInfo, UserInfo};
-#[cfg(feature = "client")]
-pub use crate::client::export::{
-    Download, Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportPage, ExportRequest, ExportedFile,
-};
-#[cfg(feature = "client")]
-pub use crate::client::http::{HttpClient, HttpError};
-#[cfg(feature = "export")]
-pub use crate::export::{ExportFiles, ExportService, ExportServiceBuilder};
-pub use crate::files::log_files::LogFiles;
-pub use crate::files::options::{Durability, Keep, LineFormat, Roll};
-pub use crate::files::reader::{Entry, ForeignLine, LogReader};
-
-pub use crate::layer::body::{CountedBody, LoggedBody};
-#[cfg(feature = "axum")]
-pub use crate::layer::extract::MissingRecord;
-pub use crate::layer::open::RecordHandle;
-pub use crate::layer::query_log_layer::QueryLogLayer;
-pub use crate::layer::service::{QueryLogFuture, QueryLogService};
-pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
-pub use crate::model::cursor::Cursor;
-pub use crate::model::distinct::{Distinct, Latest};
-pub use crate::model::export_status::{ExportState, ExportStatus, InvalidExportState};
+pub use crate::files::{Durability, Entry, Keep, LineFormat, LogFiles, LogReader, Roll};
+pub use crate::layer::{QueryLogLayer, RecordHandle};
 pub use crate::model::gap::Gap;
-pub use crate::model::page::{Page, PageToken};
-pub use crate::model::printable::printable;
-pub use crate::model::query_error::{QueryError, QueryErrorKind};
-#[cfg(any(feature = "client", feature = "store"))]
-pub use crate::model::questions::Questions;
-pub use crate::model::record::{
-    Caller, InvalidOutcome, Notes, Operation, Outcome, Record, RequestPart, ResponsePart, counters,
-};
-pub use crate::model::record_query::{RecordQuery, Whose};
-pub use crate::model::request_filter::RequestFilter;
-pub use crate::model::scan::{Order, Scan};
-pub use crate::model::scope::{ExportScope, InvalidExportScope};
-pub use crate::model::status::{InvalidStatusMatch, StatusMatch};
+pub use crate::model::record::{Caller, Notes, Operation, Outcome, Record};
 pub use crate::model::time::{InvalidTimestamp, Timestamp};
-pub use crate::model::trace_tree::{TraceNode, TraceTree};
 pub use crate::model::window::Window;
 pub use crate::queue::ack::{Ack, AppendError};
 pub use crate::queue::destination::{Destination, OpenError};
 pub use crate::queue::gate::LogStats;
 pub use crate::queue::log::{CloseError, QueryLog, QueryLogBuilder};
 pub use crate::queue::overload::Overload;
-#[cfg(feature = "audit-api")]
-pub use crate::server::audit::AuditApi;
-#[cfg(feature = "export")]
-pub use crate::server::export::ExportApi;

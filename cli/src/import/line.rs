@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use serde_json::error::Category;
-use tagtrail_querylog::{AuditRecord, Record};
+use tagtrail_querylog::Record;
+use tagtrail_querylog::audit::AuditRecord;
 
 /// A line that is a record.
 pub(super) struct ImportLine {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::support::audit::{TOKENS, records, sorted};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{AuditLog, AuditRecord, LogFiles, Outcome, Record};
+use tagtrail_querylog::audit::AuditRecord;
+use tagtrail_querylog::{AuditLog, LogFiles, Outcome, Record};
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"));
@@ -139,7 +140,7 @@ fn requests_and_traces_are_shown_from_a_store_and_from_a_server() {
 
     let (server, _served) = serve(folder);
     let trace = requests[0].trace_id.to_string();
-    let since = requests[1].begin.to_string();
+    let since = requests[1].start_time.to_string();
     for place in [&["--server", &server][..], &["--store", "sqlite:audit.db", "--exec-env-id", "env1"]] {
         let ask = |verb: &[&str]| {
             let output = run(folder, &[verb, place].concat());

@@ -73,7 +73,7 @@ fn cat_and_tail_show_records_that_pass_the_filters() {
     assert_eq!(run(&["cat", path, "--tag", "project=shop", "--tag", "env", "--path", "/fa"]), fails);
     assert_eq!(run(&["cat", path, "--route", "/fails"]), fails);
     assert_eq!(run(&["cat", path, "--trace", &records[7].trace_id.to_string()]), lines([records[7].clone()]));
-    let (since, until) = (records[20].begin.to_string(), records[40].begin.to_string());
+    let (since, until) = (records[20].start_time.to_string(), records[40].start_time.to_string());
     assert_eq!(run(&["cat", path, "--since", &since, "--until", &until]), lines(records[20..40].to_vec()));
     assert_eq!(run(&["cat", path, "--since", "1h"]), lines(records.clone()));
     let newest = files_in(logged.path(), ".jsonl").pop().unwrap();

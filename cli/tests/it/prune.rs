@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::support::audit;
+use tagtrail_querylog::audit::{AuditRecord, Questions, RecordQuery, Scan};
 use tagtrail_querylog::store::Partition;
-use tagtrail_querylog::{AuditLog, AuditRecord, Questions, RecordQuery, Scan, Timestamp, Window};
+use tagtrail_querylog::{AuditLog, Timestamp, Window};
 use uuid::Uuid;
 
 #[tokio::test]

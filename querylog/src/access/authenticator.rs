@@ -7,13 +7,13 @@ use crate::access::principal::{Account, Principal};
 /// Identifies the callers of the audit log's API by their tokens.
 ///
 /// There is no default: an audit log that cannot identify its callers must not respond to them.
-/// [`Tokens`](crate::Tokens) reads tokens from a file. To use your own sessions, implement this trait:
+/// [`Tokens`](crate::access::Tokens) reads tokens from a file. To use your own sessions, implement this trait:
 ///
 /// ```
 /// use std::error::Error;
 ///
 /// use async_trait::async_trait;
-/// use tagtrail_querylog::{Authenticator, Principal, Service};
+/// use tagtrail_querylog::access::{Authenticator, Principal, Service};
 ///
 /// struct Sessions;
 ///
@@ -45,7 +45,7 @@ pub trait Authenticator: Send + Sync + 'static {
 /// use std::error::Error;
 ///
 /// use async_trait::async_trait;
-/// use tagtrail_querylog::{Account, AccountAuthenticator};
+/// use tagtrail_querylog::access::{Account, AccountAuthenticator};
 ///
 /// struct Keys;
 ///

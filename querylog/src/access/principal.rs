@@ -45,7 +45,7 @@ impl From<Service> for Principal {
 /// A user that may query the audit log.
 ///
 /// ```
-/// use tagtrail_querylog::User;
+/// use tagtrail_querylog::access::User;
 ///
 /// let mut ada = User::new("u1", "ada@example.com", "env1");
 /// ada.name = Some("Ada".to_owned());

@@ -19,7 +19,7 @@ use crate::access::principal::{Account, Principal};
 /// Only the digests of the tokens are kept in memory.
 ///
 /// ```
-/// use tagtrail_querylog::Tokens;
+/// use tagtrail_querylog::access::Tokens;
 ///
 /// let tokens: Tokens = r#"{"tokens": [
 ///     {"token": "ZB0fq1", "kind": "user", "user_id": "u1", "user_email": "ada@example.com", "name": "Ada",
@@ -27,7 +27,7 @@ use crate::access::principal::{Account, Principal};
 ///     {"token": "9KxuL2", "kind": "service", "exec_env_id": "env1"},
 ///     {"token": "fR7cQe", "kind": "account", "region_groups": ["us-std"], "databases": ["eu-std/ECommerce"]}
 /// ]}"#.parse()?;
-/// # Ok::<_, tagtrail_querylog::InvalidTokens>(())
+/// # Ok::<_, tagtrail_querylog::access::InvalidTokens>(())
 /// ```
 ///
 /// A user may also have a `handle`, and users and services may have an `exec_env_name`. An account may export its region

@@ -19,7 +19,8 @@ use crate::store::{Payloads, Row, Store, StoreError};
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("audit.db");
 /// use tagtrail_querylog::store::Sqlite;
-/// use tagtrail_querylog::{AuditLog, AuditRecord, Questions, RecordQuery, Scan, Timestamp, Window};
+/// use tagtrail_querylog::{AuditLog, Timestamp, Window};
+/// use tagtrail_querylog::audit::{AuditRecord, Questions, RecordQuery, Scan};
 /// use uuid::Uuid;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

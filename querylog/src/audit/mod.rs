@@ -1,7 +1,30 @@
-//! The audit log: records in a store, and what is asked of them.
+//! The audit log: records in a store, and the questions that can be asked about them.
+//!
+//! A question is the same whoever answers it: [`ScopedAuditLog`](crate::audit::ScopedAuditLog), on behalf of an
+//! environment, and [`AuditClient`](crate::client::AuditClient), by the REST API, both implement
+//! [`Questions`](crate::audit::Questions).
 
+#[cfg(feature = "store")]
 pub(crate) mod keys;
+#[cfg(feature = "store")]
 pub(crate) mod log;
+#[cfg(feature = "store")]
 pub(crate) mod log_store;
+#[cfg(feature = "store")]
 pub(crate) mod row;
+#[cfg(feature = "store")]
 pub(crate) mod scoped;
+
+#[cfg(feature = "store")]
+pub use self::scoped::ScopedAuditLog;
+pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
+pub use crate::model::distinct::{Distinct, Latest};
+pub use crate::model::page::{Page, PageToken};
+pub use crate::model::query_error::{QueryError, QueryErrorKind};
+#[cfg(any(feature = "client", feature = "store"))]
+pub use crate::model::questions::Questions;
+pub use crate::model::record_query::{RecordQuery, Whose};
+pub use crate::model::request_filter::RequestFilter;
+pub use crate::model::scan::{Order, Scan};
+pub use crate::model::status::{InvalidStatusMatch, StatusMatch};
+pub use crate::model::trace_tree::{TraceNode, TraceTree};

@@ -29,7 +29,8 @@ use crate::store::{Hits, Row, RowRange, Selection, StoreError};
 /// use std::time::Duration;
 /// use futures_util::TryStreamExt;
 /// use tagtrail::{Sample, Trail};
-/// use tagtrail_querylog::{AuditLog, Outcome, Questions, Record, RequestFilter, Scan, Window};
+/// use tagtrail_querylog::{AuditLog, Outcome, Record, Window};
+/// use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -13,15 +13,15 @@ use url::Url;
 use crate::client::response;
 use crate::model::query_error::{QueryError, QueryErrorKind};
 
-/// Asks an audit log by its REST API: see [`Questions`](crate::Questions). A clone is the same client.
+/// Asks an audit log by its REST API: see [`Questions`](crate::audit::Questions). A clone is the same client.
 ///
 /// Its requests carry the current [`Trail`](tagtrail::Trail).
 ///
 /// ```no_run
 /// use futures_util::TryStreamExt;
-/// use tagtrail_querylog::{
-///     AuditClient, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, Timestamp, Whose, Window,
-/// };
+/// use tagtrail_querylog::{Timestamp, Window};
+/// use tagtrail_querylog::audit::{Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, Whose};
+/// use tagtrail_querylog::client::AuditClient;
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = AuditClient::new("http://127.0.0.1:8080/v1", "token")?;
@@ -96,7 +96,7 @@ impl AuditClient {
     ///
     /// # Errors
     ///
-    /// As a [question](crate::Questions): if there is no response, or it is a rejection.
+    /// As a [question](crate::audit::Questions): if there is no response, or it is a rejection.
     pub async fn user(&self) -> Result<UserInfo, QueryError> {
         self.get("/user/self", &[], QueryErrorKind::Unreachable).await
     }
@@ -105,7 +105,7 @@ impl AuditClient {
     ///
     /// # Errors
     ///
-    /// As a [question](crate::Questions): if there is no response, or it is a rejection.
+    /// As a [question](crate::audit::Questions): if there is no response, or it is a rejection.
     pub async fn environment(&self) -> Result<EnvironmentInfo, QueryError> {
         self.get("/execution-env/self", &[], QueryErrorKind::Unreachable).await
     }

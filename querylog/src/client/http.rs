@@ -2,7 +2,7 @@
 
 use reqwest_middleware::ClientWithMiddleware;
 
-/// The HTTP client that sends the requests of an [`ExportClient`](crate::ExportClient).
+/// The HTTP client that sends the requests of an [`ExportClient`](crate::client::ExportClient).
 ///
 /// Converts from `reqwest::Client`, and from `reqwest_middleware::ClientWithMiddleware`.
 #[derive(Clone, Debug)]

@@ -1,7 +1,13 @@
-//! The clients of the REST APIs, on reqwest.
+//! The clients of the REST APIs: [`AuditClient`](crate::client::AuditClient) and [`ExportClient`](crate::client::ExportClient).
 
-pub(crate) mod audit;
-pub(crate) mod export;
-pub(crate) mod http;
+mod audit;
+mod export;
+mod http;
 mod questions;
 mod response;
+
+pub use self::audit::{AuditClient, AuditClientError, EnvironmentInfo, UserInfo};
+pub use self::export::{
+    Download, Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportPage, ExportRequest, ExportedFile,
+};
+pub use self::http::{HttpClient, HttpError};

@@ -16,7 +16,7 @@ use crate::store::{StoreError, scheme_of};
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path().join("exports");
-/// use tagtrail_querylog::ExportFiles;
+/// use tagtrail_querylog::export::ExportFiles;
 ///
 /// let files = ExportFiles::folder(folder)?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())

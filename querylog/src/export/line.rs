@@ -9,7 +9,7 @@ use std::io;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::record::counters;
+use crate::model::record::export_counters;
 use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
@@ -95,9 +95,9 @@ pub(super) fn write_details(
         api_version,
         bytes_in: source.stats.query_bytes_in,
         bytes_out: source.stats.query_bytes_out,
-        byte_read_ops: counter(counters::BYTE_READ_OPS),
-        byte_write_ops: counter(counters::BYTE_WRITE_OPS),
-        compute_ops: counter(counters::COMPUTE_OPS),
+        byte_read_ops: counter(export_counters::BYTE_READ_OPS),
+        byte_write_ops: counter(export_counters::BYTE_WRITE_OPS),
+        compute_ops: counter(export_counters::COMPUTE_OPS),
         database: database.iter().map(Text::as_ref).collect(),
         query_time_ms: whole_millis(source.stats.query_time),
         rate_limits_hit: limits_hit(counter),
@@ -109,7 +109,7 @@ pub(super) fn write_details(
         tags: source.tags,
         traceparent: format!("00-{trace_id}-{span_id}-{flags}"),
         ts: Timestamp::from_micros(row.place.micros).exported(),
-        txn_retries: counter(counters::TXN_RETRIES),
+        txn_retries: counter(export_counters::TXN_RETRIES),
     };
     write_line(&exported, line)?;
     Ok(true)
@@ -127,7 +127,7 @@ mod tests {
     use crate::wire::line::stored;
 
     fn row(record: &Record, details: String) -> ExportedRow {
-        let place = Cursor { micros: record.begin.as_micros(), id: record.id.to_string() };
+        let place = Cursor { micros: record.start_time.as_micros(), id: record.id.to_string() };
         ExportedRow::new(place, Some(details))
     }
 
@@ -136,7 +136,7 @@ mod tests {
         minimal.notes.region_group = Some("us-std".into());
         let trail = Trail::start(Sample::Never).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let mut record = Record::new(&trail, "/posts/\"7\"\u{1b}");
-        record.begin = Timestamp::from_micros(-1_234_567);
+        record.start_time = Timestamp::from_micros(-1_234_567);
         record.request.method = "PURGE".parse().unwrap();
         record.request.headers = vec![
             (http::header::USER_AGENT, "a\u{1b}\"\\\n\u{9b}é😀".into()),
@@ -148,13 +148,13 @@ mod tests {
         record.notes.region_group = Some("us-std".into());
         record.notes.database = vec!["shop \"\u{7f}\"".into(), "a/b".into()];
         record.notes.shape = Some("f(\u{202e})\n".into());
-        record.notes.count(counters::BYTE_READ_OPS, 1);
-        record.notes.count(counters::BYTE_WRITE_OPS, 2);
-        record.notes.count(counters::COMPUTE_OPS, 3);
-        record.notes.count(counters::TXN_RETRIES, 4);
-        record.notes.count(counters::READ_LIMITS_HIT, 5);
-        record.notes.count(counters::COMPUTE_LIMITS_HIT, 6);
-        record.notes.count("rows", 7);
+        record.notes.add(export_counters::BYTE_READ_OPS, 1);
+        record.notes.add(export_counters::BYTE_WRITE_OPS, 2);
+        record.notes.add(export_counters::COMPUTE_OPS, 3);
+        record.notes.add(export_counters::TXN_RETRIES, 4);
+        record.notes.add(export_counters::READ_LIMITS_HIT, 5);
+        record.notes.add(export_counters::COMPUTE_LIMITS_HIT, 6);
+        record.notes.add("rows", 7);
         record.end(Duration::from_micros(1_999_999), Outcome::Aborted);
         vec![minimal, record]
     }

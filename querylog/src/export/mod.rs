@@ -19,22 +19,40 @@
 //! | `work`, `runner` | one job, and which jobs |
 //! | `service` | what others see of it all |
 
+#[cfg(feature = "export")]
 mod admission;
+#[cfg(feature = "export")]
 mod core;
+#[cfg(feature = "export")]
 mod extract;
+#[cfg(feature = "export")]
 mod files;
+#[cfg(feature = "export")]
 mod job;
+#[cfg(feature = "export")]
 mod line;
+#[cfg(feature = "export")]
 mod link;
+#[cfg(feature = "export")]
 mod runner;
+#[cfg(feature = "export")]
 mod service;
+#[cfg(feature = "export")]
 mod settings;
+#[cfg(feature = "export")]
 mod step;
-#[cfg(test)]
+#[cfg(all(test, feature = "export"))]
 mod tests;
+#[cfg(feature = "export")]
 mod work;
 
+#[cfg(feature = "export")]
 pub(crate) use self::admission::{NewExport, NotAccepted};
+#[cfg(feature = "export")]
 pub use self::files::ExportFiles;
+#[cfg(feature = "export")]
 pub(crate) use self::link::{FILES, InvalidLink};
+#[cfg(feature = "export")]
 pub use self::service::{ExportService, ExportServiceBuilder};
+pub use crate::model::export_status::{ExportState, ExportStatus, InvalidExportState};
+pub use crate::model::scope::{ExportScope, InvalidExportScope};

@@ -28,7 +28,10 @@ use crate::store::{DamagedJob, Job, JobList, StoreError};
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let (path, files) = (folder.path().join("audit.db"), folder.path().join("exports"));
-/// use tagtrail_querylog::{AuditLog, ExportApi, ExportFiles, ExportService, Tokens};
+/// use tagtrail_querylog::AuditLog;
+/// use tagtrail_querylog::access::Tokens;
+/// use tagtrail_querylog::export::{ExportFiles, ExportService};
+/// use tagtrail_querylog::server::ExportApi;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path, files: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -207,7 +207,7 @@ fn last_moment(path: &Path) -> Option<Timestamp> {
     let mut line = Vec::new();
     file.seek(SeekFrom::Start(start)).ok()?;
     file.read_to_end(&mut line).ok()?;
-    read_record(&line).map(|record| record.begin).or_else(|_| read_gap(&line).map(|gap| gap.to)).ok()
+    read_record(&line).map(|record| record.start_time).or_else(|_| read_gap(&line).map(|gap| gap.to)).ok()
 }
 
 #[cfg(unix)]

@@ -5,9 +5,15 @@ mod file_name;
 mod folder;
 mod keeper;
 mod lines;
-pub(crate) mod log_files;
-pub(crate) mod options;
-pub(crate) mod reader;
+mod log_files;
+#[cfg(test)]
+pub(crate) mod memory;
+mod options;
+mod reader;
 mod sink;
 #[cfg(test)]
 mod tests;
+
+pub use self::log_files::LogFiles;
+pub use self::options::{Durability, Keep, LineFormat, Roll};
+pub use self::reader::{Entry, ForeignLine, LogReader};

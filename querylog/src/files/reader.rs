@@ -62,7 +62,7 @@ pub struct ForeignLine {
 /// let (from, until): (Timestamp, Timestamp) = ("2024-05-10".parse()?, "2024-05-11".parse()?);
 /// for entry in LogReader::open(folder)?.between(from..until) {
 ///     match entry? {
-///         Entry::Record(record) => println!("{} {}", record.begin, record.request.path),
+///         Entry::Record(record) => println!("{} {}", record.start_time, record.request.path),
 ///         Entry::Gap(gap) => println!("{} records are missing", gap.count.map_or("some".into(), |n| n.to_string())),
 ///         Entry::Foreign(line) => eprintln!("{}, line {}: {}", line.file.display(), line.number, line.why),
 ///         _ => {}
@@ -174,7 +174,7 @@ impl LogReader {
 
     fn is_within(&self, entry: &Entry) -> bool {
         let (first, last) = match entry {
-            Entry::Record(record) => (record.begin, record.begin),
+            Entry::Record(record) => (record.start_time, record.start_time),
             Entry::Gap(gap) => (gap.from, gap.to),
             Entry::Foreign(_) => return true,
         };

@@ -1,12 +1,21 @@
 //! The tower layer that makes a record of each request.
 
-pub(crate) mod body;
+mod body;
 mod client_address;
 #[cfg(feature = "axum")]
-pub(crate) mod extract;
+mod extract;
 mod framework;
 mod logged;
-pub(crate) mod open;
+mod open;
 mod options;
-pub(crate) mod query_log_layer;
-pub(crate) mod service;
+mod query_log_layer;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use self::body::{CountedBody, LoggedBody};
+#[cfg(feature = "axum")]
+pub use self::extract::MissingRecord;
+pub use self::open::RecordHandle;
+pub use self::query_log_layer::QueryLogLayer;
+pub use self::service::{QueryLogFuture, QueryLogService};

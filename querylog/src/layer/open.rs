@@ -25,7 +25,7 @@ use crate::queue::ack::{Ack, AppendError};
 ///     record.update(|notes| {
 ///         notes.caller.user_id = Some("ada".into());
 ///         notes.operation.name = Some("report".into());
-///         notes.count("rows", 17);
+///         notes.add("rows", 17);
 ///     });
 ///     format!("report {id}")
 /// }

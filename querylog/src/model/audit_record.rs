@@ -60,7 +60,8 @@ impl AuditRecord {
     /// Creates a record with this id and time, and nothing else.
     ///
     /// ```
-    /// use tagtrail_querylog::{AuditRecord, Timestamp};
+    /// use tagtrail_querylog::Timestamp;
+    /// use tagtrail_querylog::audit::AuditRecord;
     /// use uuid::Uuid;
     ///
     /// let mut record = AuditRecord::new(Uuid::now_v7(), "2025-04-01".parse::<Timestamp>()?);
@@ -164,7 +165,7 @@ impl Record {
         let completed = !matches!(self.response.outcome, Some(Outcome::Aborted | Outcome::Panicked));
         AuditRecord {
             id: self.id.into(),
-            timestamp: self.begin,
+            timestamp: self.start_time,
             exec_env_id: notes.caller.exec_env_id.clone(),
             user_id: notes.caller.user_id.clone(),
             user_email: notes.caller.user_email.clone(),

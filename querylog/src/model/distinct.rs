@@ -7,7 +7,8 @@ use crate::model::window::Window;
 /// returned, the newest first. Records without the value count as read, and are not returned.
 ///
 /// ```
-/// use tagtrail_querylog::{Distinct, Latest, Timestamp, Whose};
+/// use tagtrail_querylog::Timestamp;
+/// use tagtrail_querylog::audit::{Distinct, Latest, Whose};
 ///
 /// let since: Timestamp = "2025-04-01".parse()?;
 /// let names = Latest::new(Distinct::Names, Whose::Environment, since..).read_at_most(5_000);

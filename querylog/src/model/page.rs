@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "store")]
 use crate::model::cursor::Cursor;
 
-/// A page of what a [`Scan`](crate::Scan) asks for.
+/// A page of what a [`Scan`](crate::audit::Scan) asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page<T> {
     /// The items, in the order of the scan. There may be fewer than were asked for, or none, and more after them.
     pub items: Vec<T>,
-    /// Where the next page starts: see [`Scan::after`](crate::Scan::after). `None` as soon as nothing is left.
+    /// Where the next page starts: see [`Scan::after`](crate::audit::Scan::after). `None` as soon as nothing is left.
     pub next: Option<PageToken>,
 }
 
 impl<T> Page<T> {
-    /// Creates a page, for implementations of [`Questions`](crate::Questions).
+    /// Creates a page, for implementations of [`Questions`](crate::audit::Questions).
     pub fn new(items: Vec<T>, next: Option<PageToken>) -> Self {
         Self { items, next }
     }

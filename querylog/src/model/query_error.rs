@@ -31,7 +31,7 @@ pub enum QueryErrorKind {
 }
 
 impl QueryError {
-    /// Creates an error, for implementations of [`Questions`](crate::Questions).
+    /// Creates an error, for implementations of [`Questions`](crate::audit::Questions).
     pub fn new(kind: QueryErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, message: message.into(), source: None }
     }

@@ -14,12 +14,13 @@ use crate::model::request_filter::RequestFilter;
 use crate::model::scan::Scan;
 use crate::model::trace_tree::TraceTree;
 
-/// What an audit log can be asked. A [`ScopedAuditLog`](crate::ScopedAuditLog) asks a store, and an
-/// [`AuditClient`](crate::AuditClient) a server: code that takes a `&dyn Questions` works with both.
+/// What an audit log can be asked. A [`ScopedAuditLog`](crate::audit::ScopedAuditLog) asks a store, and an
+/// [`AuditClient`](crate::client::AuditClient) a server: code that takes a `&dyn Questions` works with both.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
-/// use tagtrail_querylog::{Order, QueryError, Questions, RecordQuery, Scan, Window};
+/// use tagtrail_querylog::Window;
+/// use tagtrail_querylog::audit::{Order, QueryError, Questions, RecordQuery, Scan};
 ///
 /// /// Returns the newest error that an operation printed.
 /// async fn newest_error(log: &dyn Questions, operation: &str) -> Result<Option<String>, QueryError> {
@@ -43,7 +44,7 @@ pub trait Questions: Send + Sync {
     async fn records(&self, scan: &Scan<RecordQuery>, limit: usize) -> Result<Page<AuditRecord>, QueryError>;
 
     /// Returns the record of an id in the environment, or fails with
-    /// [`NotFound`](crate::QueryErrorKind::NotFound).
+    /// [`NotFound`](crate::audit::QueryErrorKind::NotFound).
     async fn record(&self, id: &str) -> Result<AuditRecord, QueryError>;
 
     /// Returns the latest record of each operation, the newest first.

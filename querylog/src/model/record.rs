@@ -36,7 +36,7 @@ pub struct Record {
     /// The key that makes storing a record twice harmless. Version 7: in the order of time.
     pub id: Uuid,
     /// When the request started.
-    pub begin: Timestamp,
+    pub start_time: Timestamp,
     /// How long it took, to the end of the response's body; `None` if it never ended.
     pub duration: Option<Duration>,
     /// The trace that the request is part of.
@@ -153,7 +153,7 @@ pub struct Notes {
     /// The region group that the request ran in.
     pub region_group: Option<String>,
     /// What the service counts for a request, by names of its own. Exported records have members for
-    /// [`BYTE_READ_OPS`](counters::BYTE_READ_OPS) and the others of [`counters`]. The names `query_time`,
+    /// [`BYTE_READ_OPS`](export_counters::BYTE_READ_OPS) and the others of [`export_counters`]. The names `query_time`,
     /// `query_bytes_in` and `query_bytes_out` are taken, and such a counter is not written.
     pub counters: Vec<(Cow<'static, str>, u64)>,
     /// The shape of the request: its text with the data taken out. Exported records have it.
@@ -172,14 +172,15 @@ impl Notes {
     /// Adds to a counter, which starts at 0.
     ///
     /// ```
-    /// use tagtrail_querylog::{Notes, counters};
+    /// use tagtrail_querylog::Notes;
+    /// use tagtrail_querylog::record::export_counters;
     ///
     /// let mut notes = Notes::default();
-    /// notes.count(counters::BYTE_READ_OPS, 3);
-    /// notes.count(counters::BYTE_READ_OPS, 4);
-    /// assert_eq!(notes.counter(counters::BYTE_READ_OPS), 7);
+    /// notes.add(export_counters::BYTE_READ_OPS, 3);
+    /// notes.add(export_counters::BYTE_READ_OPS, 4);
+    /// assert_eq!(notes.counter(export_counters::BYTE_READ_OPS), 7);
     /// ```
-    pub fn count(&mut self, name: impl Into<Cow<'static, str>>, more: u64) {
+    pub fn add(&mut self, name: impl Into<Cow<'static, str>>, more: u64) {
         let name = name.into();
         match self.counters.iter_mut().find(|(other, _)| *other == name) {
             Some((_, count)) => *count = count.saturating_add(more),
@@ -194,7 +195,7 @@ impl Notes {
 }
 
 /// The names of the counters that exported records have members for.
-pub mod counters {
+pub mod export_counters {
     /// How many read operations there were.
     pub const BYTE_READ_OPS: &str = "byte_read_ops";
     /// How many write operations there were.
@@ -267,7 +268,7 @@ impl Record {
     fn begun(trail: &Trail, request: RequestPart) -> Self {
         Self {
             id: Uuid::now_v7(),
-            begin: Timestamp::now(),
+            start_time: Timestamp::now(),
             duration: None,
             trace_id: trail.trace_id(),
             span_id: trail.span_id(),

@@ -1,7 +1,7 @@
 //! Which records are asked for: [`RecordQuery`], [`Whose`].
 
-/// Which records are asked for. Who asks is known already: a [`ScopedAuditLog`](crate::ScopedAuditLog) is made for an
-/// environment and a user, and a server knows both by the token of an [`AuditClient`](crate::AuditClient).
+/// Which records are asked for. Who asks is known already: a [`ScopedAuditLog`](crate::audit::ScopedAuditLog) is made for an
+/// environment and a user, and a server knows both by the token of an [`AuditClient`](crate::client::AuditClient).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RecordQuery {

@@ -15,7 +15,7 @@ use crate::model::text;
 /// Its serialized form has the names and values of the REST API's parameters.
 ///
 /// ```
-/// use tagtrail_querylog::RequestFilter;
+/// use tagtrail_querylog::audit::RequestFilter;
 ///
 /// let failed_payments = RequestFilter::new().route("/pay/{id}").status("5xx".parse()?).tag("project", "shop");
 /// let json = r#"{"tag":["project=shop"],"status":"5xx","route":"/pay/{id}"}"#;

@@ -6,7 +6,8 @@ use crate::model::window::Window;
 /// A question that is asked page by page: what is looked for, when, and in which order.
 ///
 /// ```
-/// use tagtrail_querylog::{Order, RecordQuery, Scan, Timestamp};
+/// use tagtrail_querylog::Timestamp;
+/// use tagtrail_querylog::audit::{Order, RecordQuery, Scan};
 ///
 /// let since: Timestamp = "2025-04-01".parse()?;
 /// let scan = Scan::new(RecordQuery::OperationName("nightly/rollup".into()), since..).order(Order::NewestFirst);
@@ -17,7 +18,7 @@ use crate::model::window::Window;
 #[non_exhaustive]
 #[must_use]
 pub struct Scan<Q> {
-    /// What is looked for: a [`RecordQuery`](crate::RecordQuery) or a [`RequestFilter`](crate::RequestFilter).
+    /// What is looked for: a [`RecordQuery`](crate::audit::RecordQuery) or a [`RequestFilter`](crate::audit::RequestFilter).
     pub query: Q,
     /// When it started.
     pub window: Window,
@@ -49,7 +50,7 @@ impl<Q> Scan<Q> {
         Self { order, ..self }
     }
 
-    /// Sets where the page starts: after the page that has this token as its [`next`](crate::Page::next).
+    /// Sets where the page starts: after the page that has this token as its [`next`](crate::audit::Page::next).
     pub fn after(self, token: PageToken) -> Self {
         Self { after: Some(token), ..self }
     }

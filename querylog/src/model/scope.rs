@@ -8,14 +8,14 @@ use std::str::FromStr;
 /// Its text is the region group, and then the path of the database:
 ///
 /// ```
-/// use tagtrail_querylog::ExportScope;
+/// use tagtrail_querylog::export::ExportScope;
 ///
 /// let group: ExportScope = "us-std".parse()?;
 /// let database: ExportScope = "us-std/ECommerce".parse()?;
 /// let child: ExportScope = "us-std/ECommerce/orders".parse()?;
 /// assert!(group.covers(&database) && database.covers(&child));
 /// assert!(!child.covers(&database));
-/// # Ok::<_, tagtrail_querylog::InvalidExportScope>(())
+/// # Ok::<_, tagtrail_querylog::export::InvalidExportScope>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExportScope {

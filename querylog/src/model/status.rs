@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A status that is asked for: one, such as `404`, or a class of them, such as `5xx`.
 ///
 /// ```
-/// use tagtrail_querylog::StatusMatch;
+/// use tagtrail_querylog::audit::StatusMatch;
 ///
 /// assert_eq!("404".parse(), Ok(StatusMatch::Code(404)));
 /// assert_eq!("5xx".parse(), Ok(StatusMatch::Class(5)));

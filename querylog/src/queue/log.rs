@@ -183,8 +183,8 @@ impl QueryLog {
     }
 
     #[cfg(test)]
-    pub(crate) fn start(destination: Opened) -> Self {
-        Self(Arc::new(Channels(vec![destination.0])))
+    pub(crate) fn start(destinations: impl IntoIterator<Item = Opened>) -> Self {
+        Self(Arc::new(Channels(destinations.into_iter().map(|destination| destination.0).collect())))
     }
 
     /// What a request that starts now must do about queues that are full: the strictest policy of theirs, with the

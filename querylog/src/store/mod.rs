@@ -38,3 +38,4 @@ pub use self::row::{Key, Members, Row};
 use self::sql::{COLUMNS, REPLACED, many, short_columns, without_begins};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
+pub use crate::model::cursor::Cursor;

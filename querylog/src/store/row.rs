@@ -39,7 +39,8 @@ impl Row {
     ///
     /// ```
     /// use tagtrail_querylog::store::Row;
-    /// use tagtrail_querylog::{AuditRecord, Timestamp};
+    /// use tagtrail_querylog::Timestamp;
+    /// use tagtrail_querylog::audit::AuditRecord;
     /// use uuid::Uuid;
     ///
     /// // What a store of your own read from its columns.

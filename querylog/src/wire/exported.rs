@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tagtrail::TraceParent;
 
-use crate::model::record::{Record, counters};
+use crate::model::record::{Record, export_counters};
 use crate::wire::line::{TagMember, write_line};
 
 /// Appends the line of a record, with its line feed.
@@ -42,9 +42,9 @@ pub(crate) struct Exported<'a, Tags> {
 }
 
 const LIMITS: [(&str, &str); 3] = [
-    ("read", counters::READ_LIMITS_HIT),
-    ("write", counters::WRITE_LIMITS_HIT),
-    ("compute", counters::COMPUTE_LIMITS_HIT),
+    ("read", export_counters::READ_LIMITS_HIT),
+    ("write", export_counters::WRITE_LIMITS_HIT),
+    ("compute", export_counters::COMPUTE_LIMITS_HIT),
 ];
 
 /// Which limits were hit, by the counters of a request.
@@ -68,9 +68,9 @@ fn of_record<'a>(record: &'a Record, api_version: &'a str) -> io::Result<Exporte
         api_version,
         bytes_in: request.body_bytes,
         bytes_out: response.body_bytes,
-        byte_read_ops: notes.counter(counters::BYTE_READ_OPS),
-        byte_write_ops: notes.counter(counters::BYTE_WRITE_OPS),
-        compute_ops: notes.counter(counters::COMPUTE_OPS),
+        byte_read_ops: notes.counter(export_counters::BYTE_READ_OPS),
+        byte_write_ops: notes.counter(export_counters::BYTE_WRITE_OPS),
+        compute_ops: notes.counter(export_counters::COMPUTE_OPS),
         database: notes.database.iter().map(String::as_str).collect(),
         query_time_ms: whole_millis(record.duration),
         rate_limits_hit: limits_hit(|name| notes.counter(name)),
@@ -81,7 +81,7 @@ fn of_record<'a>(record: &'a Record, api_version: &'a str) -> io::Result<Exporte
         shape: notes.shape.as_deref(),
         tags: TagMember(record.tags.clone()),
         traceparent: TraceParent::new(record.trace_id, record.span_id, record.flags).to_string(),
-        ts: record.begin.exported(),
-        txn_retries: notes.counter(counters::TXN_RETRIES),
+        ts: record.start_time.exported(),
+        txn_retries: notes.counter(export_counters::TXN_RETRIES),
     })
 }

@@ -207,7 +207,7 @@ impl<'a> Line<'a> {
         let stored = Self::stored(record);
         Self {
             id: Some(record.id),
-            ts: Some(Text(record.begin)),
+            ts: Some(Text(record.start_time)),
             sent: Some(stored.sent.unwrap_or_default()),
             caller: Some(CallerMember {
                 user_id: text(user_id),
@@ -255,13 +255,13 @@ impl<'a> Line<'a> {
     }
 
     fn into_record(self) -> Result<Record, &'static str> {
-        let (Some(id), Some(Text(begin))) = (self.id, &self.ts) else { return Err("`id` or `ts` is missing") };
-        let begin = *begin;
+        let (Some(id), Some(Text(start_time))) = (self.id, &self.ts) else { return Err("`id` or `ts` is missing") };
+        let start_time = *start_time;
         let caller = self.caller.unwrap_or_default();
         let operation = self.operation.unwrap_or_default();
         Ok(Record {
             id,
-            begin,
+            start_time,
             duration: self.stats.query_time,
             trace_id: self.trace.trace_id.0,
             span_id: self.trace.span_id.0,

@@ -53,7 +53,7 @@ async fn a_record_has_what_the_request_and_the_handler_said() {
             notes.operation.cache = Some(false);
             notes.database = vec!["classic".into(), "shop".into()];
             notes.stdout = Some("secret output".into());
-            notes.count("rows", 3);
+            notes.add("rows", 3);
         });
         (StatusCode::CREATED, format!("{} bytes", body.len()))
     }
@@ -147,7 +147,10 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
     assert!(record.tags.is_empty());
     assert_eq!(record.response.body_bytes, body.len() as u64);
     let duration = record.duration.unwrap();
-    assert!(duration >= slow && record.begin >= sent && record.begin.plus(duration) <= Timestamp::now(), "{record:?}");
+    assert!(
+        duration >= slow && record.start_time >= sent && record.start_time.plus(duration) <= Timestamp::now(),
+        "{record:?}"
+    );
     assert_eq!(told.load(SeqCst), 1, "the service's own function is told too");
 }
 
@@ -193,7 +196,7 @@ async fn a_client_that_goes_away_shows() {
 #[tokio::test]
 async fn a_panic_shows_wherever_it_is_and_whoever_catches_it() {
     async fn panics(record: RecordHandle) -> String {
-        record.update(|notes| notes.count("before", 1));
+        record.update(|notes| notes.add("before", 1));
         panic!("in the handler")
     }
     let logged = Logged::new();

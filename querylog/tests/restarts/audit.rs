@@ -12,9 +12,8 @@ use std::time::Duration;
 use crate::support::audit;
 use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
-use tagtrail_querylog::{
-    AuditLog, AuditRecord, LogStore, Outcome, Questions, Record, RecordQuery, Scan, Timestamp, Window,
-};
+use tagtrail_querylog::audit::{AuditRecord, Questions, RecordQuery, Scan};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, Timestamp, Window};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);

@@ -11,7 +11,8 @@ use crate::support::export::{self, Server, at, numbers, range, record};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use serde_json::{Value, json};
-use tagtrail_querylog::{AuditLog, ExportFiles};
+use tagtrail_querylog::AuditLog;
+use tagtrail_querylog::export::ExportFiles;
 use tokio::time::sleep;
 
 const RECORDS: i64 = 3_000;

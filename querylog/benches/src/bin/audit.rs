@@ -14,10 +14,10 @@ use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
-use tagtrail_querylog::{
-    AuditApi, AuditLog, AuditRecord, Distinct, Latest, Order, Outcome, Questions, Record, RecordQuery, RequestFilter, Scan,
-    StatusMatch, Timestamp, Tokens, Whose, Window,
-};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
+use tagtrail_querylog::server::AuditApi;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ fn request(number: usize, trails: &mut Option<Trail>) -> Record {
     let tags = || format!("project=p{},env=prod", number / 30 % 20).parse::<Tags>().unwrap_or_default();
     let trail = trails.get_or_insert_with(|| Trail::start(Sample::Always).with_tags(tags()));
     let mut record = Record::new(trail, format!("/route-{}/{number}", number % 50));
-    record.begin = Timestamp::from_micros(START + number as i64 * 997);
+    record.start_time = Timestamp::from_micros(START + number as i64 * 997);
     record.request.route = Some(format!("/route-{}/{{id}}", number % 50));
     record.notes.caller.exec_env_id = Some(format!("env-{}", number / 20 % 10));
     record.notes.caller.user_id = Some(format!("user-{}", number % 1_000));

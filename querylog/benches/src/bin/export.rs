@@ -13,9 +13,11 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
-use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportOutcome, ExportService, Outcome, Record, Timestamp, Tokens, counters,
-};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, counters};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::client::{ExportClient, ExportOutcome};
+use tagtrail_querylog::export::{ExportFiles, ExportService};
+use tagtrail_querylog::server::ExportApi;
 use tokio::net::TcpListener;
 
 const START: i64 = 1_743_465_600_000_000;
@@ -26,7 +28,7 @@ const TOKENS: &str = r#"{"tokens": [{"token": "key", "kind": "account", "region_
 fn record(number: usize) -> Record {
     let tags: Tags = format!("project=shop,env=prod,user=u{}", number % 1_000).parse().expect("tags");
     let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), format!("/products/{}", number % 5_000));
-    record.begin = Timestamp::from_micros(START + number as i64 * APART);
+    record.start_time = Timestamp::from_micros(START + number as i64 * APART);
     record.request.route = Some("/products/{id}".into());
     record.request.headers = vec![(http::header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:126.0)".into())];
     record.request.body_bytes = 120;
@@ -37,8 +39,8 @@ fn record(number: usize) -> Record {
     record.notes.caller.exec_env_id = Some("env1".into());
     record.notes.region_group = Some("us-std".into());
     record.notes.database = vec!["ECommerce".into()];
-    record.notes.count(counters::BYTE_READ_OPS, number as u64 % 40);
-    record.notes.count(counters::COMPUTE_OPS, 1);
+    record.notes.add(export_counters::BYTE_READ_OPS, number as u64 % 40);
+    record.notes.add(export_counters::COMPUTE_OPS, 1);
     record.end(Duration::from_micros(1_000 + number as u64 % 20_000), Outcome::Complete);
     record
 }
@@ -106,7 +108,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn export(client: &ExportClient, count: usize) -> Result<tagtrail_querylog::ExportedFile, String> {
+async fn export(client: &ExportClient, count: usize) -> Result<tagtrail_querylog::client::ExportedFile, String> {
     let (start, end) = (Timestamp::from_micros(START), Timestamp::from_micros(START + count as i64 * APART));
     let scope = "us-std".parse().map_err(|_| "no scope")?;
     match client.export(scope, start, end).poll_every(Duration::from_millis(20)).wait().await {

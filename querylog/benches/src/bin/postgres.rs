@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Partition, Postgres, PostgresSettings};
-use tagtrail_querylog::{
-    AuditLog, Distinct, Latest, Order, Outcome, Questions, Record, RecordQuery, RequestFilter, Scan, StatusMatch,
-    Timestamp, Whose, Window,
-};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
+use tagtrail_querylog::audit::{Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
@@ -35,7 +33,7 @@ const ARRAYS: &str = "$1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::B
 /// A request that has begun.
 fn begun(number: usize, trail: &Trail) -> Record {
     let mut record = Record::new(trail, &format!("/projects/{}/rollup", number % 5_000));
-    record.begin = Timestamp::from_micros(START + number as i64 * 60_000_000);
+    record.start_time = Timestamp::from_micros(START + number as i64 * 60_000_000);
     record.request.route = Some(format!("/projects/{{id}}/{}", number % 50));
     record.client_ip = Some([192, 0, 2, 7].into());
     let notes = &mut record.notes;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Sqlite, Store, StoreError, Synchronous};
-use tagtrail_querylog::{AuditLog, Distinct, LogStore, Outcome, QueryLog, Record};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, QueryLog, Record};
+use tagtrail_querylog::audit::Distinct;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

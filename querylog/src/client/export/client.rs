@@ -23,7 +23,8 @@ use crate::model::time::Timestamp;
 /// other hosts do not.
 ///
 /// ```no_run
-/// use tagtrail_querylog::{ExportClient, ExportOutcome, Timestamp};
+/// use tagtrail_querylog::Timestamp;
+/// use tagtrail_querylog::client::{ExportClient, ExportOutcome};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ExportClient::new("https://logs.example.com", "account key")?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::client::http::HttpError;
 use crate::model::export_status::ExportStatus;
 
-/// The error of an [`ExportClient`](crate::ExportClient), or of a [`Download`](crate::Download).
+/// The error of an [`ExportClient`](crate::client::ExportClient), or of a [`Download`](crate::client::Download).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportClientError {
@@ -53,7 +53,7 @@ impl ExportClientError {
     /// Returns whether the same request may succeed if it is sent again: if there was no response, or the server was
     /// overloaded or failed.
     ///
-    /// [`ExportRequest::wait`](crate::ExportRequest::wait) retries after these errors.
+    /// [`ExportRequest::wait`](crate::client::ExportRequest::wait) retries after these errors.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Http(error) => error.is_transient(),

@@ -25,13 +25,13 @@ pub struct Downloaded {
 const QUEUED_CHUNKS: usize = 8;
 
 impl Download {
-    /// Saves the download to a file, as [`ExportedFile::save`](crate::ExportedFile::save) does.
+    /// Saves the download to a file, as [`ExportedFile::save`](crate::client::ExportedFile::save) does.
     ///
     /// Call this before any [`chunk`](Self::chunk): the rest of a file is not valid gzip.
     ///
     /// # Errors
     ///
-    /// As [`ExportedFile::save`](crate::ExportedFile::save).
+    /// As [`ExportedFile::save`](crate::client::ExportedFile::save).
     pub async fn save(self, path: impl AsRef<Path>) -> Result<Downloaded, ExportClientError> {
         self.save_with_progress(path, |_| {}).await
     }
@@ -40,7 +40,7 @@ impl Download {
     ///
     /// # Errors
     ///
-    /// As [`ExportedFile::save`](crate::ExportedFile::save).
+    /// As [`ExportedFile::save`](crate::client::ExportedFile::save).
     pub async fn save_with_progress(
         self,
         path: impl AsRef<Path>,
@@ -56,13 +56,13 @@ impl Download {
         Ok(downloaded)
     }
 
-    /// Writes the lines of the download, as [`ExportedFile::write_lines`](crate::ExportedFile::write_lines) does.
+    /// Writes the lines of the download, as [`ExportedFile::write_lines`](crate::client::ExportedFile::write_lines) does.
     ///
     /// Call this before any [`chunk`](Self::chunk): the rest of a file is not valid gzip.
     ///
     /// # Errors
     ///
-    /// As [`ExportedFile::write_lines`](crate::ExportedFile::write_lines).
+    /// As [`ExportedFile::write_lines`](crate::client::ExportedFile::write_lines).
     pub async fn write_lines(self, to: impl Write + Send + 'static) -> Result<Downloaded, ExportClientError> {
         self.write(None, to, |_| {}).await
     }

@@ -95,7 +95,7 @@ async fn start_with(folder: tempfile::TempDir, log: AuditLog, clock: &TestClock,
 
 fn record(begin: Timestamp, ended: bool) -> Record {
     let mut record = Record::new(&Trail::start(Sample::Always), "/");
-    record.begin = begin;
+    record.start_time = begin;
     record.notes.region_group = Some("us-std".into());
     if ended {
         record.end(Duration::ZERO, Outcome::Complete);

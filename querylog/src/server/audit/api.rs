@@ -10,8 +10,8 @@ use super::error::ApiError;
 use super::responder::Responder;
 use crate::access::authenticator::Authenticator;
 use crate::audit::log::AuditLog;
-use crate::server;
 use crate::server::page_token::Signer;
+use crate::server::response;
 use crate::store::StoreError;
 
 /// The REST API of an audit log: an axum router.
@@ -41,7 +41,7 @@ use crate::store::StoreError;
 /// leaves out those that are not requests, or do not have all that is asked for: it may have fewer than its limit, or
 /// none, and a token all the same.
 /// `/traces/X` is a list of `depth`, `parent` (the place of it in the list) and `request`, each request before those that
-/// it sent; `complete` is false if a trace has more than 5,000: [`TraceTree`](crate::TraceTree).
+/// it sent; `complete` is false if a trace has more than 5,000: [`TraceTree`](crate::audit::TraceTree).
 ///
 /// Each response is JSON, rejections too.
 ///
@@ -49,7 +49,9 @@ use crate::store::StoreError;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("audit.db");
 /// use tagtrail_querylog::store::Sqlite;
-/// use tagtrail_querylog::{AuditApi, AuditLog, Tokens};
+/// use tagtrail_querylog::AuditLog;
+/// use tagtrail_querylog::access::Tokens;
+/// use tagtrail_querylog::server::AuditApi;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn run(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -95,7 +97,7 @@ impl AuditApi {
     /// If a path that was given to [`under`](Self::under) is not one, or was given twice, as axum's routers do.
     pub fn router(&self) -> Router {
         let responder = Arc::clone(&self.responder);
-        server::router(&self.bases, &["", "/", "/{*rest}"], move |base, request: Request| {
+        response::router(&self.bases, &["", "/", "/{*rest}"], move |base, request: Request| {
             let responder = Arc::clone(&responder);
             async move { responder.respond(base, &request.into_parts().0).await }
         })

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::model::query_error::{QueryError, QueryErrorKind};
-use crate::server::{self, Unanswered};
+use crate::server::response::{self, ServerError};
 
 /// Why a response does not have what was asked for.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) enum ApiError {
     /// Parameters that are invalid.
     Parameters(Vec<InvalidParameter>),
     /// The server's own error.
-    Unanswered(Unanswered),
+    ServerError(ServerError),
 }
 
 /// What is expected of a parameter that is invalid.
@@ -48,9 +48,9 @@ impl InvalidParameter {
     }
 }
 
-impl From<Unanswered> for ApiError {
-    fn from(unanswered: Unanswered) -> Self {
-        Self::Unanswered(unanswered)
+impl From<ServerError> for ApiError {
+    fn from(unanswered: ServerError) -> Self {
+        Self::ServerError(unanswered)
     }
 }
 
@@ -59,11 +59,11 @@ impl From<QueryError> for ApiError {
         match error.kind() {
             QueryErrorKind::NotFound => Self::NoRecord,
             QueryErrorKind::Forbidden => Self::Forbidden,
-            QueryErrorKind::Overloaded => Self::Unanswered(Unanswered::Overloaded),
+            QueryErrorKind::Overloaded => Self::ServerError(ServerError::Overloaded),
             _ => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, source, "audit log: a question failed");
-                Self::Unanswered(Unanswered::Failed)
+                Self::ServerError(ServerError::Failed)
             }
         }
     }
@@ -78,8 +78,8 @@ impl ApiError {
             Self::NoPath | Self::NoRecord => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Parameters(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unanswered(Unanswered::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unanswered(Unanswered::Failed) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ServerError(ServerError::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
+            Self::ServerError(ServerError::Failed) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -94,8 +94,8 @@ impl ApiError {
             Self::NoRecord => "no record in your environment has this id",
             Self::Method => "only GET is allowed here",
             Self::Parameters(_) => "invalid parameters",
-            Self::Unanswered(Unanswered::Overloaded) => "too many requests right now; retry shortly",
-            Self::Unanswered(Unanswered::Failed) => "the server failed; its log says why",
+            Self::ServerError(ServerError::Overloaded) => "too many requests right now; retry shortly",
+            Self::ServerError(ServerError::Failed) => "the server failed; its log says why",
         }
     }
 }
@@ -107,7 +107,7 @@ impl IntoResponse for ApiError {
             Self::Parameters(invalid) => json!({ "detail": invalid }),
             error => json!({ "detail": error.detail() }),
         };
-        let mut response = server::json(status, body.to_string());
+        let mut response = response::json(status, body.to_string());
         let headers = response.headers_mut();
         match status {
             StatusCode::UNAUTHORIZED => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),

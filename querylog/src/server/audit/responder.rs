@@ -20,7 +20,7 @@ use crate::model::questions::Questions;
 use crate::model::record_query::{RecordQuery, Whose};
 use crate::model::scan::{Order, Scan};
 use crate::server::page_token::Signer;
-use crate::server::{self, Unanswered, ok};
+use crate::server::response::{self, ServerError, ok};
 
 /// What comes before a token.
 const SCHEMES: [&str; 4] = ["Bearer", "Fused-Service-Token", "Fused-Env-Bearer", "Fused-Rtenv-Bearer"];
@@ -51,7 +51,7 @@ impl Responder {
             return Err(ApiError::Method);
         }
         if matches!(question, Question::Description) {
-            return Ok(server::json(StatusCode::OK, include_str!("openapi.json")));
+            return Ok(response::json(StatusCode::OK, include_str!("openapi.json")));
         }
         let caller = self.caller(&head.headers).await?;
         let log = self.log.scoped(caller.exec_env_id());
@@ -79,7 +79,7 @@ impl Responder {
         let token = bearer_token(headers, &SCHEMES).ok_or(ApiError::Unknown)?;
         let found = self.authenticator.principal(token).await.map_err(|error| {
             tracing::error!(%error, "audit log: failed to look up the caller");
-            Unanswered::Failed
+            ServerError::Failed
         })?;
         found.ok_or(ApiError::Unknown)
     }

@@ -12,8 +12,8 @@ use http::{HeaderValue, Method, StatusCode};
 use object_store::{GetOptions, GetRange};
 
 use crate::export::{ExportService, InvalidLink};
-use crate::server::Unanswered;
 use crate::server::export::error::ApiError;
+use crate::server::response::ServerError;
 
 const NO_FILE: &str = "the file no longer exists; request the export again";
 
@@ -98,5 +98,5 @@ async fn beyond(exports: &ExportService, name: &str, range: &GetRange, error: &o
 
 fn failed(error: &object_store::Error) -> ApiError {
     tracing::error!(%error, "export: failed to read a file");
-    Unanswered::Failed.into()
+    ServerError::Failed.into()
 }

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::export::NotAccepted;
-use crate::server::{self, Unanswered};
+use crate::server::response::{self, ServerError};
 use crate::store::StoreError;
 
 /// Why a request does not get what it asks for.
@@ -27,11 +27,11 @@ pub(super) enum ApiError {
     /// Too many exports of the key wait.
     TooMany,
     /// The server could not serve a valid request.
-    Server(Unanswered),
+    Server(ServerError),
 }
 
-impl From<Unanswered> for ApiError {
-    fn from(unanswered: Unanswered) -> Self {
+impl From<ServerError> for ApiError {
+    fn from(unanswered: ServerError) -> Self {
         Self::Server(unanswered)
     }
 }
@@ -72,20 +72,20 @@ impl IntoResponse for ApiError {
                 "too_many_requests",
                 "too many pending exports for this key; retry when some have finished",
             ),
-            Self::Server(Unanswered::Overloaded) => {
+            Self::Server(ServerError::Overloaded) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "internal_error", "too many requests right now; retry shortly")
             }
-            Self::Server(Unanswered::Failed) => {
+            Self::Server(ServerError::Failed) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the server failed; its log says why")
             }
         };
-        let mut response = server::json(status, json!({ "code": code, "reason": reason }).to_string());
+        let mut response = response::json(status, json!({ "code": code, "reason": reason }).to_string());
         let headers = response.headers_mut();
         match self {
             Self::Unauthorized => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Self::Method(allowed) => headers.insert(ALLOW, HeaderValue::from_static(allowed)),
             Self::TooMany => headers.insert(RETRY_AFTER, HeaderValue::from_static("10")),
-            Self::Server(Unanswered::Overloaded) => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::Server(ServerError::Overloaded) => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}"))
                 .ok()
                 .and_then(|size| headers.insert(CONTENT_RANGE, size)),
@@ -109,8 +109,8 @@ mod tests {
             (ApiError::Method("POST"), 405, Some((ALLOW, "POST"))),
             (ApiError::Range(7), 416, Some((CONTENT_RANGE, "bytes */7"))),
             (ApiError::TooMany, 429, Some((RETRY_AFTER, "10"))),
-            (ApiError::Server(Unanswered::Failed), 500, None),
-            (ApiError::Server(Unanswered::Overloaded), 503, Some((RETRY_AFTER, "1"))),
+            (ApiError::Server(ServerError::Failed), 500, None),
+            (ApiError::Server(ServerError::Overloaded), 503, Some((RETRY_AFTER, "1"))),
         ] {
             let response = error.into_response();
             assert_eq!(response.status(), status);

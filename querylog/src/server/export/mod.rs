@@ -21,7 +21,7 @@ use crate::access::bearer::bearer_token;
 use crate::access::principal::Account;
 use crate::export::{ExportService, FILES};
 use crate::server::page_token::Signer;
-use crate::server::{self, Unanswered, ok};
+use crate::server::response::{self, ServerError, ok};
 use crate::store::StoreError;
 
 const NO_PATH: &str = "there is nothing under this path";
@@ -102,7 +102,7 @@ impl ExportApi {
     /// If a path that was given to [`under`](Self::under) is not valid, or was given twice, as axum's routers do.
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.shared);
-        server::router(&self.bases, &["/logs", "/logs/", "/logs/{*rest}"], move |base, request: Request| {
+        response::router(&self.bases, &["/logs", "/logs/", "/logs/{*rest}"], move |base, request: Request| {
             let shared = Arc::clone(&shared);
             async move {
                 let (head, body) = request.into_parts();
@@ -139,7 +139,7 @@ impl Shared {
         // Not the id of an export: those are UUIDs.
         if path == "/logs/openapi.json" {
             allow(head, &Method::GET)?;
-            return Ok(server::json(StatusCode::OK, include_str!("openapi.json")));
+            return Ok(response::json(StatusCode::OK, include_str!("openapi.json")));
         }
         let account = self.account(&head.headers).await?;
         is_query(head.uri.query().unwrap_or_default())?;
@@ -166,7 +166,7 @@ impl Shared {
         let key = bearer_token(headers, &["Bearer"]).ok_or(ApiError::Unauthorized)?;
         let found = self.accounts.account(key).await.map_err(|error| {
             tracing::error!(%error, "export: failed to look up an account key");
-            Unanswered::Failed
+            ServerError::Failed
         })?;
         found.ok_or(ApiError::Unauthorized)
     }

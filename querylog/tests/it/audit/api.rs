@@ -6,7 +6,10 @@ use crate::support::audit::{Server, TOKENS, VALUES, escaped, json, records, sort
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json as value};
-use tagtrail_querylog::{AuditApi, AuditRecord, Timestamp, Tokens};
+use tagtrail_querylog::Timestamp;
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::audit::AuditRecord;
+use tagtrail_querylog::server::AuditApi;
 
 /// What an oracle asks of a record.
 type Test = Box<dyn Fn(&AuditRecord) -> bool>;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::support::audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
-use tagtrail_querylog::{
-    AuditClient, AuditClientError, AuditRecord, Distinct, Latest, Order, PageToken, QueryErrorKind, Questions,
-    RecordQuery, RequestFilter, Scan, Timestamp, Whose, Window,
+use tagtrail_querylog::audit::{
+    AuditRecord, Distinct, Latest, Order, PageToken, QueryErrorKind, Questions, RecordQuery, RequestFilter, Scan, Whose,
 };
+use tagtrail_querylog::client::{AuditClient, AuditClientError};
+use tagtrail_querylog::{Timestamp, Window};
 use tokio::net::TcpListener;
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::support::common::SmallDisk;
 use tagtrail::{Sample, Trail};
+use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::Sqlite;
-use tagtrail_querylog::{AuditLog, LogStore, Outcome, Questions, Record, RequestFilter, Scan, Window};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, Window};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 use crate::support::killed::{tell, told_until_killed};
 use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
+use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, LogStore, Outcome, Questions, Record, RequestFilter, Scan, Window};
+use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, Window};
 
 const TRIES: u32 = 40;
 

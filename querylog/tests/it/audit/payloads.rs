@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::support::audit::Server;
 use serde_json::Value;
-use tagtrail_querylog::{AuditRecord, QueryErrorKind, Questions, Timestamp};
+use tagtrail_querylog::Timestamp;
+use tagtrail_querylog::audit::{AuditRecord, QueryErrorKind, Questions};
 use uuid::Uuid;
 
 fn record(number: i64) -> AuditRecord {
@@ -164,7 +165,7 @@ async fn a_store_of_objects_that_is_gone_is_said() {
 #[cfg(not(feature = "s3"))]
 #[test]
 fn an_object_store_whose_feature_is_not_on_is_said() {
-    use tagtrail_querylog::ExportFiles;
+    use tagtrail_querylog::export::ExportFiles;
     use tagtrail_querylog::store::Payloads;
 
     let (url, expected) = ("s3://key:hunter2@bucket/folder", "needs the feature `s3`");

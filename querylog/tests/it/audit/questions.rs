@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::support::audit::{Server, VALUES, pick, records};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{
-    AuditClient, AuditRecord, Distinct, Latest, Order, Outcome, Page, PageToken, QueryError, QueryErrorKind, Questions,
-    Record, RecordQuery, RequestFilter, Scan, StatusMatch, Timestamp, Whose, Window,
+use tagtrail_querylog::audit::{
+    AuditRecord, Distinct, Latest, Order, Page, PageToken, QueryError, QueryErrorKind, Questions, RecordQuery,
+    RequestFilter, Scan, StatusMatch, Whose,
 };
+use tagtrail_querylog::client::AuditClient;
+use tagtrail_querylog::{Outcome, Record, Timestamp, Window};
 
 const START: i64 = 1_743_465_600_000_000;
 
@@ -20,7 +22,7 @@ fn requests(count: usize) -> Vec<Record> {
         let tags = format!("project={}", pick(&["blog", "shop"], random));
         let trail = pick(&trails, random).with_tags(tags.parse::<Tags>().unwrap());
         let mut request = Record::new(&trail, "/posts/7");
-        request.begin = Timestamp::from_micros(START + pick(&[0_i64, 1, 2, 3], random) * 3_600_000_000);
+        request.start_time = Timestamp::from_micros(START + pick(&[0_i64, 1, 2, 3], random) * 3_600_000_000);
         request.request.route = Some(pick(&["/", "/posts/{id}", "/a b%/é&=+"], random).to_owned());
         request.notes.caller.exec_env_id = pick(&[Some("env1"), Some("env2")], random).map(str::to_owned);
         if pick(&[true, true, false], random) {

@@ -7,11 +7,10 @@ use crate::support::audit::{self, Server, escaped, pick};
 use async_trait::async_trait;
 use serde_json::Value;
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::audit::{AuditRecord, Distinct, Order, Questions, RequestFilter, Scan, StatusMatch};
+use tagtrail_querylog::record::ResponsePart;
 use tagtrail_querylog::store::{Hits, Key, Payloads, Row, RowRange, Selection, Sqlite, Store, StoreError};
-use tagtrail_querylog::{
-    AuditLog, AuditRecord, Distinct, Order, Outcome, Questions, Record, RequestFilter, ResponsePart, Scan, StatusMatch,
-    Timestamp, Window,
-};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
 use uuid::Uuid;
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
@@ -29,7 +28,7 @@ fn requests(count: usize) -> Vec<Record> {
             let mut record = Record::new(&trail, "/path");
             record.id =
                 Uuid::from_u128(u128::from(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
-            record.begin = Timestamp::from_micros(START + pick(&[0_i64, 1, 2, 3, 4], random) * 1_000_000);
+            record.start_time = Timestamp::from_micros(START + pick(&[0_i64, 1, 2, 3, 4], random) * 1_000_000);
             record.request.route = pick(&[true, true, false], random).then(|| pick(&ROUTES, random).to_owned());
             record.notes.caller.exec_env_id = pick(&[Some("env1"), Some("env2"), None], random).map(str::to_owned);
             if pick(&[true, true, true, false], random) {
@@ -55,7 +54,7 @@ async fn all(log: &AuditLog, mut scan: Scan<RequestFilter>, limit: usize) -> Vec
 
 /// In the order of an audit log.
 fn sorted(mut records: Vec<Record>, newest_first: bool) -> Vec<Record> {
-    records.sort_by_key(|record| (record.begin, record.id));
+    records.sort_by_key(|record| (record.start_time, record.id));
     if newest_first {
         records.reverse();
     }
@@ -137,7 +136,7 @@ async fn every_filter_returns_what_a_naive_reader_finds() {
             let expected: Vec<_> = records
                 .iter()
                 .filter(|record| record.notes.caller.exec_env_id.as_deref() == Some("env1") && passes(record))
-                .filter(|record| record.begin <= window.end)
+                .filter(|record| record.start_time <= window.end)
                 .cloned()
                 .collect();
             let expected = sorted(expected, newest_first);
@@ -167,7 +166,7 @@ async fn a_trace_is_a_tree_across_services() {
     let web = Trail::start(Sample::Always);
     let mut records: Vec<Record> = ["web", "shop", "stock", "auth"].map(|name| Record::new(&web, name)).into();
     for (place, record) in records.iter_mut().enumerate() {
-        record.begin = Timestamp::from_micros(START + i64::try_from(place).unwrap());
+        record.start_time = Timestamp::from_micros(START + i64::try_from(place).unwrap());
         record.span_id = Trail::start(Sample::Always).span_id();
         record.notes.caller.exec_env_id = Some("env1".into());
     }
@@ -229,11 +228,11 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     }
     let server = Server::start().await;
     let mut started = Record::new(&Trail::start(Sample::Always), "/");
-    started.begin = Timestamp::from_micros(START);
+    started.start_time = Timestamp::from_micros(START);
     started.notes.caller.exec_env_id = Some("env1".into());
     started.request.route = Some("/".into());
     let mut ended = started.clone();
-    ended.begin = Timestamp::from_micros(START + 1);
+    ended.start_time = Timestamp::from_micros(START + 1);
     // One end has the time of its start, and other tags.
     let mut other = started.clone();
     other.id = Uuid::now_v7();
@@ -249,7 +248,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
         server.log.put_requests(std::slice::from_ref(record)).await.unwrap();
     }
     // The time of the start stays.
-    ended.begin = started.begin;
+    ended.start_time = started.start_time;
     for requests in [
         RequestFilter::new().trace(started.trace_id).route("/").status(StatusMatch::Class(5)),
         RequestFilter::new().status(StatusMatch::Code(503)),

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
+use tagtrail_querylog::AuditLog;
+use tagtrail_querylog::access::{Authenticator, Principal, Tokens};
+use tagtrail_querylog::audit::Distinct;
+use tagtrail_querylog::server::AuditApi;
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
-use tagtrail_querylog::{AuditApi, AuditLog, Authenticator, Distinct, Principal, Tokens};
 
 #[derive(Debug)]
 enum Broken {

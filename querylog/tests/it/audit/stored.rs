@@ -11,10 +11,11 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt;
 use tagtrail::{Admit, Sample, Trail};
+use tagtrail_querylog::audit::{AuditRecord, Questions, RecordQuery, RequestFilter, Scan};
 use tagtrail_querylog::store::{Sqlite, StoreError};
 use tagtrail_querylog::{
-    AppendError, AuditLog, AuditRecord, Caller, Entry, LogFiles, LogReader, LogStore, Outcome, QueryLog, QueryLogLayer,
-    Questions, Record, RecordHandle, RecordQuery, RequestFilter, Scan, Timestamp, Window,
+    AppendError, AuditLog, Caller, Entry, LogFiles, LogReader, LogStore, Outcome, QueryLog, QueryLogLayer, Record,
+    RecordHandle, Timestamp, Window,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;

@@ -6,7 +6,9 @@ use crate::support::export::{SECOND, Server, TOKENS, at, range, record};
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json};
-use tagtrail_querylog::{ExportApi, Timestamp, Tokens};
+use tagtrail_querylog::Timestamp;
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::server::ExportApi;
 use tower::ServiceExt;
 
 const DAY: i64 = 86_400;

@@ -17,7 +17,7 @@ use flate2::write::GzEncoder;
 use futures_util::stream;
 use serde_json::json;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::{ExportClient, ExportClientError, ExportOutcome};
+use tagtrail_querylog::client::{ExportClient, ExportClientError, ExportOutcome};
 use tokio::net::TcpListener;
 
 /// What the server does with the file.
@@ -111,7 +111,7 @@ fn gzip(lines: usize) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-async fn file_of(client: &ExportClient) -> tagtrail_querylog::ExportedFile {
+async fn file_of(client: &ExportClient) -> tagtrail_querylog::client::ExportedFile {
     match client.export("us-std".parse().unwrap(), at(0), at(1)).wait().await.unwrap() {
         ExportOutcome::Complete(file) => file,
         other => panic!("{other:?}"),

@@ -3,7 +3,8 @@
 use crate::support::export::{Server, at, lines, numbers, range, record};
 use serde_json::json;
 use tagtrail::TraceParent;
-use tagtrail_querylog::{ExportOutcome, ExportState};
+use tagtrail_querylog::client::ExportOutcome;
+use tagtrail_querylog::export::ExportState;
 
 #[tokio::test]
 async fn a_range_is_requested_polled_and_downloaded() {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::slow::Slow;
 use crate::support::export::{self, Server, TestClock, lines, numbers, open, range, record};
 use serde_json::{Value, json};
+use tagtrail_querylog::export::ExportFiles;
 use tagtrail_querylog::store::Sqlite;
-use tagtrail_querylog::{AuditLog, ExportFiles, Record, Timestamp};
+use tagtrail_querylog::{AuditLog, Record, Timestamp};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -32,7 +33,7 @@ async fn an_export_waits_for_the_end_of_its_range_and_has_all_that_was_written_u
             while Timestamp::now() < end.plus(Duration::from_millis(200)) {
                 let number = number.fetch_add(1, SeqCst);
                 let ended = record(number, Timestamp::now(), "us-std");
-                let mut begun = open(number, ended.begin, "us-std");
+                let mut begun = open(number, ended.start_time, "us-std");
                 begun.id = ended.id;
                 log.put_requests(&[begun]).await.unwrap();
                 let late = number % 10 == 0;
@@ -49,7 +50,7 @@ async fn an_export_waits_for_the_end_of_its_range_and_has_all_that_was_written_u
     let exported = server.lines(&export).await;
     let mut found = numbers(&exported);
     found.sort_unstable();
-    let mut expected: Vec<_> = written.iter().filter(|record| (start..end).contains(&record.begin)).collect();
+    let mut expected: Vec<_> = written.iter().filter(|record| (start..end).contains(&record.start_time)).collect();
     expected.sort_by_key(|record| record.tags.get("number").unwrap().parse::<i64>().unwrap());
     let expected: Vec<i64> =
         expected.iter().map(|record| record.tags.get("number").unwrap().parse().unwrap()).collect();
@@ -92,7 +93,7 @@ async fn an_export_waits_for_open_requests_until_its_range_has_settled() {
     while server.get("us", &id).await.json["version"] == 0 {
         sleep(Duration::from_millis(10)).await;
     }
-    let mut ended = record(1, slow.begin, "us-std");
+    let mut ended = record(1, slow.start_time, "us-std");
     ended.id = slow.id;
     server.log.put_requests(&[ended]).await.unwrap();
     assert_eq!(server.get("us", &id).await.json["state"], "Pending");

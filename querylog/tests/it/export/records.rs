@@ -46,7 +46,7 @@ async fn an_export_has_the_records_of_its_scope_and_no_others() {
         .into_iter()
         .zip(&records)
         .map(|(mut begun, record)| {
-            (begun.id, begun.begin) = (record.id, record.begin);
+            (begun.id, begun.start_time) = (record.id, record.start_time);
             begun
         })
         .collect();

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::record::export_counters;
 use tagtrail_querylog::{
-    Durability, Entry, Keep, LineFormat, LogFiles, LogReader, LogStore, Outcome, Record, Roll, Timestamp, counters,
+    Durability, Entry, Keep, LineFormat, LogFiles, LogReader, LogStore, Outcome, Record, Roll, Timestamp,
 };
 
 use crate::support::common::{Logged, entries_in, files_in, gaps_in, record, records_in};
@@ -31,7 +32,7 @@ fn full() -> Record {
         tagtrail::TraceState::empty(),
     ));
     let mut record = Record::new(&trail.with_tags(Tags::from_pairs([("b", "2"), ("a", "1")]).unwrap()), "/posts/7");
-    record.begin = "2024-05-10T18:05:42.871Z".parse().unwrap();
+    record.start_time = "2024-05-10T18:05:42.871Z".parse().unwrap();
     record.end(Duration::from_micros(12_345), Outcome::Complete);
     record.request.method = "POST".parse().unwrap();
     record.request.route = Some("/posts/{id}".into());
@@ -54,8 +55,8 @@ fn full() -> Record {
     notes.operation.cache = Some(true);
     notes.database = vec!["parent".into(), "child".into()];
     notes.region_group = Some("us-std".into());
-    notes.count(counters::BYTE_READ_OPS, 3);
-    notes.count(counters::READ_LIMITS_HIT, 1);
+    notes.add(export_counters::BYTE_READ_OPS, 3);
+    notes.add(export_counters::READ_LIMITS_HIT, 1);
     notes.stdout = Some("out".into());
     notes.stderr = Some(String::new());
     notes.payload = Some("{\"a\":1}".into());
@@ -152,7 +153,7 @@ proptest! {
         record.notes.operation.name = Some(texts[4].clone() + &controls);
         record.notes.database = vec![texts[5].clone(), controls.clone()];
         record.notes.stdout = Some(texts[6].clone() + &controls);
-        record.notes.count(texts[7].clone() + &controls, 1);
+        record.notes.add(texts[7].clone() + &controls, 1);
         let logged = Logged::with(|settings| settings.format(LineFormat::WithOutput));
         logged.log.append(&record);
         let read = logged.records().remove(0);
@@ -285,7 +286,7 @@ fn an_unclean_stop_leaves_a_gap_and_a_clean_one_does_not() {
     fs::write(logged.path().join("querylog.lock"), "open since 2024-05-10T18:05:42.871000Z\n").unwrap();
     LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     let gap = gaps_in(logged.path()).remove(0);
-    assert_eq!((gap.count, &*gap.why, gap.from), (None, "unclean stop", written.begin));
+    assert_eq!((gap.count, &*gap.why, gap.from), (None, "unclean stop", written.start_time));
     LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert_eq!(gaps_in(logged.path()).len(), 1);
 }
@@ -382,7 +383,7 @@ fn write_file(folder: &Path, begin: &str, begins: &[&str]) {
     let logged = Logged::new();
     for begin in begins {
         let mut record = record(begin);
-        record.begin = begin.parse().unwrap();
+        record.start_time = begin.parse().unwrap();
         logged.log.append(&record);
     }
     logged.log.close_blocking(SOON).unwrap();

@@ -9,11 +9,13 @@ use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::client::ExportClient;
+use tagtrail_querylog::export::{ExportFiles, ExportService, ExportServiceBuilder};
+use tagtrail_querylog::record::ResponsePart;
+use tagtrail_querylog::server::ExportApi;
 use tagtrail_querylog::store::{Postgres, Sqlite, Synchronous};
-use tagtrail_querylog::{
-    AuditLog, ExportApi, ExportClient, ExportFiles, ExportService, ExportServiceBuilder, Outcome, Record, ResponsePart,
-    Timestamp, Tokens,
-};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -40,7 +42,7 @@ pub fn at(seconds: i64) -> Timestamp {
 pub fn record(number: i64, begin: Timestamp, database: &str) -> Record {
     let tags: Tags = format!("number={number},project=blog").parse().unwrap();
     let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), "/posts/7");
-    record.begin = begin;
+    record.start_time = begin;
     let mut parts = database.split('/').map(str::to_owned);
     record.notes.region_group = parts.next();
     record.notes.database = parts.collect();
