@@ -114,7 +114,12 @@ impl Counts {
 }
 
 fn in_file(file: &Path, error: &dyn Error) -> String {
-    format!("{}: {error}", out::path(file))
+    format!("{}: {error}", name(file))
+}
+
+/// Returns the name of a file for messages.
+fn name(file: &Path) -> String {
+    if is_stdin(file) { "stdin".to_owned() } else { out::path(file) }
 }
 
 /// Checks that a file can be read and seems to contain lines. Nothing is read from a pipe.
@@ -173,7 +178,7 @@ async fn import(
     check_start(reader.fill_buf()?)?;
     let progress = progress(size);
     let report_line = |number: u64, what: &str| {
-        progress.suspend(|| report(&format!("{}, line {number}: {what}", out::path(path))));
+        progress.suspend(|| report(&format!("{}, line {number}: {what}", name(path))));
     };
     let mut batch = Batch::default();
     let mut line = Vec::new();

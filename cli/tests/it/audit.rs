@@ -207,7 +207,13 @@ fn lines_that_are_not_records_are_written_to_a_file() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && !said.contains("secret"), "{said}");
-    for expected in ["line 3: ", "line 4: ", "line 5: ", "3 records are in the store", "3 lines are not records"] {
+    for expected in [
+        "stdin, line 3: ",
+        "stdin, line 4: ",
+        "stdin, line 5: ",
+        "3 records are in the store",
+        "3 lines are not records",
+    ] {
         assert!(said.contains(expected), "{said}");
     }
     assert_eq!(fs::read(folder.join("stdin.rejected")).unwrap(), b"{\"id\": \"secret\"}\nno json\n\xff\xfe\n");

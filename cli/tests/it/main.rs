@@ -7,3 +7,4 @@ mod files;
 mod prune;
 #[path = "../../../querylog/tests/it/support/mod.rs"]
 mod support;
+mod tables;
