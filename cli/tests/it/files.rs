@@ -89,7 +89,7 @@ fn stats_counts_and_measures() {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-    let told: Vec<_> = values
+    let counts: Vec<_> = values
         .iter()
         .map(|v| {
             (
@@ -101,7 +101,7 @@ fn stats_counts_and_measures() {
         })
         .collect();
     assert_eq!(
-        told,
+        counts,
         [
             ("all", None, 100, 10),
             ("route", Some("/posts"), 80, 0),
