@@ -16,8 +16,9 @@ use tagtrail_querylog::AuditLog;
 use self::batch::{Batch, put};
 use self::line::{ImportLine, describe, is_gap};
 use self::rejected::RejectedFile;
-use crate::audit::{NewStoreArgs, SQLITE, block_on};
 use crate::out::{self, report};
+use crate::runtime::block_on;
+use crate::store::{NewStoreArgs, SQLITE};
 
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

@@ -354,10 +354,10 @@ fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
     let folder = folder.path();
     store_of_one(folder);
     let of_store = |arguments: &[&str]| run(folder, &[arguments, &STORE].concat());
-    says(&of_store(&["query"]), 2, "expected --user, or --everyone");
+    says(&of_store(&["query"]), 2, "--user is required, or --everyone");
     says(&of_store(&["query", "--exec-env", "--since", "1h", "--until", "2h"]), 2, "--since must be before --until");
     let window = ["query", "--exec-env", "--since", "2024-05-11", "--end-timestamp", "2024-05-10"];
-    says(&of_store(&window), 2, "--since is after --end-timestamp");
+    says(&of_store(&window), 2, "--since must not be after --end-timestamp");
     says(&of_store(&["requests", "--since", "1h", "--until", "2h"]), 2, "--since must be before --until");
     says(&of_store(&["requests", "--tag", "=x"]), 2, "expected NAME=VALUE");
     says(&of_store(&["trace", "3EC5"]), 2, "expected 32 lowercase hexadecimal digits");
