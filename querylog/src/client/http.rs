@@ -6,7 +6,8 @@ use reqwest_middleware::ClientWithMiddleware;
 /// The largest body of an API's response.
 const MAX_BODY: usize = 4 << 20;
 
-/// The HTTP client that sends the requests of an [`ExportClient`](crate::ExportClient).
+/// The HTTP client that sends the requests of an [`AuditClient`](crate::AuditClient) or an
+/// [`ExportClient`](crate::ExportClient).
 ///
 /// Converts from `reqwest::Client`, and from `reqwest_middleware::ClientWithMiddleware`.
 #[derive(Clone, Debug)]
