@@ -40,7 +40,7 @@ pub(crate) struct Requests {
 pub(crate) struct Trace {
     /// Trace-id: 32 hexadecimal digits
     #[arg(value_name = "ID", value_parser = trace_id)]
-    trace: TraceId,
+    id: TraceId,
     #[command(flatten)]
     source: SourceArgs,
     /// Format of the output: a tree or a JSON object [default: table on a terminal, else json]
@@ -80,7 +80,7 @@ impl Requests {
 impl Trace {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async move {
-            let trace = self.source.open(None).await?.trace(self.trace).await?;
+            let trace = self.source.open(None).await?.trace(self.id).await?;
             let mut out = Output::new(self.format);
             if out.json {
                 out.json(&trace)?;
