@@ -16,10 +16,11 @@ use tagtrail_querylog::client::{
 use tagtrail_querylog::export::ExportScope;
 use uuid::Uuid;
 
-use crate::audit::{block_on, interrupted, secret};
 use crate::error::{UsageError, of_option, with_sources};
 use crate::options::{in_order, moment};
 use crate::out;
+use crate::runtime::{block_on, interrupted};
+use crate::source::secret;
 
 /// The environment variable that holds the account key.
 const KEY: &str = "ACCOUNT_KEY";

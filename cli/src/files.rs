@@ -12,10 +12,10 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::{Entry, LogReader};
 
-use crate::audit::SQLITE;
 use crate::filter::Filter;
 use crate::out::{self, Format, Output, report, report_if_none};
 use crate::stats::{By, Stats};
+use crate::store::SQLITE;
 
 /// How often the end of a log is checked for new records.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);

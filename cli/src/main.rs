@@ -1,6 +1,5 @@
 //! `tagtrail-log`: shows, follows and summarizes the query log of a service; stores, serves and queries an audit log.
 
-mod audit;
 mod error;
 mod export;
 mod files;
@@ -11,8 +10,11 @@ mod out;
 mod prune;
 mod query;
 mod requests;
+mod runtime;
 mod serve;
+mod source;
 mod stats;
+mod store;
 mod table;
 
 use std::error::Error;
@@ -27,7 +29,7 @@ use crate::files::{Cat, Summary, Tail};
 use crate::import::Import;
 use crate::prune::Prune;
 use crate::query::Query;
-use crate::requests::{RequestsVerb, TraceVerb};
+use crate::requests::{Requests, Trace};
 use crate::serve::Serve;
 
 const EXAMPLES: &str = "\
@@ -36,7 +38,7 @@ Read the files that a service writes: tail, cat, stats
   tagtrail-log stats /var/log/shop --since 1h --by route
 
 Query an audit log, in a store or on a server: query, requests, trace
-  tagtrail-log requests --store sqlite:audit.db --exec-env-id env1 --tag project=blog
+  tagtrail-log requests --store sqlite:audit.db --environment env1 --tag project=blog
   TAGTRAIL_TOKEN=... tagtrail-log query --server http://127.0.0.1:8080/v1 --newest-first
 
 Store and serve an audit log: import, serve, prune
@@ -67,9 +69,9 @@ enum Verb {
     /// Query the records of an audit log by user, environment, operation and time
     Query(Box<Query>),
     /// Query the requests of an audit log by trace, tag, status and route
-    Requests(Box<RequestsVerb>),
+    Requests(Box<Requests>),
     /// Show the requests of a trace across services, as a tree
-    Trace(TraceVerb),
+    Trace(Trace),
     /// Serve an audit log and its exports over HTTP
     Serve(Serve),
     /// Import records into a store, from a log's files or from the API

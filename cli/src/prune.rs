@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::Timestamp;
 
-use crate::audit::{POSTGRES, StoreArgs, Tables, block_on};
 use crate::error::{UsageError, of_option};
 use crate::options::moment;
 use crate::out::report;
+use crate::runtime::block_on;
+use crate::store::{POSTGRES, StoreArgs, Tables};
 
 /// Younger objects are kept: their records may not be stored yet.
 const MIN_OBJECT_AGE: Duration = Duration::from_secs(3_600);

@@ -1,4 +1,4 @@
-//! `tagtrail-log query`: asks an audit log about its records, in a store or by its API.
+//! `tagtrail-log query`: queries the records of an audit log.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -9,47 +9,49 @@ use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, QueryError, Questi
 use tagtrail_querylog::record::printable;
 use tagtrail_querylog::{Timestamp, Window};
 
-use crate::audit::{SourceArgs, block_on};
 use crate::error::UsageError;
 use crate::options::{ListArgs, TimeArgs, moment, window};
-use crate::out::{self, Output, counting};
+use crate::out::{Output, counting, report_if_none};
+use crate::runtime::block_on;
+use crate::source::SourceArgs;
+use crate::table;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("filter").args(["id", "operation_id", "operation", "shared_token"])))]
 pub(crate) struct Query {
     #[command(flatten)]
     source: SourceArgs,
-    /// The user who asks a store, by e-mail address. A server knows them by the token.
+    /// E-mail address of the user on whose behalf a store is queried; a server knows it from the token
     #[arg(long, value_name = "EMAIL", conflicts_with = "server", visible_alias = "user-email")]
     user: Option<String>,
 
-    /// The record of this id.
+    /// Show the record with this id
     #[arg(long)]
     id: Option<String>,
-    /// Records of this operation's id.
+    /// Show only records of the operation with this id
     #[arg(long, value_name = "ID", visible_alias = "udf-id")]
     operation_id: Option<String>,
-    /// Records of this operation's name: what the handler noted, else the route.
+    /// Show only records of the operation with this name: the one that the handler set, or the route
     #[arg(long, value_name = "NAME", visible_alias = "udf-name")]
     operation: Option<String>,
-    /// Records of this shared token.
+    /// Show only records with this shared token
     #[arg(long, value_name = "TOKEN")]
     shared_token: Option<String>,
-    /// Records of everyone in the environment, not of the user alone.
+    /// Show the records of everyone in the environment, not only the user's own
     #[arg(long, visible_alias = "exec-env")]
     everyone: bool,
-    /// The latest record of each operation. All other filters are ignored.
+    /// Show the latest record of each operation, whatever --id, --operation, --operation-id and --shared-token say
     #[arg(long, requires = "distinct_type")]
     distinct: bool,
-    /// By which value `--distinct` tells operations apart.
+    /// Whether --distinct compares the names or the ids of operations
     #[arg(long, value_enum)]
-    distinct_type: Option<Kind>,
+    distinct_type: Option<DistinctBy>,
     #[command(flatten)]
     times: TimeArgs,
-    /// Records that started at this time or before it.
+    /// Show only records that started at or before this time
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "until")]
     end_timestamp: Option<Timestamp>,
-    /// How many of the newest records `--distinct` reads, at most 5,000.
+    /// How many of the newest records --distinct reads, at most 5000
     #[arg(long, default_value_t = 1_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     max_records_to_scan: u32,
     #[command(flatten)]
@@ -57,16 +59,16 @@ pub(crate) struct Query {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Kind {
+enum DistinctBy {
     Names,
     Ids,
 }
 
-impl From<Kind> for Distinct {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Names => Self::Names,
-            Kind::Ids => Self::Ids,
+impl From<DistinctBy> for Distinct {
+    fn from(by: DistinctBy) -> Self {
+        match by {
+            DistinctBy::Names => Self::Names,
+            DistinctBy::Ids => Self::Ids,
         }
     }
 }
@@ -89,11 +91,11 @@ impl Query {
     fn check(&self) -> Result<(), UsageError> {
         self.times.range()?;
         if self.times.since().zip(self.end_timestamp).is_some_and(|(first, last)| first > last) {
-            return Err(UsageError::new("--since is after --end-timestamp"));
+            return Err(UsageError::new("--since must not be after --end-timestamp"));
         }
         let own = (self.distinct || self.id.is_none()) && self.whose() == Whose::Own && self.of_operation().is_none();
         if own && self.user.is_none() && !self.source.is_server() {
-            return Err(UsageError::new("expected --user, or --everyone for the whole environment"));
+            return Err(UsageError::new("--user is required, or --everyone for the whole environment"));
         }
         Ok(())
     }
@@ -103,8 +105,8 @@ impl Query {
         log: &'a dyn Questions,
     ) -> Result<BoxStream<'a, Result<AuditRecord, QueryError>>, QueryError> {
         let found = |records: Vec<_>| stream::iter(records.into_iter().map(Ok)).boxed();
-        if let Some(kind) = self.distinct_type.filter(|_| self.distinct) {
-            let question = Latest::new(kind.into(), self.whose(), self.window());
+        if let Some(by) = self.distinct_type.filter(|_| self.distinct) {
+            let question = Latest::new(by.into(), self.whose(), self.window());
             return Ok(found(log.latest(&question.read_at_most(self.max_records_to_scan as usize)).await?));
         }
         if let Some(id) = &self.id {
@@ -129,7 +131,7 @@ impl Query {
     }
 }
 
-/// Shows what is found, and says if there may be more than are `shown`.
+/// Shows records as they are found. Reports if there are none, or if there may be more than `shown` allows.
 pub(crate) async fn show<T>(
     out: &mut Output,
     found: BoxStream<'_, Result<T, QueryError>>,
@@ -146,18 +148,19 @@ pub(crate) async fn show<T>(
     }
     progress.finish_and_clear();
     out.flush()?;
-    out::report_if_none(count > 0);
+    report_if_none(count > 0);
     if let Some(shown) = shown {
         shown.report_if_limited(count);
     }
     Ok(())
 }
 
-/// When, how long, who, what, and the first line of the errors.
+/// Returns time, duration, user, operation, and the first line of the errors.
 fn line(record: &AuditRecord) -> String {
     let time = record.execution_time.map_or_else(|| "never ended".to_owned(), |seconds| format!("{seconds:.3} s"));
     let or_dash = |text: &Option<String>| printable(text.as_deref().unwrap_or("-")).into_owned();
     let error = record.stderr.as_deref().unwrap_or_default().trim().lines().next().unwrap_or_default();
     let (who, what) = (or_dash(&record.user_email), or_dash(&record.udf_name));
-    format!("{}  {time:>12}  {who:<24}  {what:<32}  {}", record.timestamp, printable(error)).trim_end().to_owned()
+    let (who, what) = (table::left(&who, 24), table::left(&what, 32));
+    format!("{}  {time:>12}  {who}  {what}  {}", record.timestamp, printable(error)).trim_end().to_owned()
 }

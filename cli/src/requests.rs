@@ -1,4 +1,4 @@
-//! `tagtrail-log requests` and `tagtrail-log trace`: ask an audit log about requests, in a store or by its API.
+//! `tagtrail-log requests` and `trace`: query the requests of an audit log.
 
 use std::error::Error;
 use std::io::Write;
@@ -8,26 +8,27 @@ use tagtrail::TraceId;
 use tagtrail_querylog::Entry;
 use tagtrail_querylog::audit::{RequestFilter, Scan, StatusMatch};
 
-use crate::audit::{SourceArgs, block_on};
 use crate::options::{ListArgs, TimeArgs, trace_id, window};
-use crate::out::{self, Format, Output};
+use crate::out::{Format, Output, report};
 use crate::query::show;
+use crate::runtime::block_on;
+use crate::source::SourceArgs;
 use crate::table;
 
 #[derive(Args)]
-pub(crate) struct RequestsVerb {
+pub(crate) struct Requests {
     #[command(flatten)]
     source: SourceArgs,
-    /// Requests of this trace: 32 hexadecimal digits.
+    /// Show only requests of this trace: 32 hexadecimal digits
     #[arg(long, value_name = "ID", value_parser = trace_id)]
     trace: Option<TraceId>,
-    /// Requests with this tag: `NAME=VALUE`. Repeat it for several, which all must be there.
+    /// Show only requests with this tag: `NAME=VALUE`; repeat to require several tags
     #[arg(long, value_name = "TAG", value_parser = tag)]
     tag: Vec<(String, String)>,
-    /// Requests with this status: `404`, or `5xx`.
+    /// Show only requests with this status: `404` or `5xx`
     #[arg(long)]
     status: Option<StatusMatch>,
-    /// Requests of this route.
+    /// Show only requests of this route
     #[arg(long)]
     route: Option<String>,
     #[command(flatten)]
@@ -37,27 +38,26 @@ pub(crate) struct RequestsVerb {
 }
 
 #[derive(Args)]
-pub(crate) struct TraceVerb {
-    /// The trace-id: 32 hexadecimal digits.
+pub(crate) struct Trace {
+    /// Trace-id: 32 hexadecimal digits
     #[arg(value_name = "ID", value_parser = trace_id)]
-    trace: TraceId,
+    id: TraceId,
     #[command(flatten)]
     source: SourceArgs,
-    /// A tree for people, or a JSON object. By default a tree on a terminal, else JSON.
+    /// Format of the output: a tree or a JSON object [default: table on a terminal, else json]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
 fn tag(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) =
-        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("invalid tag: expected NAME=VALUE")?;
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Requests that are deeper in a tree are indented no more than this.
+/// The maximum indentation in a tree.
 const MAX_DEPTH: usize = 40;
 
-impl RequestsVerb {
+impl Requests {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         self.times.range()?;
         block_on(async move {
@@ -78,10 +78,10 @@ impl RequestsVerb {
     }
 }
 
-impl TraceVerb {
+impl Trace {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async move {
-            let trace = self.source.open(None).await?.trace(self.trace).await?;
+            let trace = self.source.open(None).await?.trace(self.id).await?;
             let mut out = Output::new(self.format);
             if out.json {
                 out.json(&trace)?;
@@ -93,10 +93,10 @@ impl TraceVerb {
             }
             out.flush()?;
             if trace.requests.is_empty() {
-                out::report("the environment has no requests of this trace");
+                report("the environment has no requests of this trace");
             }
             if !trace.complete {
-                out::report("the trace has more requests than these");
+                report("the trace has more requests than these");
             }
             Ok(())
         })

@@ -16,9 +16,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;
 
-use crate::audit::{NewStoreArgs, block_on, interrupted};
 use crate::error::of_option;
 use crate::out::{self, report};
+use crate::runtime::{block_on, interrupted};
+use crate::store::NewStoreArgs;
 
 /// How often objects without a record are deleted, and their minimum age.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -117,7 +118,7 @@ impl Serve {
     }
 
     async fn exports(&self, log: &AuditLog, url: &str) -> Result<Option<ExportService>, Box<dyn Error>> {
-        let Some(location) = self.exports.clone().or_else(|| self.store.place.exports()) else { return Ok(None) };
+        let Some(location) = self.exports.clone().or_else(|| self.store.default_exports()) else { return Ok(None) };
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
             report(&format!("set --public-url: download URLs would point to {}", self.listen.ip()));
         }

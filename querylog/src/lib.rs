@@ -13,7 +13,7 @@
 //! ```
 //! use axum::{Router, routing::get};
 //! use tagtrail::Admit;
-//! use tagtrail_querylog::{QueryLog, QueryLogLayer};
+//! use tagtrail_querylog::{LogFiles, QueryLogLayer};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
@@ -39,10 +39,10 @@
 //! | add to the record of a request in its handler | [`RecordHandle`], [`Notes`] |
 //! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
 //! | decide what a crash can take | [`Durability`] |
-//! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`Counters`] |
+//! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`LogStats`] |
 //! | decide what becomes of files | [`Roll`], [`Keep`], [`LogFiles::gzip`], [`LineFormat`] |
-//! | read a log | [`read`], [`Entry`], the program `tagtrail-log` |
-//! | keep records in a store, and ask it | `AuditLog`, `QueryLog::storing` (`sqlite`, `postgres`) |
+//! | read a log | [`LogReader`], [`Entry`], the program `tagtrail-log` |
+//! | keep records in a store, and ask it | `AuditLog`, `LogStore` (`sqlite`, `postgres`) |
 //! | ask for records, requests and traces | `Questions`: of a store by `AuditLog::scoped` (`store`), of a server by `AuditClient` (`client`) |
 //! | serve them by REST | `AuditApi` (`audit-api`) |
 //! | export a range of them, and download it | `ExportService`, `ExportApi` (`export`), `ExportClient` (`client`) |

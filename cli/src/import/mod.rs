@@ -16,8 +16,9 @@ use tagtrail_querylog::AuditLog;
 use self::batch::{Batch, put};
 use self::line::{ImportLine, describe, is_gap};
 use self::rejected::RejectedFile;
-use crate::audit::{NewStoreArgs, SQLITE, block_on};
 use crate::out::{self, report};
+use crate::runtime::block_on;
+use crate::store::{NewStoreArgs, SQLITE};
 
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -114,7 +115,12 @@ impl Counts {
 }
 
 fn in_file(file: &Path, error: &dyn Error) -> String {
-    format!("{}: {error}", out::path(file))
+    format!("{}: {error}", name(file))
+}
+
+/// Returns the name of a file for messages.
+fn name(file: &Path) -> String {
+    if is_stdin(file) { "stdin".to_owned() } else { out::path(file) }
 }
 
 /// Checks that a file can be read and seems to contain lines. Nothing is read from a pipe.
@@ -173,7 +179,7 @@ async fn import(
     check_start(reader.fill_buf()?)?;
     let progress = progress(size);
     let report_line = |number: u64, what: &str| {
-        progress.suspend(|| report(&format!("{}, line {number}: {what}", out::path(path))));
+        progress.suspend(|| report(&format!("{}, line {number}: {what}", name(path))));
     };
     let mut batch = Batch::default();
     let mut line = Vec::new();

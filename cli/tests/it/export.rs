@@ -218,19 +218,19 @@ fn a_server_stops_if_a_request_does_not_finish() {
     let head = "POST /api/v1/logs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer us\r\ncontent-length: 9\r\n\r\n{";
     stalled.write_all(head.as_bytes()).unwrap();
     thread::sleep(Duration::from_millis(500));
-    let begin = Instant::now();
+    let start = Instant::now();
     assert!(Command::new("kill").args(["-TERM", &served.child.id().to_string()]).status().unwrap().success());
     let status = loop {
         if let Some(status) = served.child.try_wait().unwrap() {
             break status;
         }
-        assert!(begin.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(20));
         thread::sleep(Duration::from_millis(50));
     };
     assert!(
-        status.success() && begin.elapsed() > Duration::from_secs(3),
+        status.success() && start.elapsed() > Duration::from_secs(3),
         "it waited for the request: {:?}",
-        begin.elapsed()
+        start.elapsed()
     );
 }
 

@@ -89,7 +89,7 @@ fn stats_counts_and_measures() {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-    let told: Vec<_> = values
+    let counts: Vec<_> = values
         .iter()
         .map(|v| {
             (
@@ -101,7 +101,7 @@ fn stats_counts_and_measures() {
         })
         .collect();
     assert_eq!(
-        told,
+        counts,
         [
             ("all", None, 100, 10),
             ("route", Some("/posts"), 80, 0),
@@ -193,7 +193,7 @@ fn errors_are_reported_but_a_closed_pipe_is_not() {
     let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
     fs::write(&newest, fs::read_to_string(&newest).unwrap() + "torn").unwrap();
     let output = program(&["tail", newest.to_str().unwrap(), "-n", "1"]).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("torn: it has no end"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("torn: the line has no end"));
     let mut child = program(&["cat", logged.path().to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -291,13 +291,13 @@ fn follow_reports_lines_that_are_not_records() {
     fs::write(&file, "GET / 200\n".repeat(15)).unwrap();
     let arguments = ["tail", file.to_str().unwrap(), "--follow", "--lines", "15"];
     let mut following = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-    let told = BufReader::new(following.stderr.take().unwrap()).lines();
-    let (lines, said) = mpsc::channel();
-    std::thread::spawn(move || told.map_while(Result::ok).try_for_each(|line| lines.send(line)));
-    let next = || said.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
+    let messages = BufReader::new(following.stderr.take().unwrap()).lines();
+    let (lines, received) = mpsc::channel();
+    std::thread::spawn(move || messages.map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let next = || received.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
     for number in 1..=10 {
         let line = next();
-        assert!(line.contains(&format!("other.log, line {number}: no record")), "{line}");
+        assert!(line.contains(&format!("other.log, line {number}: not a record")), "{line}");
     }
     let line = next();
     assert!(line.contains("15 lines are not records; only the first 10 were listed"), "{line}");
@@ -306,7 +306,7 @@ fn follow_reports_lines_that_are_not_records() {
     let line = next();
     following.kill().unwrap();
     following.wait().unwrap();
-    assert!(line.contains("other.log, line 16: no record"), "{line}");
+    assert!(line.contains("other.log, line 16: not a record"), "{line}");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn errors_escape_control_characters() {
 fn closed_standard_error_is_not_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("foreign.jsonl");
-    fs::write(&path, "no record\n".repeat(10_000)).unwrap();
+    fs::write(&path, "not JSON\n".repeat(10_000)).unwrap();
     for arguments in
         [&["cat", path.to_str().unwrap()][..], &["cat", "/nowhere"], &["tail", folder.path().to_str().unwrap()]]
     {

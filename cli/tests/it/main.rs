@@ -1,9 +1,14 @@
 //! Runs the program.
 
-mod audit;
+mod errors;
 #[cfg(unix)]
 mod export;
 mod files;
+mod import;
+mod program;
 mod prune;
+mod query;
+mod serve;
 #[path = "../../../querylog/tests/it/support/mod.rs"]
 mod support;
+mod tables;

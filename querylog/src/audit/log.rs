@@ -116,7 +116,7 @@ impl AuditLog {
         self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
     }
 
-    /// Puts requests into the log, as a [query log](crate::QueryLog::storing) does: with all that is known of them, so
+    /// Puts requests into the log, as a [query log](crate::LogStore) does: with all that is known of them, so
     /// that they are found by trace, tag, status and route too. One that has no outcome has only started.
     ///
     /// # Errors

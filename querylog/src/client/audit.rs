@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use reqwest_middleware::ClientWithMiddleware;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tagtrail::{Disclose, OutboundMiddleware};
 use url::Url;
 
+use crate::client::http::{HttpClient, HttpError};
 use crate::client::response;
 use crate::model::query_error::{QueryError, QueryErrorKind};
 
@@ -51,7 +51,7 @@ use crate::model::query_error::{QueryError, QueryErrorKind};
 #[derive(Clone)]
 #[must_use]
 pub struct AuditClient {
-    http: ClientWithMiddleware,
+    http: HttpClient,
     base: Url,
     authorization: HeaderValue,
 }
@@ -72,7 +72,7 @@ impl AuditClient {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(30));
-        let http = http.build().map_err(|error| AuditClientError::Http(error.into()))?;
+        let http = http.build().map_err(|error| AuditClientError::Http(HttpError::new(error)))?;
         let http = reqwest_middleware::ClientBuilder::new(http).with(OutboundMiddleware::new(Disclose::All)).build();
         Self::with_http(http, base, token)
     }
@@ -83,13 +83,13 @@ impl AuditClient {
     /// # Errors
     ///
     /// If the URL is not one of http, or the token cannot be in a header.
-    pub fn with_http(http: ClientWithMiddleware, base: &str, token: &str) -> Result<Self, AuditClientError> {
+    pub fn with_http(http: impl Into<HttpClient>, base: &str, token: &str) -> Result<Self, AuditClientError> {
         let base = Url::parse(base.trim_end_matches('/')).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base = base.ok_or(AuditClientError::Url)?;
         let authorization = HeaderValue::try_from(format!("Bearer {token}"));
         let mut authorization = authorization.map_err(|_| AuditClientError::Token)?;
         authorization.set_sensitive(true);
-        Ok(Self { http, base, authorization })
+        Ok(Self { http: http.into(), base, authorization })
     }
 
     /// Returns who the caller is.
@@ -122,8 +122,9 @@ impl AuditClient {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        let request = self.http.get(url).header(http::header::AUTHORIZATION, self.authorization.clone());
-        response::value(request.send().await.map_err(response::unreachable)?, missing).await
+        let request = self.http.get().get(url).header(http::header::AUTHORIZATION, self.authorization.clone());
+        let response = request.send().await.map_err(|error| response::unreachable(HttpError::new(error)))?;
+        response::value(response, missing).await
     }
 }
 
@@ -171,5 +172,5 @@ pub enum AuditClientError {
     Token,
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
-    Http(#[source] reqwest_middleware::Error),
+    Http(#[source] HttpError),
 }

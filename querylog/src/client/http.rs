@@ -1,8 +1,13 @@
 //! The HTTP client below the API clients, and its errors.
 
+use reqwest::Response;
 use reqwest_middleware::ClientWithMiddleware;
 
-/// The HTTP client that sends the requests of an [`ExportClient`](crate::client::ExportClient).
+/// The largest body of an API's response.
+const MAX_BODY: usize = 4 << 20;
+
+/// The HTTP client that sends the requests of an [`AuditClient`](crate::client::AuditClient) or an
+/// [`ExportClient`](crate::client::ExportClient).
 ///
 /// Converts from `reqwest::Client`, and from `reqwest_middleware::ClientWithMiddleware`.
 #[derive(Clone, Debug)]
@@ -45,4 +50,16 @@ impl HttpError {
     pub fn is_transient(&self) -> bool {
         !self.0.is_builder() && !self.0.is_middleware()
     }
+}
+
+/// Reads the body of an API's response, or returns `None` if it is too large.
+pub(super) async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, HttpError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(HttpError::new)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }

@@ -5,6 +5,7 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::client::http::HttpError;
 use crate::model::query_error::{QueryError, QueryErrorKind};
 
 /// Reads the value of a response. What it means that a path is not there depends on the path.
@@ -13,7 +14,7 @@ pub(super) async fn value<T: DeserializeOwned>(response: Response, missing: Quer
     if status != StatusCode::OK {
         return Err(rejection(response, missing).await);
     }
-    let bytes = response.bytes().await.map_err(unreachable)?;
+    let bytes = response.bytes().await.map_err(|error| unreachable(HttpError::new(error)))?;
     serde_json::from_slice(&bytes).map_err(|_| foreign())
 }
 
@@ -23,8 +24,8 @@ pub(super) fn foreign() -> QueryError {
 }
 
 /// There was no response, or not a whole one.
-pub(super) fn unreachable(error: impl Into<reqwest_middleware::Error>) -> QueryError {
-    QueryError::new(QueryErrorKind::Unreachable, "the audit log cannot be reached").with_source(error.into())
+pub(super) fn unreachable(error: HttpError) -> QueryError {
+    QueryError::new(QueryErrorKind::Unreachable, "the audit log cannot be reached").with_source(error)
 }
 
 async fn rejection(response: Response, missing: QueryErrorKind) -> QueryError {

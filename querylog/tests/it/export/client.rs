@@ -288,96 +288,51 @@ async fn a_download_leaves_nothing_if_it_is_dropped() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// A server whose exports never end, and how many requests it got.
-async fn serve_pending() -> (ExportClient, Arc<AtomicUsize>) {
+/// A client of a server that has this response to all requests.
+async fn serve_response<F: Future<Output = Response> + Send>(
+    response: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
+) -> ExportClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&requests);
-    let app = Router::new().fallback(move || {
-        counter.fetch_add(1, SeqCst);
-        let status = json!({
-            "request_id": "r", "state": "Pending", "time_start": "2024-05-10T00:00:00Z",
-            "time_end": "2024-05-11T00:00:00Z", "region_group": "us-std", "updated_at": "2024-05-11T00:00:00Z",
-            "version": 1,
-        });
-        std::future::ready(status.to_string())
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(response)).await });
+    ExportClient::new(&url, "us").unwrap().timeout(Duration::from_millis(500))
+}
+
+fn complete(url: &str) -> Response {
+    let status = json!({
+        "request_id": "r", "state": "Complete", "time_start": "2024-05-10T00:00:00Z", "time_end": "2024-05-11T00:00:00Z",
+        "region_group": "us-std", "updated_at": "2024-05-11T00:00:00Z", "version": 3, "presigned_url": url,
+        "presigned_url_expiration_time": "2099-07-11T22:53:47Z",
     });
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (ExportClient::new(&url, "us").unwrap(), requests)
-}
-
-#[tokio::test]
-async fn polls_are_at_least_ten_milliseconds_apart() {
-    let (client, requests) = serve_pending().await;
-    let request = client.export("us-std".parse().unwrap(), at(0), at(1)).poll_every(Duration::ZERO);
-    let error = request.patience(Duration::from_millis(300)).wait().await.unwrap_err();
-    assert_eq!(error.to_string(), "export r did not finish in time: its state is Pending");
-    let requests = requests.load(SeqCst);
-    assert!((2..=32).contains(&requests), "{requests}");
-}
-
-#[tokio::test]
-async fn wait_polls_once_more_at_the_end_of_a_shorter_patience() {
-    let (client, requests) = serve_pending().await;
-    let request = client.export("us-std".parse().unwrap(), at(0), at(1)).poll_every(Duration::MAX);
-    let error = request.clone().patience(Duration::from_millis(100)).wait().await.unwrap_err();
-    assert!(matches!(error, ExportClientError::Unfinished { .. }), "{error}");
-    assert_eq!(requests.load(SeqCst), 2);
-    let forever = request.patience(Duration::MAX);
-    assert!(tokio::time::timeout(Duration::from_millis(100), forever.wait()).await.is_err());
-    assert_eq!(requests.load(SeqCst), 3);
-}
-
-#[tokio::test]
-async fn wait_returns_the_last_error_if_the_server_cannot_be_reached() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let client = ExportClient::with_http(reqwest::Client::new(), &url, "us").unwrap();
-    let request = client.export("us-std".parse().unwrap(), at(0), at(1));
-    let error = request.patience(Duration::ZERO).wait().await.unwrap_err();
-    assert!(matches!(error, ExportClientError::Http(_)) && error.is_transient(), "{error}");
-    assert_eq!(error.to_string(), "the export server cannot be reached");
-}
-
-#[tokio::test]
-async fn wait_does_not_retry_errors_of_middleware() {
-    let http = reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).with(FailingMiddleware).build();
-    let client = ExportClient::with_http(http, "http://127.0.0.1:9", "us").unwrap();
-    let error = client.export("us-std".parse().unwrap(), at(0), at(1)).wait().await.unwrap_err();
-    assert!(matches!(error, ExportClientError::Http(_)) && !error.is_transient(), "{error}");
-}
-
-struct FailingMiddleware;
-
-#[async_trait::async_trait]
-impl reqwest_middleware::Middleware for FailingMiddleware {
-    async fn handle(
-        &self,
-        _: reqwest::Request,
-        _: &mut http::Extensions,
-        _: reqwest_middleware::Next<'_>,
-    ) -> reqwest_middleware::Result<reqwest::Response> {
-        Err(reqwest_middleware::Error::middleware(std::io::Error::other("no credentials")))
-    }
+    Response::new(Body::from(status.to_string()))
 }
 
 #[tokio::test]
 async fn errors_of_a_download_do_not_show_its_url() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let status = json!({
-        "request_id": "r", "state": "Complete", "time_start": "2024-05-10T00:00:00Z", "time_end": "2024-05-11T00:00:00Z",
-        "region_group": "us-std", "updated_at": "2024-05-11T00:00:00Z", "version": 3,
-        "presigned_url": "http://127.0.0.1:9/file?signature=secret",
-        "presigned_url_expiration_time": "2099-07-11T22:53:47Z",
-    });
-    let app = Router::new().fallback(move || std::future::ready(status.to_string()));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let file = file_of(&ExportClient::new(&url, "us").unwrap()).await;
-    let error = file.write_lines(std::io::sink()).await.unwrap_err();
+    let client = serve_response(async |_| complete("http://127.0.0.1:9/file?signature=secret")).await;
+    let error = file_of(&client).await.write_lines(std::io::sink()).await.unwrap_err();
     assert!(error.is_transient() && !format!("{error:?}").contains("secret"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_download_does_not_wait_for_the_body_of_an_error() {
+    let client = serve_response(async |request| {
+        if request.method() == "POST" {
+            return complete(&format!("http://{}/file", request.headers()["host"].to_str().unwrap()));
+        }
+        let body = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
+        Response::builder().status(410).body(body).unwrap()
+    });
+    let file = file_of(&client.await).await;
+    let error = tokio::time::timeout(Duration::from_secs(10), file.write_lines(std::io::sink())).await.unwrap();
+    assert_eq!(error.unwrap_err().to_string(), "the export server responded 410: the server gave no reason");
+}
+
+#[tokio::test]
+async fn a_response_is_rejected_if_it_is_too_large() {
+    let client = serve_response(async |_| Response::new(Body::from(vec![b' '; 5 << 20]))).await;
+    let error = client.list(&[], None).await.unwrap_err();
+    assert!(matches!(error, ExportClientError::InvalidResponse), "{error}");
 }
 
 #[cfg(unix)]

@@ -8,3 +8,4 @@ mod links;
 mod openapi;
 mod records;
 mod slow;
+mod wait;
