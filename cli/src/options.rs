@@ -29,7 +29,7 @@ impl TimeArgs {
 
     /// Returns the last moment of the range.
     pub(crate) fn last(&self) -> Option<Timestamp> {
-        self.until.map(|until| until.minus(Duration::from_micros(1)))
+        self.until.map(|until| until.saturating_sub(Duration::from_micros(1)))
     }
 
     pub(crate) fn range(&self) -> Result<std::ops::Range<Timestamp>, UsageError> {
@@ -99,7 +99,7 @@ impl ListArgs {
 /// Parses a time: ISO 8601, or a duration ago.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, &'static str> {
     match duration(text) {
-        Some(ago) => Ok(Timestamp::now().minus(ago)),
+        Some(ago) => Ok(Timestamp::now().saturating_sub(ago)),
         None => text.parse().map_err(
             |_| "expected an ISO 8601 time, such as 2024-05-10T18:05:42Z, or a duration ago, such as 15m, 7d or 1h30m",
         ),
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(moment("2024-05-10").unwrap().to_string(), "2024-05-10T00:00:00.000000Z");
         let (ago, two_hours) = (moment("2h").unwrap(), Duration::from_secs(7_200));
         let now = Timestamp::now();
-        assert!(now.minus(two_hours + Duration::from_secs(60)) < ago && ago <= now.minus(two_hours));
+        assert!(now.saturating_sub(two_hours + Duration::from_secs(60)) < ago && ago <= now.saturating_sub(two_hours));
         for text in ["", "m", "15", "-1h", "yesterday", "15é", "1mo"] {
             assert!(moment(text).unwrap_err().starts_with("expected an ISO 8601 time"), "{text}");
         }

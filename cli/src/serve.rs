@@ -89,9 +89,9 @@ impl Serve {
             .map_err(|error| of_option(&format!("--listen {}", self.listen), &error))?;
         let url = format!("http://{}", listener.local_addr()?);
         let log = self.store.open().await?;
-        let api = AuditApi::new(log.clone(), tokens.clone()).await?.under(self.base.clone());
+        let api = AuditApi::new(log.clone(), tokens.clone()).await?.at_paths(self.base.clone());
         let exports = self.exports(&log, &url).await?;
-        let mut router = api.server();
+        let mut router = api.router_with_fallback();
         if let Some(exports) = &exports {
             router = router.merge(export_router(exports.clone(), tokens).await?);
         }
@@ -131,7 +131,7 @@ impl Serve {
 }
 
 async fn export_router(exports: ExportService, tokens: Tokens) -> Result<Router, Box<dyn Error>> {
-    Ok(ExportApi::new(exports, tokens).await?.under([EXPORTS]).router())
+    Ok(ExportApi::new(exports, tokens).await?.at_paths([EXPORTS]).router())
 }
 
 async fn serve_until_interrupted(listener: TcpListener, router: Router) -> io::Result<()> {

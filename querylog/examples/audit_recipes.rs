@@ -105,7 +105,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let api = AuditApi::new(log.clone(), tokens).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let client = AuditClient::new(&format!("http://{}/v1", listener.local_addr()?), "secret")?;
-    let server = tokio::spawn(async move { axum::serve(listener, api.server()).await });
+    let server = tokio::spawn(async move { axum::serve(listener, api.router_with_fallback()).await });
 
     let now = Timestamp::now();
     log.put(records(now)).await?;

@@ -43,13 +43,13 @@ impl From<StoreError> for NotAccepted {
 
 /// The job of an export, if its range does not end too far in the future.
 pub(super) fn job(account: &Account, new: NewExport, now: Timestamp, settings: &Settings) -> Option<Job> {
-    if new.time_end > now.plus(settings.ahead) {
+    if new.time_end > now.saturating_add(settings.ahead) {
         return None;
     }
     let mut job = Job::new(Uuid::new_v4().to_string(), owner(account), new.scope, now);
     job.token = new.token.map(|token| token.to_string());
     // Not later because of the clock of now, which may be set back.
-    job.due = new.time_end.plus(settings.arrival);
+    job.due = new.time_end.saturating_add(settings.arrival);
     job.body.time_start = new.time_start;
     job.body.time_end = new.time_end;
     job.body.updated = now;
@@ -59,9 +59,9 @@ pub(super) fn job(account: &Account, new: NewExport, now: Timestamp, settings: &
 /// The limit within which a job is accepted. Jobs that wait for the end of their range are counted by themselves, so that
 /// what waits for long does not lock out what could be done now.
 pub(super) fn limit(job: &Job, settings: &Settings) -> JobLimit {
-    let later = job.created.plus(LATER);
+    let later = job.created.saturating_add(LATER);
     let counted = if job.due > later {
-        vec![(ExportState::Pending, later.plus(Duration::from_micros(1))..=Timestamp::MAX)]
+        vec![(ExportState::Pending, later.saturating_add(Duration::from_micros(1))..=Timestamp::MAX)]
     } else {
         vec![(ExportState::Pending, Timestamp::MIN..=later), (ExportState::Requested, Timestamp::MIN..=Timestamp::MAX)]
     };

@@ -61,7 +61,7 @@ impl Core {
     /// checked.
     pub(super) async fn make_url(&self, job: &Job, kept: Duration) -> Result<JobUrl, StoreError> {
         let now = self.clock.now();
-        let expires = now.plus(self.settings.url_lifetime.min(kept));
+        let expires = now.saturating_add(self.settings.url_lifetime.min(kept));
         let name = job.body.file.as_deref();
         let name = name.ok_or_else(|| StoreError::failed("a complete export has no file"))?;
         let url = match self.files.signed_url(name, until(now, expires)).await? {

@@ -88,11 +88,11 @@ pub(super) fn next(mut job: Job, event: Event, now: Timestamp, settings: &Settin
     match (job.state, event) {
         (S::Pending, E::Due) if now < settled(&job, settings) => (job, vec![Effect::AskOpen]),
         (S::Pending, E::OpenRequests(true)) => {
-            let due = now.plus(OPEN).min(settled(&job, settings));
+            let due = now.saturating_add(OPEN).min(settled(&job, settings));
             save(job, now, due)
         }
         (S::Pending, E::Due | E::OpenRequests(false)) | (S::Requested, E::Due) => {
-            if now > first_start(&job, now).plus(settings.time_limit) {
+            if now > first_start(&job, now).saturating_add(settings.time_limit) {
                 return end(job, S::TimedOut, now, settings);
             }
             if failures(&job) >= settings.attempts {
@@ -102,13 +102,13 @@ pub(super) fn next(mut job: Job, event: Event, now: Timestamp, settings: &Settin
             job.body.started = Some(first_start(&job, now));
             job.body.attempts += 1;
             let extract = Effect::Extract(time_left(&job, now, settings));
-            and(save(job, now, now.plus(settings.lease)), [extract])
+            and(save(job, now, now.saturating_add(settings.lease)), [extract])
         }
         (S::Pending | S::Requested, E::ClaimFailed) => {
             job.body.attempts += 1;
             fail(job, now, settings)
         }
-        (S::Requested, E::Renew) => save(job, now, now.plus(settings.lease)),
+        (S::Requested, E::Renew) => save(job, now, now.saturating_add(settings.lease)),
         (S::Requested, E::Failed) => fail(job, now, settings),
         (S::Requested, E::Stopped) => {
             // The next attempt has a file of its own, whatever is still on its way to this one.
@@ -125,7 +125,7 @@ pub(super) fn next(mut job: Job, event: Event, now: Timestamp, settings: &Settin
         (S::Requested, E::Extracted(0)) => end(job, S::DoesNotExist, now, settings),
         (S::Requested, E::Extracted(_)) => {
             job.body.file = Some(file_name(&job, job.body.attempts));
-            job.body.kept_until = Some(now.plus(settings.keep));
+            job.body.kept_until = Some(now.saturating_add(settings.keep));
             (job, vec![Effect::MakeUrl(settings.keep)])
         }
         (S::Requested | S::CreatingNewUrl, E::UrlMade(url)) => {
@@ -165,7 +165,7 @@ fn and((job, mut effects): (Job, Vec<Effect>), more: impl IntoIterator<Item = Ef
 
 /// Puts a job into a final state without a file.
 fn end(mut job: Job, state: ExportState, now: Timestamp, settings: &Settings) -> (Job, Vec<Effect>) {
-    let kept_until = now.plus(settings.keep);
+    let kept_until = now.saturating_add(settings.keep);
     job.state = state;
     job.body.kept_until = Some(kept_until);
     save(job, now, kept_until)
@@ -177,7 +177,7 @@ fn fail(job: Job, now: Timestamp, settings: &Settings) -> (Job, Vec<Effect>) {
     if failures >= settings.attempts {
         return end(job, ExportState::Failed, now, settings);
     }
-    save(job, now, now.plus(AGAIN * 2_u32.saturating_pow(failures.saturating_sub(1))))
+    save(job, now, now.saturating_add(AGAIN * 2_u32.saturating_pow(failures.saturating_sub(1))))
 }
 
 /// How many attempts failed: all but those that were given back.
@@ -187,7 +187,7 @@ fn failures(job: &Job) -> u32 {
 
 /// From when on requests that are open are no longer waited for.
 fn settled(job: &Job, settings: &Settings) -> Timestamp {
-    job.body.time_end.plus(settings.settle)
+    job.body.time_end.saturating_add(settings.settle)
 }
 
 fn first_start(job: &Job, now: Timestamp) -> Timestamp {
@@ -196,7 +196,7 @@ fn first_start(job: &Job, now: Timestamp) -> Timestamp {
 
 /// How long the extraction may still take.
 fn time_left(job: &Job, now: Timestamp, settings: &Settings) -> Duration {
-    let left = until(now, first_start(job, now).plus(settings.time_limit));
+    let left = until(now, first_start(job, now).saturating_add(settings.time_limit));
     // If the clock was set back, the first start is in what is the future now.
     left.min(settings.time_limit)
 }

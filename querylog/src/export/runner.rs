@@ -55,7 +55,7 @@ async fn look(
     stopped: &watch::Receiver<bool>,
 ) -> Result<(), StoreError> {
     let now = core.now().await?;
-    let far = now.plus(2 * core.settings.lease);
+    let far = now.saturating_add(2 * core.settings.lease);
     let requested = due(core, &[ExportState::Requested], now, far).await;
     let pending = due(core, &[ExportState::Pending], now, Timestamp::MAX).await;
     // More than can start: one that has to wait for open requests does not hold up those after it.
@@ -103,7 +103,7 @@ async fn due(core: &Core, states: &[ExportState], now: Timestamp, far: Timestamp
             Err(damaged) => {
                 let (export, error) = (&damaged.id, &damaged.why);
                 tracing::error!(export, %error, "export: failed to read its row; trying again later");
-                let later = now.plus(core.settings.lease);
+                let later = now.saturating_add(core.settings.lease);
                 let postponed = async { core.jobs()?.postpone(&damaged.id, damaged.version, later).await };
                 if let Err(error) = postponed.await {
                     tracing::warn!(export, %error, "export: failed to postpone its row");

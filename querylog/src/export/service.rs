@@ -105,7 +105,7 @@ impl ExportService {
         let (jobs, now) = (core.jobs()?, core.now().await?);
         let job = admission::job(account, new, now, &core.settings).ok_or(NotAccepted::TooFarAhead)?;
         if let Some(token) = &job.token {
-            jobs.release_token(&job.owner, token, now.minus(TOKEN_LIFETIME)).await?;
+            jobs.release_token(&job.owner, token, now.saturating_sub(TOKEN_LIFETIME)).await?;
         }
         if jobs.insert(job.clone(), admission::limit(&job, &core.settings)).await? {
             core.wake.notify_one();

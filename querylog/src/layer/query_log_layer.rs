@@ -211,7 +211,7 @@ impl QueryLogLayer {
     pub fn record_rejection(&self, head: &Parts, rejection: &Rejection) {
         if self.0.passes(head) {
             let mut record = self.0.record(rejection.trail(), head);
-            record.start_time = record.start_time.minus(rejection.elapsed());
+            record.start_time = record.start_time.saturating_sub(rejection.elapsed());
             record.end(rejection.elapsed(), Outcome::Refused);
             record.response.status = Some(rejection.response().status().as_u16());
             record.response.body_bytes = rejection.response().body().len() as u64;

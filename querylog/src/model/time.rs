@@ -51,13 +51,13 @@ impl Timestamp {
 
     /// Returns the moment this much later, at most [`MAX`](Self::MAX).
     #[must_use]
-    pub fn plus(self, duration: Duration) -> Self {
+    pub fn saturating_add(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(micros(duration)))
     }
 
     /// Returns the moment this much earlier, at least [`MIN`](Self::MIN).
     #[must_use]
-    pub fn minus(self, duration: Duration) -> Self {
+    pub fn saturating_sub(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_sub(micros(duration)))
     }
 
@@ -108,7 +108,7 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
             Ok(since) => Self::from_micros(micros(since)),
-            Err(before) => Self::default().minus(before.duration() + Duration::from_nanos(999)),
+            Err(before) => Self::default().saturating_sub(before.duration() + Duration::from_nanos(999)),
         }
     }
 }
@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn time_ends_at_its_limits() {
-        assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
-        assert_eq!(Timestamp::MIN.minus(Duration::from_secs(1)), Timestamp::MIN);
-        assert_eq!(Timestamp::MAX.minus(Duration::MAX), Timestamp::MIN);
-        assert_eq!(Timestamp(1).minus(Duration::from_micros(2)), Timestamp(-1));
+        assert_eq!(Timestamp::MAX.saturating_add(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MIN.saturating_sub(Duration::from_secs(1)), Timestamp::MIN);
+        assert_eq!(Timestamp::MAX.saturating_sub(Duration::MAX), Timestamp::MIN);
+        assert_eq!(Timestamp(1).saturating_sub(Duration::from_micros(2)), Timestamp(-1));
         assert_eq!([i64::MIN, i64::MAX].map(Timestamp::from_micros), [Timestamp::MIN, Timestamp::MAX]);
     }
 }

@@ -56,12 +56,12 @@ impl<R: RangeBounds<Timestamp>> From<R> for Window {
         const STEP: Duration = Duration::from_micros(1);
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
-            Bound::Excluded(start) => start.plus(STEP),
+            Bound::Excluded(start) => start.saturating_add(STEP),
             Bound::Unbounded => Timestamp::MIN,
         };
         let end = match range.end_bound() {
             Bound::Included(end) => *end,
-            Bound::Excluded(end) => end.minus(STEP),
+            Bound::Excluded(end) => end.saturating_sub(STEP),
             Bound::Unbounded => Timestamp::MAX,
         };
         Self { start, end }

@@ -390,7 +390,7 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
     let api = AuditApi::new(log.clone(), tokens.parse::<Tokens>()?).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}/v1", listener.local_addr()?);
-    let server = tokio::spawn(async move { axum::serve(listener, api.server()).await });
+    let server = tokio::spawn(async move { axum::serve(listener, api.router_with_fallback()).await });
     let ended = Arc::new(AtomicBool::new(false));
     let written = Arc::new(AtomicUsize::new(0));
     let writer = tokio::spawn({

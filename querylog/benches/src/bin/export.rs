@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let files = ExportFiles::folder(folder.path().join("exports"))?;
     let exports = ExportService::builder(log.clone(), files, &format!("{url}/api/v1"))?.start().await?;
     let api = ExportApi::new(exports, TOKENS.parse::<Tokens>()?).await?;
-    tokio::spawn(async move { axum::serve(listener, api.server()).await });
+    tokio::spawn(async move { axum::serve(listener, api.router_with_fallback()).await });
     let client = ExportClient::new(&url, "key")?;
 
     let path = folder.path().join("logs.jsonl.gz");

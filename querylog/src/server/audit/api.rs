@@ -85,7 +85,7 @@ impl AuditApi {
 
     /// Sets the paths that it is under instead: each starts with a slash and does not end with one; the empty one is the
     /// root.
-    pub fn under(self, bases: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn at_paths(self, bases: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { bases: bases.into_iter().map(Into::into).collect(), ..self }
     }
 
@@ -94,7 +94,7 @@ impl AuditApi {
     ///
     /// # Panics
     ///
-    /// If a path that was given to [`under`](Self::under) is not one, or was given twice, as axum's routers do.
+    /// If a path that was given to [`at_paths`](Self::at_paths) is not one, or was given twice, as axum's routers do.
     pub fn router(&self) -> Router {
         let responder = Arc::clone(&self.responder);
         response::router(&self.bases, &["", "/", "/{*rest}"], move |base, request: Request| {
@@ -109,7 +109,7 @@ impl AuditApi {
     /// # Panics
     ///
     /// As [`router`](Self::router) does.
-    pub fn server(&self) -> Router {
+    pub fn router_with_fallback(&self) -> Router {
         self.router().fallback(|| async { ApiError::NoPath })
     }
 }

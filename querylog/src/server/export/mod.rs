@@ -90,7 +90,7 @@ impl ExportApi {
     ///
     /// `ExportClient` and `tagtrail-log export` use paths that end with `/api/v1`, such as `/logs-of-shop/api/v1`. The URL
     /// of [`ExportService::builder`] must have one of these paths, too.
-    pub fn under(self, bases: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn at_paths(self, bases: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { bases: bases.into_iter().map(Into::into).collect(), ..self }
     }
 
@@ -99,7 +99,7 @@ impl ExportApi {
     ///
     /// # Panics
     ///
-    /// If a path that was given to [`under`](Self::under) is not valid, or was given twice, as axum's routers do.
+    /// If a path that was given to [`at_paths`](Self::at_paths) is not valid, or was given twice, as axum's routers do.
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.shared);
         response::router(&self.bases, &["/logs", "/logs/", "/logs/{*rest}"], move |base, request: Request| {
@@ -116,7 +116,7 @@ impl ExportApi {
     /// # Panics
     ///
     /// As [`router`](Self::router) does.
-    pub fn server(&self) -> Router {
+    pub fn router_with_fallback(&self) -> Router {
         self.router().fallback(|| async { ApiError::NotFound(NO_PATH) })
     }
 }

@@ -218,9 +218,9 @@ async fn every_response_is_json_for_every_path_and_method() {
 async fn the_api_is_under_the_paths_that_are_given() {
     let server = Server::start().await;
     let api = AuditApi::new(server.log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
-    let api = api.under(["/audit", ""]);
+    let api = api.at_paths(["/audit", ""]);
     assert!(format!("{api:?}").contains("/audit"), "{api:?}");
-    let moved = Server { router: api.server(), ..server };
+    let moved = Server { router: api.router_with_fallback(), ..server };
     for (path, status) in
         [("/audit/log/self", 200), ("/log/self", 200), ("/log/other", 404), ("/v1/log/self", 404), ("/audit", 404)]
     {
@@ -341,7 +341,7 @@ async fn a_page_token_is_bound_to_all_that_was_asked() {
     }
     // Another server on the same store knows the token; one on another store does not.
     let api = AuditApi::new(server.log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
-    let replica = Server { router: api.server(), log: server.log.clone(), folder: server.folder.clone() };
+    let replica = Server { router: api.router_with_fallback(), log: server.log.clone(), folder: server.folder.clone() };
     assert_eq!(replica.get("ada", &format!("{path}&page_token={token}")).await.status, 200);
     let stranger = Server::start().await;
     assert_eq!(stranger.get("ada", &format!("{path}&page_token={token}")).await.status, 422);

@@ -65,7 +65,7 @@ impl Authenticator for BrokenAuthenticator {
 async fn server(store: Broken, authenticator: impl Authenticator) -> Server {
     let log = AuditLog::new(store);
     let api = AuditApi::new(log.clone(), authenticator).await.unwrap();
-    Server { log, router: api.server(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+    Server { log, router: api.router_with_fallback(), folder: Arc::new(tempfile::tempdir().unwrap()) }
 }
 
 const PATHS: [&str; 7] = [

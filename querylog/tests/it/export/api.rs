@@ -23,12 +23,13 @@ fn with(body: &Value, member: &str, value: impl Into<Value>) -> Value {
 async fn the_api_has_the_paths_that_are_given() {
     let server = Server::start().await;
     let api = ExportApi::new(server.exports.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
-    let api = api.under(["/exports", ""]);
+    let api = api.at_paths(["/exports", ""]);
     assert!(format!("{api:?}").contains("/exports"), "{api:?}");
     let body = range("us-std", 0, 10).to_string();
     for (path, status) in [("/exports/logs", 200), ("/logs", 200), ("/api/v1/logs", 404), ("/exports", 404)] {
         let request = Request::post(format!("{path}?type=query")).header("authorization", "Bearer us");
-        let response = api.server().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
+        let response =
+            api.router_with_fallback().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
         assert_eq!(response.status(), status, "{path}");
     }
 }
@@ -114,7 +115,7 @@ async fn an_export_is_rejected_if_too_many_of_its_key_wait() {
     let server = Server::with(|builder| builder.arrival(Duration::ZERO).waiting(3)).await;
     let now = Timestamp::now();
     let until = |seconds, scope: &str| {
-        let end = now.plus(Duration::from_secs(seconds)).to_string();
+        let end = now.saturating_add(Duration::from_secs(seconds)).to_string();
         json!({"region_group": scope, "time_start": now.to_string(), "time_end": end})
     };
     let soon = || until(5, "us-std");

@@ -21,7 +21,7 @@ fn between(start: Timestamp, end: Timestamp) -> Value {
 async fn an_export_waits_for_the_end_of_its_range_and_has_all_that_was_written_until_then() {
     let server = Server::with(|builder| builder.arrival(Duration::from_millis(500))).await;
     let start = Timestamp::now();
-    let end = start.plus(Duration::from_millis(1_500));
+    let end = start.saturating_add(Duration::from_millis(1_500));
     let asked = server.ask("us", &between(start, end)).await.json;
     let id = asked["request_id"].as_str().unwrap();
     // Many write at the same time: some with a record of their start, some whose end comes late.
@@ -30,7 +30,7 @@ async fn an_export_waits_for_the_end_of_its_range_and_has_all_that_was_written_u
         let (log, number) = (server.log.clone(), Arc::clone(&number));
         tokio::spawn(async move {
             let mut written = Vec::new();
-            while Timestamp::now() < end.plus(Duration::from_millis(200)) {
+            while Timestamp::now() < end.saturating_add(Duration::from_millis(200)) {
                 let number = number.fetch_add(1, SeqCst);
                 let ended = record(number, Timestamp::now(), "us-std");
                 let mut begun = open(number, ended.start_time, "us-std");
@@ -63,10 +63,10 @@ async fn an_export_waits_for_the_end_of_its_range_and_has_all_that_was_written_u
 async fn requests_that_never_ended_are_exported_once_their_range_has_settled() {
     let server = Server::with(|builder| builder.arrival(Duration::ZERO).settle(Duration::from_secs(3))).await;
     let now = Timestamp::now();
-    let start = now.minus(Duration::from_secs(10));
-    let crashed = [open(1, start, "us-std"), open(2, start.plus(Duration::from_secs(1)), "us-std")];
+    let start = now.saturating_sub(Duration::from_secs(10));
+    let crashed = [open(1, start, "us-std"), open(2, start.saturating_add(Duration::from_secs(1)), "us-std")];
     server.log.put_requests(&crashed).await.unwrap();
-    let export = server.export("us", &between(start, now.minus(Duration::from_secs(5)))).await;
+    let export = server.export("us", &between(start, now.saturating_sub(Duration::from_secs(5)))).await;
     let lines = server.lines(&export).await;
     assert_eq!(numbers(&lines), [1, 2]);
     assert!(lines.iter().all(|line| line["RESPONSE_CODE"] == "0" && line["QUERY_TIME_MS"] == 0));
@@ -85,8 +85,8 @@ async fn an_export_waits_for_open_requests_until_its_range_has_settled() {
     })
     .await;
     let now = Timestamp::now();
-    let start = now.minus(Duration::from_secs(10));
-    let (slow, crashed) = (open(1, start, "us-std"), open(2, start.plus(Duration::from_secs(1)), "us-std"));
+    let start = now.saturating_sub(Duration::from_secs(10));
+    let (slow, crashed) = (open(1, start, "us-std"), open(2, start.saturating_add(Duration::from_secs(1)), "us-std"));
     server.log.put_requests(&[slow.clone(), crashed]).await.unwrap();
     let id = server.ask("us", &between(start, now)).await.json["request_id"].as_str().unwrap().to_owned();
     // Each look at it is a change.

@@ -147,7 +147,7 @@ async fn the_api_does_what_its_description_says() {
     }
     // What waits for the end of its range, of which one may wait.
     let start = Timestamp::now();
-    let end = start.plus(Duration::from_secs(3_600));
+    let end = start.saturating_add(Duration::from_secs(3_600));
     let future = json!({"region_group": "us-std", "time_start": start.to_string(), "time_end": end.to_string()});
     for _ in 0..2 {
         seen.push((

@@ -222,7 +222,7 @@ fn files_are_kept_by_size_and_age() {
 fn a_folder_has_one_writer() {
     let logged = Logged::new();
     let error = LogFiles::new(logged.path()).open().unwrap_err();
-    assert!(error.to_string().contains("a query log is being written to this folder"), "{error}");
+    assert!(error.to_string().contains("writing a query log to this folder"), "{error}");
     logged.log.close_blocking(SOON).unwrap();
     LogFiles::new(logged.path()).open().unwrap();
 

@@ -152,7 +152,7 @@ impl Server {
         }
         .payloads(Payloads::folder(folder.path().join("audit.db.payloads")).unwrap());
         let api = AuditApi::new(log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
-        Self { log, router: api.server(), folder: Arc::new(folder) }
+        Self { log, router: api.router_with_fallback(), folder: Arc::new(folder) }
     }
 
     pub async fn with(records: &[AuditRecord]) -> Self {

@@ -130,7 +130,7 @@ impl Server {
         let builder = ExportService::builder(log.clone(), files, &format!("{url}/api/v1")).unwrap();
         let exports = change(builder).start().await.unwrap();
         let api = ExportApi::new(exports.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
-        tokio::spawn(async move { axum::serve(listener, api.server()).await });
+        tokio::spawn(async move { axum::serve(listener, api.router_with_fallback()).await });
         let http = reqwest::Client::new();
         Self { log, url, exports, folder: Arc::new(folder), http }
     }
