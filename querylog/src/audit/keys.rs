@@ -129,7 +129,7 @@ mod tests {
             assert!(!has_all("env2"), "{filter:?}");
         }
         assert_eq!(keys.len(), 6);
-        let nobodys = Record { notes: crate::Notes::default(), ..record };
+        let nobodys = Record { notes: crate::model::record::Notes::default(), ..record };
         assert_eq!(keys_of(&nobodys).concat(), []);
     }
 

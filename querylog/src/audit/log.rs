@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::backend::Backend;
 use crate::audit::row::row_of;
 use crate::audit::scoped::ScopedAuditLog;
 use crate::model::audit_record::AuditRecord;
@@ -40,10 +41,7 @@ use crate::store::{Payloads, Row, Store, StoreError};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct AuditLog {
-    store: Arc<dyn Store>,
-    payloads: Option<Payloads>,
-}
+pub struct AuditLog(Backend);
 
 impl AuditLog {
     /// Opens the audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
@@ -61,13 +59,13 @@ impl AuditLog {
 
     /// Creates the audit log that is in a store, long values too.
     pub fn new(store: impl Store) -> Self {
-        Self { store: Arc::new(store), payloads: None }
+        Self(Backend { store: Arc::new(store), payloads: None })
     }
 
     /// Keeps long values in an object store.
     #[must_use]
     pub fn payloads(self, payloads: Payloads) -> Self {
-        Self { payloads: Some(payloads), ..self }
+        Self(Backend { payloads: Some(payloads), ..self.0 })
     }
 
     /// Deletes what a crash left in the object store: objects of this age and over that no record has. Returns how
@@ -77,20 +75,9 @@ impl AuditLog {
     ///
     /// If one of the two stores fails.
     pub async fn sweep(&self, age: Duration) -> Result<u64, StoreError> {
-        match &self.payloads {
-            Some(payloads) => payloads.sweep(&*self.store, age).await,
+        match &self.0.payloads {
+            Some(payloads) => payloads.sweep(&*self.0.store, age).await,
             None => Ok(0),
-        }
-    }
-
-    /// Returns the records of rows, with their long values.
-    pub(super) async fn whole(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
-        match &self.payloads {
-            Some(payloads) => payloads.put_back(rows).await,
-            None if rows.iter().any(|row| row.object.is_some()) => {
-                Err(StoreError::failed("records have long values in an object store, and none is set up"))
-            }
-            None => Ok(rows.into_iter().map(|row| row.record).collect()),
         }
     }
 
@@ -128,20 +115,16 @@ impl AuditLog {
     }
 
     async fn put_rows(&self, mut rows: Vec<Row>) -> Result<(), StoreError> {
-        self.take_out(&mut rows).await?;
-        self.store.put(rows.into()).await
+        self.0.take_out(&mut rows).await?;
+        self.0.store.put(rows.into()).await
     }
 
-    /// Moves the long values of rows to the object store. What is there already stays, so that it may be called again.
-    pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
-        match &self.payloads {
-            Some(payloads) => payloads.take_out(rows).await,
-            None => Ok(()),
-        }
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.0
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
+        &*self.0.store
     }
 
     /// Returns what is known to be missing and touches a window, in the order of time: what a [`LogStore`](crate::LogStore)
@@ -151,16 +134,16 @@ impl AuditLog {
     ///
     /// If the store fails or is overloaded.
     pub async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        self.store.gaps(window).await
+        self.0.store.gaps(window).await
     }
 
     /// Returns the log as an environment may ask it: all questions are about its records.
     pub fn scoped(&self, exec_env_id: impl Into<String>) -> ScopedAuditLog {
-        ScopedAuditLog::new(self.clone(), exec_env_id.into())
+        ScopedAuditLog::new(self.0.clone(), exec_env_id.into())
     }
 
     #[cfg(any(feature = "audit-api", feature = "export"))]
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {
-        self.store.secret().await
+        self.0.store.secret().await
     }
 }

@@ -211,7 +211,7 @@ impl Prepared {
                 Some(_) => {}
             }
         }
-        let todo = vec![0..latest.len()];
+        let todo = Vec::from([0..latest.len()]);
         let making = latest.into_iter().map(row_of).collect();
         Self { row_numbers, making, rows: [].into(), todo, rejected: HashSet::new() }
     }
@@ -255,7 +255,7 @@ impl StoreSink {
         let prepared = records.prepared.get_or_insert_with(|| Prepared::of(std::mem::take(waiting)));
         if !prepared.making.is_empty() {
             let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
-            runtime.block_on(self.log.take_out(&mut prepared.making))?;
+            runtime.block_on(self.log.backend().take_out(&mut prepared.making))?;
             prepared.rows = std::mem::take(&mut prepared.making).into();
         }
         self.put(prepared)

@@ -5,6 +5,8 @@
 //! [`Questions`](crate::audit::Questions).
 
 #[cfg(feature = "store")]
+mod backend;
+#[cfg(feature = "store")]
 pub(crate) mod keys;
 #[cfg(feature = "store")]
 pub(crate) mod log;

@@ -9,15 +9,9 @@ use crate::wire::line::{Line, stored};
 /// The row of a request.
 pub(crate) fn row_of(record: Record) -> Row {
     let [keys, end_keys] = keys_of(&record);
-    Row {
-        details: Some(stored(&record)),
-        outcome: record.response.outcome,
-        status: record.response.status,
-        duration: record.duration,
-        keys,
-        end_keys,
-        ..Row::of(record.audit(), record.has_ended())
-    }
+    let (details, has_ended) = (stored(&record), record.has_ended());
+    let (outcome, status, duration) = (record.response.outcome, record.response.status, record.duration);
+    Row { details: Some(details), outcome, status, duration, keys, end_keys, ..Row::of(record.into_audit(), has_ended) }
 }
 
 /// The request of a row that is of one, without its output.

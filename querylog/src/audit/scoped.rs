@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use tagtrail::TraceId;
 
+use crate::audit::backend::Backend;
 use crate::audit::keys::keys_of_filter;
-use crate::audit::log::AuditLog;
 use crate::audit::row::request_of;
 use crate::model::audit_record::AuditRecord;
 use crate::model::cursor::Cursor;
@@ -20,7 +20,7 @@ use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
 use crate::store::{Hits, Row, RowRange, Selection, StoreError};
 
-/// An audit log as one environment, and one of its users, may ask it: [`AuditLog::scoped`] returns it, and
+/// An audit log as one environment, and one of its users, may ask it: [`AuditLog::scoped`](crate::AuditLog::scoped) returns it, and
 /// [`Questions`] are what it can be asked. A clone is the same.
 ///
 /// ```
@@ -53,7 +53,7 @@ use crate::store::{Hits, Row, RowRange, Selection, StoreError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ScopedAuditLog {
-    log: AuditLog,
+    backend: Backend,
     environment: String,
     user_email: Option<String>,
 }
@@ -62,8 +62,8 @@ pub struct ScopedAuditLog {
 const MAX_ENTRIES: usize = 5_000;
 
 impl ScopedAuditLog {
-    pub(super) fn new(log: AuditLog, environment: String) -> Self {
-        Self { log, environment, user_email: None }
+    pub(super) fn new(backend: Backend, environment: String) -> Self {
+        Self { backend, environment, user_email: None }
     }
 
     /// Sets the user who asks, by e-mail address. Without one, [`RecordQuery::Own`] is
@@ -89,10 +89,10 @@ impl ScopedAuditLog {
         let limit = limit.max(1);
         let keys = keys_of_filter(&self.environment, filter);
         if !keys.is_empty() {
-            return Ok(self.log.store().find(range_of(scan, keys)?, limit, MAX_ENTRIES).await?);
+            return Ok(self.backend.store.find(range_of(scan, keys)?, limit, MAX_ENTRIES).await?);
         }
         let range = range_of(scan, Selection::Environment(self.environment.clone()))?;
-        let (rows, behind) = cut(self.log.store().short_page(range, limit.saturating_add(1)).await?, limit);
+        let (rows, behind) = cut(self.backend.store.short_page(range, limit.saturating_add(1)).await?, limit);
         Ok(Hits { rows, behind })
     }
 
@@ -109,14 +109,14 @@ impl Questions for ScopedAuditLog {
     async fn records(&self, scan: &Scan<RecordQuery>, limit: usize) -> Result<Page<AuditRecord>, QueryError> {
         let limit = limit.max(1);
         let range = range_of(scan, self.selection(&scan.query)?)?;
-        let (rows, next) = cut(self.log.store().page(range, limit.saturating_add(1)).await?, limit);
-        Ok(Page::new(self.log.whole(rows).await?, next.map(Into::into)))
+        let (rows, next) = cut(self.backend.store.page(range, limit.saturating_add(1)).await?, limit);
+        Ok(Page::new(self.backend.whole(rows).await?, next.map(Into::into)))
     }
 
     async fn record(&self, id: &str) -> Result<AuditRecord, QueryError> {
-        let row = self.log.store().get(id).await?;
+        let row = self.backend.store.get(id).await?;
         let row = row.filter(|row| row.record.exec_env_id.as_ref() == Some(&self.environment));
-        let record = self.log.whole(row.into_iter().collect()).await?.pop();
+        let record = self.backend.whole(row.into_iter().collect()).await?.pop();
         record.ok_or_else(|| QueryError::new(QueryErrorKind::NotFound, "no record in the environment has this id"))
     }
 
@@ -124,8 +124,8 @@ impl Questions for ScopedAuditLog {
         let selection = self.selection(&question.whose.into())?;
         let range = RowRange::new(selection, question.window).newest_first(true);
         let count = question.read_at_most.clamp(1, Latest::MAX_READ);
-        let rows = self.log.store().first_of_each(range, question.of, count).await?;
-        Ok(self.log.whole(rows).await?)
+        let rows = self.backend.store.first_of_each(range, question.of, count).await?;
+        Ok(self.backend.whole(rows).await?)
     }
 
     async fn requests(&self, scan: &Scan<RequestFilter>, limit: usize) -> Result<Page<Record>, QueryError> {

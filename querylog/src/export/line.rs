@@ -1,76 +1,17 @@
-//! The exported line of a request, right from what a store has of it. It is the same as that of its
-//! [`Record`](crate::Record), with less work: members that exports do not have are not looked at, and the others
-//! are not checked again.
+//! The exported line of a request, from what a store has of it. It is the same as that of its
+//! [`Record`](crate::Record), without making one: the columns of its row are not read.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::model::record::export_counters;
 use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
 use crate::wire::exported::{Exported, headers, limits_hit, whole_millis};
-use crate::wire::line::{StatsMember, write_line};
+use crate::wire::line::{Line, write_line};
 
-/// What exports have of the details of a request.
-#[derive(Deserialize)]
-struct Source<'a> {
-    #[serde(borrow)]
-    trace: Ids<'a>,
-    #[serde(borrow)]
-    tags: &'a RawValue,
-    #[serde(borrow)]
-    request: Request<'a>,
-    response: Response,
-    stats: StatsMember<'static>,
-    #[serde(borrow, default)]
-    database: Option<Vec<Text<'a>>>,
-    #[serde(borrow, default)]
-    region_group: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    shape: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Ids<'a> {
-    #[serde(borrow)]
-    trace_id: Cow<'a, str>,
-    #[serde(borrow)]
-    span_id: Cow<'a, str>,
-    #[serde(borrow)]
-    flags: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(borrow)]
-    headers: BTreeMap<Text<'a>, Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Response {
-    code: Option<u16>,
-}
-
-/// Borrowed if it has no escapes.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl AsRef<str> for Text<'_> {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Appends the line of a request, if it is in the scope, and returns whether it is. A request whose details are damaged is
-/// left out, and logged.
+/// Appends the line of a request, if it is in the scope, and returns whether it is. What is damaged is left out, and the
+/// log of the process says so.
 pub(super) fn write_details(
     row: &ExportedRow,
     scope: &ExportScope,
@@ -78,19 +19,18 @@ pub(super) fn write_details(
     line: &mut Vec<u8>,
 ) -> io::Result<bool> {
     let Some(details) = &row.details else { return Ok(false) };
-    let source: Source<'_> = match serde_json::from_str(details) {
+    let source: Line<'_> = match serde_json::from_str(details) {
         Ok(source) => source,
         Err(error) => {
             tracing::error!(%error, "export: the details of a request are damaged, and it is left out");
             return Ok(false);
         }
     };
-    let database = source.database.as_deref().unwrap_or_default();
-    let region_group = source.region_group.as_ref().map(Text::as_ref).filter(|group| scope.has(group, database));
-    let Some(region_group) = region_group else { return Ok(false) };
+    let database = source.database.as_ref().and_then(Option::as_deref).unwrap_or_default();
+    let region_group = source.region_group.as_ref().and_then(Option::as_ref).map(AsRef::as_ref);
+    let Some(region_group) = region_group.filter(|group| scope.has(group, database)) else { return Ok(false) };
     let counter =
         |name: &str| source.stats.counters.iter().find(|(other, _)| other == name).map_or(0, |(_, count)| *count);
-    let Ids { trace_id, span_id, flags } = &source.trace;
     let exported = Exported {
         api_version,
         bytes_in: source.stats.query_bytes_in,
@@ -98,16 +38,16 @@ pub(super) fn write_details(
         byte_read_ops: counter(export_counters::BYTE_READ_OPS),
         byte_write_ops: counter(export_counters::BYTE_WRITE_OPS),
         compute_ops: counter(export_counters::COMPUTE_OPS),
-        database: database.iter().map(Text::as_ref).collect(),
+        database: database.iter().map(AsRef::as_ref).collect(),
         query_time_ms: whole_millis(source.stats.query_time),
         rate_limits_hit: limits_hit(counter),
         region_group,
-        request_headers: headers(source.request.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))?,
-        request_method: &source.request.method,
-        response_code: source.response.code.unwrap_or_default().to_string(),
-        shape: source.shape.as_ref().map(Text::as_ref),
+        request_headers: headers(source.request.headers())?,
+        request_method: source.request.method(),
+        response_code: source.response.code().unwrap_or_default().to_string(),
+        shape: source.shape.as_ref().map(AsRef::as_ref),
+        traceparent: source.trace.traceparent(),
         tags: source.tags,
-        traceparent: format!("00-{trace_id}-{span_id}-{flags}"),
         ts: Timestamp::from_micros(row.place.micros).exported(),
         txn_retries: counter(export_counters::TXN_RETRIES),
     };

@@ -110,7 +110,9 @@ async fn strictest_policy_of_the_full_destinations_decides() {
         assert_eq!(response.status(), status, "{is_full:?}");
         let rejected: Vec<_> = log.stats_by_destination().iter().map(|stats| stats.rejected > 0).collect();
         assert_eq!(rejected, is_full.map(|full| full && status == 503), "{is_full:?}");
-        disks.iter().for_each(|disk| disk.fail(|failures| failures.slow = false));
+        for disk in disks {
+            disk.fail(|failures| failures.slow = false);
+        }
     }
 }
 

@@ -161,24 +161,28 @@ impl Record {
     /// Returns the record as an audit log has it. One that was aborted, by a time-out say, or panicked, has no execution
     /// time: it never completed.
     pub fn audit(&self) -> AuditRecord {
-        let notes = &self.notes;
-        let completed = !matches!(self.response.outcome, Some(Outcome::Aborted | Outcome::Panicked));
+        self.clone().into_audit()
+    }
+
+    pub(crate) fn into_audit(self) -> AuditRecord {
+        let Self { id, start_time, duration, request, response, client_ip, notes, .. } = self;
+        let completed = !matches!(response.outcome, Some(Outcome::Aborted | Outcome::Panicked));
         AuditRecord {
-            id: self.id.into(),
-            timestamp: self.start_time,
-            exec_env_id: notes.caller.exec_env_id.clone(),
-            user_id: notes.caller.user_id.clone(),
-            user_email: notes.caller.user_email.clone(),
-            udf_id: notes.operation.id.clone(),
-            udf_name: notes.operation.name.as_ref().or(self.request.route.as_ref()).cloned(),
-            execution_engine: notes.operation.engine.clone(),
-            execution_time: self.duration.filter(|_| completed).map(|duration| duration.as_secs_f64()),
+            id: id.into(),
+            timestamp: start_time,
+            exec_env_id: notes.caller.exec_env_id,
+            user_id: notes.caller.user_id,
+            user_email: notes.caller.user_email,
+            udf_id: notes.operation.id,
+            udf_name: notes.operation.name.or(request.route),
+            execution_engine: notes.operation.engine,
+            execution_time: duration.filter(|_| completed).map(|duration| duration.as_secs_f64()),
             cache: notes.operation.cache,
-            stdout: notes.stdout.clone(),
-            stderr: notes.stderr.clone(),
-            udf_data: notes.payload.clone(),
-            shared_token: notes.shared_token.clone(),
-            client_ip: self.client_ip.map(|ip| ip.to_string()),
+            stdout: notes.stdout,
+            stderr: notes.stderr,
+            udf_data: notes.payload,
+            shared_token: notes.shared_token,
+            client_ip: client_ip.map(|ip| ip.to_string()),
         }
     }
 }

@@ -131,19 +131,14 @@ mod short {
         use super::{Deserializer, Serializer, Timestamp};
 
         #[allow(clippy::ref_option, reason = "serde asks for it")]
-        pub(in super::super) fn serialize<S: Serializer>(
-            moment: &Option<Timestamp>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
             match moment {
                 Some(moment) => super::serialize(moment, serializer),
                 None => serializer.serialize_none(),
             }
         }
 
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Timestamp>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
             #[derive(serde::Deserialize)]
             struct Short(#[serde(with = "super")] Timestamp);
             let moment: Option<Short> = serde::Deserialize::deserialize(deserializer)?;

@@ -232,16 +232,18 @@ impl QueryLog {
 impl Channels {
     fn close(&self, deadline: Option<Instant>) -> Result<(), CloseError> {
         let queues: Vec<_> = self.0.iter().map(|channel| channel.queue()).collect();
-        let failed = |queue: &dyn AnyQueue| queue.gate().tally.failed.load(Relaxed);
-        let failed_before: u64 = queues.iter().map(|queue| failed(*queue)).sum();
+        let count_failed = || queues.iter().map(|queue| queue.gate().tally.failed.load(Relaxed)).sum::<u64>();
+        let failed_before = count_failed();
         // All of them at once, so that one which hangs takes no time from the others.
-        queues.iter().for_each(|queue| queue.close(deadline));
+        for queue in &queues {
+            queue.close(deadline);
+        }
         // A moment longer, for what a writer does after its deadline.
         let deadline = deadline.and_then(|deadline| deadline.checked_add(Duration::from_millis(50)));
-        let have_ended = queues.iter().fold(true, |ended, queue| queue.wait_ended(deadline) && ended);
+        let all_ended = queues.iter().map(|queue| queue.wait_ended(deadline)).filter(|ended| !ended).count() == 0;
         let queued: u64 = queues.iter().map(|queue| queue.gate().tally.queued.load(Relaxed)).sum();
-        let records = queued + queues.iter().map(|queue| failed(*queue)).sum::<u64>() - failed_before;
-        if have_ended && records == 0 { Ok(()) } else { Err(CloseError { records }) }
+        let records = queued + count_failed() - failed_before;
+        if all_ended && records == 0 { Ok(()) } else { Err(CloseError { records }) }
     }
 }
 

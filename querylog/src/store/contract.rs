@@ -40,7 +40,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that one.
     async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError>;
 
-    /// The same, on a thread that may block: the one that writes a query log. `runtime` drives what is async.
+    /// Does the same as [`put`](Self::put), on a thread that may block: the one that writes a query log. `runtime` drives
+    /// what is async.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
     fn put_blocking(&self, rows: &Arc<[Row]>, runtime: &Handle) -> Result<(), StoreError> {
         runtime.block_on(self.put(Arc::clone(rows)))
     }

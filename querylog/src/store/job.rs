@@ -149,16 +149,11 @@ mod micros {
         use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 
         #[allow(clippy::ref_option, reason = "serde asks for it")]
-        pub(in super::super) fn serialize<S: Serializer>(
-            moment: &Option<Timestamp>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
             moment.map(Timestamp::as_micros).serialize(serializer)
         }
 
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Timestamp>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
             Ok(Option::<i64>::deserialize(deserializer)?.map(Timestamp::from_micros))
         }
     }

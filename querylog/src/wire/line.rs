@@ -13,7 +13,7 @@ use http::{HeaderName, Method, Version};
 use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId};
+use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId, TraceParent};
 use uuid::Uuid;
 
 #[cfg(feature = "store")]
@@ -160,9 +160,9 @@ impl AsRef<str> for Str<'_> {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct TraceMember {
-    pub(crate) trace_id: Text<TraceId>,
-    pub(crate) span_id: Text<ParentId>,
-    pub(crate) parent_id: Option<Text<ParentId>>,
+    trace_id: Text<TraceId>,
+    span_id: Text<ParentId>,
+    parent_id: Option<Text<ParentId>>,
     flags: Text<Flags>,
 }
 
@@ -332,7 +332,7 @@ impl<'a> Line<'a> {
 }
 
 impl TraceMember {
-    pub(crate) fn of(record: &Record) -> Self {
+    fn of(record: &Record) -> Self {
         Self {
             trace_id: Text(record.trace_id),
             span_id: Text(record.span_id),
@@ -341,13 +341,18 @@ impl TraceMember {
         }
     }
 
-    pub(crate) fn flags(&self) -> TraceFlags {
+    fn flags(&self) -> TraceFlags {
         self.flags.0.0
+    }
+
+    /// The header of the response.
+    pub(crate) fn traceparent(&self) -> String {
+        TraceParent::new(self.trace_id.0, self.span_id.0, self.flags()).to_string()
     }
 }
 
 impl<'a> RequestMember<'a> {
-    pub(crate) fn of(record: &'a Record) -> Self {
+    fn of(record: &'a Record) -> Self {
         let request = &record.request;
         Self {
             method: Text(request.method.clone()),
@@ -358,7 +363,15 @@ impl<'a> RequestMember<'a> {
         }
     }
 
-    pub(crate) fn into_part(self, body_bytes: u64) -> RequestPart {
+    pub(crate) fn method(&self) -> &str {
+        self.method.0.as_str()
+    }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    fn into_part(self, body_bytes: u64) -> RequestPart {
         RequestPart {
             method: self.method.0,
             path: self.path.into_owned(),
@@ -371,15 +384,20 @@ impl<'a> RequestMember<'a> {
 }
 
 impl ResponseMember {
-    pub(crate) fn of(record: &Record) -> Self {
+    fn of(record: &Record) -> Self {
         Self { code: record.response.status, outcome: record.response.outcome.map(Text) }
     }
 
-    pub(crate) fn into_part(self, body_bytes: u64) -> ResponsePart {
+    pub(crate) fn code(&self) -> Option<u16> {
+        self.code
+    }
+
+    fn into_part(self, body_bytes: u64) -> ResponsePart {
         ResponsePart { status: self.code, outcome: self.outcome.map(|outcome| outcome.0), body_bytes }
     }
 }
 
+#[allow(clippy::ref_option, reason = "for members as records have them")]
 fn text(text: &Option<String>) -> Option<Str<'_>> {
     text.as_deref().map(|text| Str(Cow::Borrowed(text)))
 }
@@ -498,7 +516,7 @@ pub(crate) struct StatsMember<'a> {
 }
 
 impl<'a> StatsMember<'a> {
-    pub(crate) fn of(record: &'a Record) -> Self {
+    fn of(record: &'a Record) -> Self {
         Self {
             query_time: record.duration,
             query_bytes_in: record.request.body_bytes,
