@@ -211,7 +211,8 @@ impl Prepared {
                 Some(_) => {}
             }
         }
-        let todo = Vec::from([0..latest.len()]);
+        let mut todo = Vec::new();
+        todo.push(0..latest.len());
         let making = latest.into_iter().map(row_of).collect();
         Self { row_numbers, making, rows: [].into(), todo, rejected: HashSet::new() }
     }

@@ -241,8 +241,8 @@ impl Channels {
         // A moment longer, for what a writer does after its deadline.
         let deadline = deadline.and_then(|deadline| deadline.checked_add(Duration::from_millis(50)));
         let all_ended = queues.iter().map(|queue| queue.wait_ended(deadline)).filter(|ended| !ended).count() == 0;
-        let queued: u64 = queues.iter().map(|queue| queue.gate().tally.queued.load(Relaxed)).sum();
-        let records = queued + count_failed() - failed_before;
+        let waiting: u64 = queues.iter().map(|queue| queue.gate().tally.queued.load(Relaxed)).sum();
+        let records = waiting + count_failed() - failed_before;
         if all_ended && records == 0 { Ok(()) } else { Err(CloseError { records }) }
     }
 }

@@ -10,5 +10,6 @@ mod openapi;
 mod payloads;
 mod questions;
 mod requests;
+mod schema;
 mod store_errors;
 mod stored;

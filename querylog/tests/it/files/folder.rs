@@ -196,6 +196,29 @@ fn rolled_files_are_compressed_and_the_oldest_go() {
     assert_eq!(read, ids[60 - read.len()..], "the newest ones, in order");
 }
 
+#[cfg(unix)]
+#[test]
+fn every_file_of_a_log_is_for_its_owner_and_group_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let logged = Logged::with(|settings| settings.roll(Roll::at_bytes(3_000)).gzip());
+    for _ in 0..20 {
+        logged.log.append(&record("/")).wait(SOON).unwrap().unwrap();
+    }
+    wait_for("compressed", || !files_in(logged.path(), ".jsonl.gz").is_empty());
+    logged.log.close_blocking(SOON).unwrap();
+    // A crash leaves half a line, which the next process moves aside.
+    let newest = files_in(logged.path(), ".jsonl").pop().unwrap();
+    fs::OpenOptions::new().append(true).open(newest).unwrap().write_all(b"{\"id\":").unwrap();
+    LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
+    let files: Vec<_> = fs::read_dir(logged.path()).unwrap().map(|file| file.unwrap()).collect();
+    for end in [".jsonl", ".jsonl.gz", ".torn", ".lock"] {
+        assert!(files.iter().any(|file| file.file_name().to_string_lossy().ends_with(end)), "{end}");
+    }
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o037, 0, "{file:?}");
+    }
+}
+
 #[test]
 fn files_are_kept_by_size_and_age() {
     let logged = Logged::with(|settings| settings.roll(Roll::at_bytes(3_000)).keep(Keep::all().at_most_bytes(7_000)));
