@@ -1,13 +1,14 @@
-//! A query log for tower services: one record for every request, with its trace and tags, on disk, and none lost in
-//! silence.
+//! A query log for tower services: one record for every request, with its trace and tags, on disk or in a store, and
+//! none lost silently.
 //!
-//! A layer makes a [`Record`] of each request, whatever becomes of it, and a thread writes them as lines of JSON:
+//! A layer creates a [`Record`] of each request, whatever happens to it. A thread writes the records as lines of JSON,
+//! or into a store that can be queried:
 //!
 //! ```text
-//! InboundLayer ─▶ QueryLogLayer ─▶ handler ─▶ body of the answer ends, fails, is dropped
-//!    Trail          Record begins    RecordHandle          │
-//!      └─ refused for its tags ───────────────────────────▶ Record ─▶ queue ─▶ writer ─▶ files ─▶ read
-//!                                                                     Overload Durability Roll, Keep
+//! InboundLayer ─▶ QueryLogLayer ─▶ handler ─▶ response body ends, fails or is dropped
+//!    Trail        Record starts    RecordHandle          │
+//!      └─ rejected for its tags ───────────────────────▶ Record ─▶ QueryLog ─▶ LogFiles ─▶ LogReader
+//!                                                                   queues └─▶ LogStore ─▶ AuditLog
 //! ```
 //!
 //! ```
@@ -23,42 +24,44 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # To read
+//! # Guide
 //!
-//! - [`decisions`]: what a crash may take, what happens when the disk does not keep up, what is recorded, files.
+//! - [`decisions`]: what a crash can take, what happens if the disk does not keep up, what is recorded, files.
 //! - [`operations`]: from one machine to many; space, backups, upgrades, and who may see what.
-//! - [`exports`]: a range of the log for a warehouse.
+//! - [`exports`]: a time range of the log, for a warehouse.
 //! - [`security`]: what is promised, and how it is tested.
-//! - [`performance`], measured.
+//! - [`performance`]: what it costs, measured.
 //!
-//! # To use
+//! # Overview
 //!
 //! | to | see |
 //! | --- | --- |
 //! | record the requests of a service | [`QueryLogLayer`] |
 //! | add to the record of a request in its handler | [`RecordHandle`], [`Notes`] |
-//! | record work that comes by another way | [`QueryLog::append`], [`Record`], [`Ack`] |
-//! | decide what a crash can take | [`Durability`] |
-//! | decide what happens when the disk does not keep up | [`Overload`], [`Gap`], [`LogStats`] |
-//! | decide what becomes of files | [`Roll`], [`Keep`], [`LogFiles::gzip`], [`LineFormat`] |
+//! | record work that does not arrive as a request | [`QueryLog::append`], [`Record`], [`Ack`] |
+//! | write to several destinations | [`QueryLog::builder`], [`Destination`] |
+//! | set what a crash can take | [`Durability`] |
+//! | set what happens if a destination does not keep up, and find out what is missing | [`Overload`], [`Gap`], [`LogStats`] |
+//! | set what happens to files | [`Roll`], [`Keep`], [`LogFiles::gzip`], [`LineFormat`] |
 //! | read a log | [`LogReader`], [`Entry`], the program `tagtrail-log` |
-//! | keep records in a store, and ask it | `AuditLog`, `LogStore` (`sqlite`, `postgres`) |
-//! | ask for records, requests and traces | `Questions`: of a store by `AuditLog::scoped` (`store`), of a server by `AuditClient` (`client`) |
-//! | serve them by REST | `AuditApi` (`audit-api`) |
-//! | export a range of them, and download it | `ExportService`, `ExportApi` (`export`), `ExportClient` (`client`) |
+//! | keep records in a store | `AuditLog`, `LogStore` (`sqlite`, `postgres`), the module `store` |
+//! | query records, requests and traces | `audit::Questions`: in a store with `AuditLog::scoped` (`store`), on a server with `client::AuditClient` (`client`) |
+//! | serve them over HTTP | `server::AuditApi` (`audit-api`) |
+//! | decide who may query and export | `access::Tokens`, `access::Authenticator`, `access::AccountAuthenticator` (`audit-api`, `export`) |
+//! | export a time range, and download it | `export::ExportService`, `server::ExportApi` (`export`), `client::ExportClient` (`client`) |
 //!
 //! # Features
 //!
-//! | feature | brings |
+//! | feature | adds |
 //! | --- | --- |
-//! | `axum` (default) | the matched route, the address of the peer, [`RecordHandle`] as an extractor |
+//! | `axum` (default) | the matched route, the peer's address, [`RecordHandle`] as an extractor |
 //! | `sqlite`, `postgres` | the audit log in SQLite, in PostgreSQL |
 //! | `postgres-tls` | encrypted connections to PostgreSQL |
-//! | `s3`, `gcs`, `azure` | its long values, and files of exports, in an object store |
-//! | `audit-api` | its REST API as an axum router |
+//! | `s3`, `gcs`, `azure` | an object store for long values of the audit log, and for export files |
+//! | `audit-api` | the REST API of the audit log, as an axum router |
 //! | `export` | exports of the log, and their REST API as an axum router |
-//! | `client` | the clients of both APIs |
-//! | `store` | what a store of your own needs |
+//! | `client` | clients for both APIs |
+//! | `store` | what a custom store needs |
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
