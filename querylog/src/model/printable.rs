@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// A text with what a terminal obeys escaped, for people: `\u{1b}[31m` and not what it does.
 ///
 /// ```
-/// assert_eq!(tagtrail_querylog::printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\u{a}b");
+/// assert_eq!(tagtrail_querylog::record::printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\u{a}b");
 /// ```
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(obeyed_by_terminals) {

@@ -1,10 +1,9 @@
-//! The audit log in SQLite beside plain rusqlite: durable writes in batches, the time of a page, and of an answer while
+//! The audit log in SQLite beside plain rusqlite: durable writes in batches, the time of a page, and of a response while
 //! writes run.
 //!
 //! `cargo run --release --manifest-path querylog/benches/Cargo.toml --bin audit -- [RECORDS [FOLDER]]`
 
 use std::error::Error;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Sqlite, Synchronous};
+use tagtrail_querylog::store::{Key, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
 use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
@@ -191,23 +190,27 @@ fn insert(transaction: &Transaction<'_>, r: &AuditRecord, details: Option<&str>)
     ])
 }
 
-/// The least work: an insert, and an update by id.
+/// The least work: an insert, and an update by id, each with the number of its commit.
 fn plain_records(path: &Path) -> Result<Rate, Failure> {
     let mut connection = open_plain(path)?;
     let batches = record_batches();
     let begin = Begin::now();
     for (begun, ended) in batches {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let seq = next_commit(&transaction)?;
         for record in &begun {
             insert(&transaction, record, None)?;
+            committed(&transaction, seq, record)?;
         }
         transaction.commit()?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let seq = next_commit(&transaction)?;
         {
             let mut update =
                 transaction.prepare_cached("UPDATE record SET execution_time = ?2, ended = 1 WHERE id = ?1")?;
             for record in &ended {
                 update.execute(params![record.id.as_str(), record.execution_time])?;
+                committed(&transaction, seq, record)?;
             }
         }
         transaction.commit()?;
@@ -215,60 +218,86 @@ fn plain_records(path: &Path) -> Result<Rate, Failure> {
     Ok(begin.rate())
 }
 
-/// The same for requests, whose details and keys are there already: an insert with the keys of the begin, and an update
-/// with those of the end.
+/// The same for requests. The rows are made of the same structs: audit records, JSON and keys, in the measured time.
 fn plain_requests(path: &Path) -> Result<Rate, Failure> {
-    struct Plain {
-        record: AuditRecord,
-        details: String,
-        keys: Vec<[u8; 16]>,
-        new_keys: Vec<[u8; 16]>,
-    }
     let mut connection = open_plain(path)?;
-    let plain = requests(WRITES).into_iter().enumerate().map(|(number, request)| {
-        let env = request.notes.caller.exec_env_id.clone().unwrap_or_default();
-        let mut keys = vec![key(&(&env, "trace", request.trace_id)), key(&(&env, "route", &request.request.route))];
-        keys.extend(request.tags.iter().map(|tag| key(&(&env, tag))));
-        let request = completed(request, number);
-        let status = request.response.status;
-        let new_keys = vec![key(&(&env, status)), key(&(&env, "class", status.map(|status| status / 100)))];
-        // As long as the details are.
-        let details = request.to_string()[210..].to_owned();
-        Plain { record: request.audit(), details, keys, new_keys }
-    });
-    let plain: Vec<_> = plain.collect();
+    let begun = requests(WRITES);
+    let ended: Vec<_> = begun.iter().enumerate().map(|(number, begun)| completed(begun.clone(), number)).collect();
     let begin = Begin::now();
-    for batch in plain.chunks(BATCH) {
+    for (begun, ended) in begun.chunks(BATCH).zip(ended.chunks(BATCH)) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Plain { record, details, keys, .. } in batch {
-            insert(&transaction, record, Some(details))?;
-            entries(&transaction, record, keys)?;
+        let seq = next_commit(&transaction)?;
+        for request in begun {
+            let record = request.audit();
+            insert(&transaction, &record, Some(&details(request)))?;
+            entries(&transaction, &record, &start_keys(request))?;
+            committed(&transaction, seq, &record)?;
         }
         transaction.commit()?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut update = transaction
-            .prepare_cached("UPDATE record SET execution_time = ?2, details = ?3, ended = 1 WHERE id = ?1")?;
-        for Plain { record, details, new_keys, .. } in batch {
-            update.execute(params![record.id.as_str(), record.execution_time, details])?;
-            entries(&transaction, record, new_keys)?;
+        let seq = next_commit(&transaction)?;
+        for request in ended {
+            let record = request.audit();
+            update(&transaction, &record, request)?;
+            entries(&transaction, &record, &end_keys(request))?;
+            committed(&transaction, seq, &record)?;
         }
-        drop(update);
         transaction.commit()?;
     }
     Ok(begin.rate())
 }
 
-fn entries(transaction: &Transaction<'_>, record: &AuditRecord, keys: &[[u8; 16]]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached("INSERT INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)")?;
-    keys.iter()
-        .try_for_each(|key| insert.execute(params![key, record.timestamp.as_micros(), record.id.as_str()]).map(drop))
+fn update(transaction: &Transaction<'_>, record: &AuditRecord, request: &Record) -> rusqlite::Result<usize> {
+    const UPDATE: &str = "UPDATE record SET execution_time = ?2, details = ?3, ended = 1, outcome = ?4, status = ?5, \
+                          duration = ?6 WHERE id = ?1";
+    transaction.prepare_cached(UPDATE)?.execute(params![
+        record.id.as_str(),
+        record.execution_time,
+        details(request),
+        request.response.outcome.map(Outcome::as_str),
+        request.response.status,
+        request.duration.map(|duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+    ])
 }
 
-fn key(what: &impl Hash) -> [u8; 16] {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    let half = hasher.finish();
-    (u128::from(half) << 64 | u128::from(half)).to_be_bytes()
+/// The line of a file, without the members that a store has in columns: as long as what the audit log stores.
+fn details(request: &Record) -> String {
+    request.to_string().split_off(210)
+}
+
+fn next_commit(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let text = "UPDATE sequence SET last = last + 1 RETURNING last";
+    transaction.prepare_cached(text)?.query_row([], |row| row.get(0))
+}
+
+fn committed(transaction: &Transaction<'_>, seq: i64, record: &AuditRecord) -> rusqlite::Result<usize> {
+    let text = "INSERT INTO committed (seq, id, timestamp) VALUES (?1, ?2, ?3)";
+    transaction.prepare_cached(text)?.execute(params![seq, record.id.as_str(), record.timestamp.as_micros()])
+}
+
+fn entries(transaction: &Transaction<'_>, record: &AuditRecord, keys: &[Key]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached("INSERT INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)")?;
+    keys.iter().try_for_each(|key| {
+        insert.execute(params![key.as_bytes(), record.timestamp.as_micros(), record.id.as_str()]).map(drop)
+    })
+}
+
+fn environment(request: &Record) -> &str {
+    request.notes.caller.exec_env_id.as_deref().unwrap_or_default()
+}
+
+fn start_keys(request: &Record) -> Vec<Key> {
+    let key = |what: &str, value: &str| Key::of(&["environment", environment(request), what, value]);
+    let mut keys = vec![key("trace", &request.trace_id.to_string())];
+    keys.extend(request.tags.iter().map(|(name, value)| Key::of(&["environment", environment(request), "tag", name, value])));
+    keys.extend(request.request.route.as_deref().map(|route| key("route", route)));
+    keys
+}
+
+fn end_keys(request: &Record) -> Vec<Key> {
+    let key = |what: &str, value: &str| Key::of(&["environment", environment(request), what, value]);
+    let status = request.response.status.unwrap_or_default();
+    vec![key("status", &status.to_string()), key("class", &(status / 100).to_string())]
 }
 
 /// Half of the records are requests.
