@@ -14,7 +14,8 @@ use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
 use crate::wire::exported::{Exported, headers, limits_hit, whole_millis};
-use crate::wire::line::{StatsMember, write_line};
+use crate::wire::json::write_line;
+use crate::wire::stats::StatsMember;
 
 /// What exports have of the details of a request.
 #[derive(Deserialize)]

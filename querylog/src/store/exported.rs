@@ -9,7 +9,7 @@ use crate::store::Row;
 pub struct ExportedRow {
     /// When it started, and its id.
     pub place: Cursor,
-    /// The [details](super::Row::details) of its row; `None` if there is no row at this place, or it has none.
+    /// The [details](crate::store::Row::details) of its row; `None` if there is no row at this place, or it has none.
     pub details: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use crate::model::cursor::Cursor;
 use crate::model::export_status::ExportState;
 use crate::model::scope::ExportScope;
 use crate::store::jobs::{JobLimit, JobList};
-use crate::store::many;
+use crate::store::sql::many;
 
 /// The columns of a job, in the order in which they are written and read.
 const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";

@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::job::Job;
 
-/// Keeps the jobs of exports as rows that are compared and swapped: see [`Store::jobs`](super::Store::jobs).
+/// Keeps the jobs of exports as rows that are compared and swapped: see [`Store::jobs`](crate::store::Store::jobs).
 ///
 /// Several processes may work on the jobs of one store. Each change of a job increments its version, and is made only if
 /// nobody else has changed the job: so no two processes do the same work. What a job means, and which change follows

@@ -34,8 +34,6 @@ pub(crate) use self::postgres::tests::schema as postgres_schema;
 pub use self::postgres::{Partition, Postgres, PostgresSettings};
 pub use self::range::RowRange;
 pub use self::row::{Key, Members, Row};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-use self::sql::{COLUMNS, REPLACED, many, short_columns, without_begins};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 pub use crate::model::cursor::Cursor;

@@ -14,8 +14,8 @@ use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
 use url::Url;
 use uuid::Uuid;
 
-use super::{Members, Row, Store, StoreError};
 use crate::model::audit_record::AuditRecord;
+use crate::store::{Members, Row, Store, StoreError};
 
 /// How many objects are written or read at a time, for one call.
 const AT_A_TIME: usize = 8;

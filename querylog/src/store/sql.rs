@@ -33,7 +33,7 @@ pub(super) fn many(limit: usize) -> i64 {
 }
 
 /// The rows of a write without the starts of those that end in it: one write for both.
-pub(super) fn without_begins<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
+pub(super) fn without_starts<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
     let ended: HashSet<_> = rows.clone().filter(|row| row.ended).map(|row| row.record.id.as_str()).collect();
     rows.filter(move |row| row.ended || !ended.contains(row.record.id.as_str()))
 }

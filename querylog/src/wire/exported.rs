@@ -8,7 +8,8 @@ use serde::Serialize;
 use tagtrail::TraceParent;
 
 use crate::model::record::{Record, export_counters};
-use crate::wire::line::{TagMember, write_line};
+use crate::wire::json::write_line;
+use crate::wire::members::TagMember;
 
 /// Appends the line of a record, with its line feed.
 pub(crate) fn write_record(record: &Record, api_version: &str, line: &mut Vec<u8>) -> io::Result<()> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::gap::Gap;
 use crate::model::text::Text;
 use crate::model::time::Timestamp;
-use crate::wire::line::{show, write_line};
+use crate::wire::json::{show, write_line};
 
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {

@@ -2,4 +2,7 @@
 
 pub(crate) mod exported;
 pub(crate) mod gap;
+pub(crate) mod json;
 pub(crate) mod line;
+pub(crate) mod members;
+pub(crate) mod stats;

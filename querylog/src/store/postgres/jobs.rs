@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use tokio_postgres::types::ToSql;
 
-use super::Postgres;
-use super::rows::get;
 use crate::model::export_status::ExportState;
 use crate::model::time::Timestamp;
+use crate::store::StoreError;
 use crate::store::job::Job;
 use crate::store::job_statements::{self as statements, Insert, List};
 use crate::store::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
-use crate::store::{StoreError, many};
+use crate::store::postgres::rows::get;
+use crate::store::postgres::store::Postgres;
+use crate::store::sql::many;
 
 /// Reads the clock, and not the start time of a transaction.
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";

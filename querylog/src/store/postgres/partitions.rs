@@ -13,11 +13,11 @@ use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, ToSpan};
 use tokio_postgres::error::SqlState;
 
-use super::faults::failed;
 use crate::model::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::postgres::error::failed;
 
-/// How the tables of a [`Postgres`](super::Postgres) are partitioned, in UTC.
+/// How the tables of a [`Postgres`](crate::store::Postgres) are partitioned, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Partition {

@@ -2,14 +2,14 @@
 
 use tokio_postgres::types::{FromSql, ToSql};
 
-use super::faults::failed;
 use crate::model::audit_record::AuditRecord;
 use crate::model::cursor::Cursor;
 use crate::model::gap::Gap;
 use crate::model::record::Outcome;
 use crate::model::time::Timestamp;
+use crate::store::postgres::error::failed;
 use crate::store::sql::{of_micros, whole_micros};
-use crate::store::{Members, Row, StoreError};
+use crate::store::{ExportedRow, Members, Row, StoreError};
 
 /// Rows, column by column.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    /// In the order of [`COLUMNS`](crate::store::COLUMNS).
+    /// In the order of [`COLUMNS`](crate::store::sql::COLUMNS).
     pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 23] {
         let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, details, stdout, stderr, data, service] =
             &self.texts;
@@ -127,6 +127,14 @@ pub(super) fn read_gap(row: &tokio_postgres::Row) -> Result<Gap, StoreError> {
         count: count.map(i64::unsigned_abs),
         why: String::from_utf8_lossy(why).into_owned().into(),
     })
+}
+
+/// Reads a row of [`EXPORTED`](crate::store::postgres::statements::EXPORTED).
+pub(super) fn read_exported(row: &tokio_postgres::Row) -> Result<ExportedRow, StoreError> {
+    let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
+    let details: Option<Vec<u8>> = get(row, 2)?;
+    let details = details.map(String::from_utf8).transpose().map_err(StoreError::failed)?;
+    Ok(ExportedRow::new(Cursor { micros: get(row, 0)?, id }, details))
 }
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {

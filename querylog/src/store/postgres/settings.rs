@@ -9,9 +9,11 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-use super::partitions::Partitions;
-use super::{PATIENCE, Partition, Postgres, faults, tables, tls};
 use crate::store::StoreError;
+use crate::store::postgres::error::no_connection;
+use crate::store::postgres::partitions::{Partition, Partitions};
+use crate::store::postgres::store::{PATIENCE, Postgres};
+use crate::store::postgres::{encryption, tables};
 
 /// How a store in PostgreSQL is connected. See [`Postgres::settings`].
 ///
@@ -89,8 +91,7 @@ impl PostgresSettings {
             .build()
             .map_err(StoreError::failed)?;
         let mut store = Postgres { pool, partitions: None, begun: Arc::default() };
-        let mut connection =
-            store.pool.get().await.map_err(|error| StoreError::unusable(faults::no_connection(error)))?;
+        let mut connection = store.pool.get().await.map_err(|error| StoreError::unusable(no_connection(error)))?;
         let partition = tables::prepare(&mut connection, self.partition, self.existing).await?;
         drop(connection);
         store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
@@ -117,7 +118,7 @@ fn manager(url: &str) -> Result<Manager, StoreError> {
     if root.is_some() && config.get_ssl_mode() != SslMode::Require {
         return Err(StoreError::unusable("sslrootcert is of use with sslmode=verify-full only: ask for that too"));
     }
-    tls::manager(config, root.as_deref())
+    encryption::manager(config, root.as_deref())
 }
 
 /// The URL as tokio-postgres reads it, and the file of the certificates that are trusted.

@@ -1,7 +1,12 @@
 //! The statements.
 
-use super::{INDEXED, Partition, tables};
-use crate::store::{COLUMNS, REPLACED, RowRange, Selection};
+use crate::store::postgres::partitions::Partition;
+use crate::store::postgres::tables;
+use crate::store::sql::{COLUMNS, REPLACED};
+use crate::store::{RowRange, Selection};
+
+/// How many bytes of a text an index has.
+pub(super) const INDEXED: usize = 200;
 
 /// What is between two places. The times for themselves tell in which partitions that is.
 const BETWEEN: &str =
@@ -68,6 +73,28 @@ pub(super) const PUT_GAP: &str = "
 
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
+
+/// Finds a request of a window that has not ended.
+pub(super) const OPEN: &str =
+    "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";
+
+/// Rows until those before have this many bytes. The length of a value is known without reading it, so all but the rows of
+/// the page cost little. `OFFSET 0` keeps it a look-up for each entry.
+pub(super) const EXPORTED: &str = "
+    SELECT timestamp, id, details
+    FROM (SELECT first.timestamp, first.id, row.details,
+              sum(octet_length(row.details)) OVER (
+                  ORDER BY first.timestamp, first.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+              ) AS bytes_before
+          FROM (SELECT timestamp, id FROM entry
+                WHERE key = $1 AND (timestamp, id) > ($2, $3) AND (timestamp, id) < ($4, $5)
+                    AND timestamp >= $2 AND timestamp <= $4
+                ORDER BY timestamp, id LIMIT $6) AS first
+          LEFT JOIN LATERAL
+              (SELECT details FROM record WHERE timestamp = first.timestamp AND id = first.id OFFSET 0) AS row ON true
+         ) AS page
+    WHERE coalesce(bytes_before, 0) < $7
+    ORDER BY timestamp, id";
 
 /// The statement that puts the entries of rows that are new.
 pub(super) const PUT_NEW_ENTRIES: &str =

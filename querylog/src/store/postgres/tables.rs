@@ -3,10 +3,9 @@
 use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::error::SqlState;
 
-use super::Partition;
-use super::exports::VERSION_3;
-use super::faults::words;
 use crate::store::StoreError;
+use crate::store::postgres::error::words;
+use crate::store::postgres::partitions::Partition;
 
 /// What the tables are: one row, with the number of their version, and how they are partitioned.
 const ABOUT: &str = "
@@ -81,6 +80,25 @@ const VERSION_2: &str = "
 ";
 
 const PARTITIONED_2: &str = "CREATE TABLE IF NOT EXISTS entry_default PARTITION OF entry DEFAULT;";
+
+/// The jobs of exports, and the index of open requests.
+const VERSION_3: &str = "
+    CREATE TABLE IF NOT EXISTS export_job (
+        id BYTEA NOT NULL PRIMARY KEY,
+        owner BYTEA NOT NULL,
+        token BYTEA,
+        scope BYTEA NOT NULL,
+        state BYTEA NOT NULL,
+        version BIGINT NOT NULL,
+        created BIGINT NOT NULL,
+        due BIGINT NOT NULL,
+        body BYTEA NOT NULL
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS export_job_of_token ON export_job (owner, token) WHERE token IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS export_job_by_time ON export_job (created, id);
+    CREATE INDEX IF NOT EXISTS export_job_due ON export_job (due);
+    CREATE INDEX IF NOT EXISTS record_open ON record (timestamp) WHERE NOT ended;
+";
 
 /// What was recorded about a request, in columns; which rows each transaction put or replaced; and what is missing.
 /// Times and durations are in microseconds. No row is rewritten: those that are there have no summary.

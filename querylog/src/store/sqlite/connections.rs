@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Synchronous, tables};
 use crate::private_file;
 use crate::store::StoreError;
+use crate::store::sqlite::settings::Synchronous;
+use crate::store::sqlite::tables;
 
 /// How long a connection waits for another process that writes to the same file.
 const BUSY: Duration = Duration::from_secs(10);

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use rusqlite::types::FromSqlError;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 
-use super::Sqlite;
 use crate::model::export_status::ExportState;
 use crate::model::time::Timestamp;
+use crate::store::StoreError;
 use crate::store::job::Job;
 use crate::store::job_statements::{self as statements, Insert, List};
 use crate::store::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
-use crate::store::{StoreError, many};
+use crate::store::sql::many;
+use crate::store::sqlite::store::Sqlite;
 
 #[async_trait]
 impl Jobs for Sqlite {

@@ -4,11 +4,13 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
-use super::rows::read_row;
-use super::statements;
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
-use crate::store::{COLUMNS, Hits, Key, Row, RowRange, Selection, many};
+use crate::store::exported::PAGE_BYTES;
+use crate::store::sql::{COLUMNS, many};
+use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::statements;
+use crate::store::{ExportedRow, Hits, Key, Row, RowRange, Selection};
 
 pub(super) fn read_range<T>(
     connection: &Connection,
@@ -71,4 +73,28 @@ pub(super) fn find(
         (read, last) = (read + 1, Some(place));
     }
     Ok(Hits { rows, behind: None })
+}
+
+/// Reads a page of an export.
+pub(super) fn exported(
+    connection: &Connection,
+    range: &RowRange<Key>,
+    limit: usize,
+) -> rusqlite::Result<Vec<ExportedRow>> {
+    let RowRange { of: key, after, before, .. } = range;
+    let parameters = params![key.as_bytes(), after.micros, after.id, before.micros, before.id, many(limit)];
+    let read = |row: &rusqlite::Row<'_>| {
+        let place = Cursor { micros: row.get(0)?, id: row.get(1)? };
+        Ok(ExportedRow::new(place, row.get(2)?))
+    };
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for row in connection.prepare_cached(statements::EXPORTED)?.query_map(parameters, read)? {
+        let row = row?;
+        bytes += row.details.as_ref().map_or(0, String::len);
+        page.push(row);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use super::connections::{open_reader, open_writer};
-use super::opened_file::OpenedFile;
-use super::writer::Writer;
-use super::{Inner, Sqlite};
 use crate::store::StoreError;
+use crate::store::sqlite::connections::{open_reader, open_writer};
+use crate::store::sqlite::opened_file::OpenedFile;
+use crate::store::sqlite::store::{Inner, Sqlite};
+use crate::store::sqlite::writer::Writer;
 
 /// How safe a row is when [`put`](crate::store::Store::put) has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! The statements.
 
-use crate::store::{COLUMNS, REPLACED, RowRange, Selection, short_columns};
+use crate::store::sql::{COLUMNS, REPLACED, short_columns};
+use crate::store::{RowRange, Selection};
 
 /// The statement of a range, and what it asks for besides the two places: the columns of its index that are to be equal.
 /// The index is named, since without it SQLite takes another one whose pages have to be filtered.
@@ -62,6 +63,18 @@ pub(super) const PUT_GAP: &str = "
 
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= ?1 AND from_time <= ?2 ORDER BY from_time, to_time";
+
+/// Finds a request of a window that has not ended.
+pub(super) const OPEN: &str = "
+    SELECT 1 FROM record INDEXED BY record_open
+    WHERE ended = 0 AND timestamp BETWEEN ?1 AND ?2 AND details IS NOT NULL LIMIT 1";
+
+/// Reads entries of a key, with what exports need of their rows.
+pub(super) const EXPORTED: &str = "
+    SELECT entry.timestamp, entry.id, record.details
+    FROM entry LEFT JOIN record ON record.id = entry.id AND record.timestamp = entry.timestamp
+    WHERE entry.key = ?1 AND (entry.timestamp, entry.id) > (?2, ?3) AND (entry.timestamp, entry.id) < (?4, ?5)
+    ORDER BY entry.timestamp, entry.id LIMIT ?6";
 
 /// An entry of the index of keys, at the time that its row has. Those of the begin are there when the end is put.
 pub(super) const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";

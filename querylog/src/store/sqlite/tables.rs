@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::exports::VERSION_3;
 use crate::store::StoreError;
 
 /// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
@@ -53,6 +52,25 @@ const VERSION_2: &str = "
         id TEXT NOT NULL,
         PRIMARY KEY (key, timestamp, id)
     ) STRICT, WITHOUT ROWID;
+";
+
+/// The jobs of exports, and the index of open requests.
+const VERSION_3: &str = "
+    CREATE TABLE export_job (
+        id TEXT NOT NULL PRIMARY KEY,
+        owner TEXT NOT NULL,
+        token TEXT,
+        scope TEXT NOT NULL,
+        state TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX export_job_of_token ON export_job (owner, token) WHERE token IS NOT NULL;
+    CREATE INDEX export_job_by_time ON export_job (created, id);
+    CREATE INDEX export_job_due ON export_job (due);
+    CREATE INDEX record_open ON record (timestamp) WHERE ended = 0;
 ";
 
 /// What was recorded about a request, in columns; which rows each commit put or replaced, in the order of commits; and

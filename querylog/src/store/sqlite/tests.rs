@@ -1,9 +1,14 @@
 //! The plans of the statements, and the tables.
 
-use super::connections::open_writer;
-use super::*;
+use rusqlite::Connection;
+
 use crate::model::window::Window;
-use crate::store::Selection;
+use crate::store::sql::{COLUMNS, short_columns};
+use crate::store::sqlite::connections::open_writer;
+use crate::store::sqlite::reader::read_range;
+use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::{Sqlite, Synchronous, statements, tables};
+use crate::store::{RowRange, Selection};
 
 /// How SQLite answers a range: the index, and whether it sorts.
 fn plan(connection: &Connection, columns: &str, range: &RowRange<Selection>) -> String {
@@ -80,6 +85,22 @@ fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
         explained(&connection, &statements::short_row()),
         "SEARCH record USING INDEX sqlite_autoindex_record_1 (id=?)"
     );
+}
+
+#[test]
+fn records_of_an_export_are_read_by_their_index_and_without_sorting() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
+    for (text, plan) in [
+        (
+            statements::EXPORTED,
+            "SEARCH entry USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?)); \
+             SEARCH record USING INDEX sqlite_autoindex_record_1 (id=?) LEFT-JOIN",
+        ),
+        (statements::OPEN, "SEARCH record USING INDEX record_open (timestamp>? AND timestamp<?)"),
+    ] {
+        assert_eq!(explained(&connection, text), plan);
+    }
 }
 
 #[test]

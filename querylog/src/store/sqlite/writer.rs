@@ -6,11 +6,12 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::opened_file::OpenedFile;
-use super::rows::{end_row, write_row};
-use super::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
-use super::tables;
-use crate::store::{Row, StoreError, without_begins};
+use crate::store::sql::without_starts;
+use crate::store::sqlite::opened_file::OpenedFile;
+use crate::store::sqlite::rows::{end_row, write_row};
+use crate::store::sqlite::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
+use crate::store::sqlite::tables;
+use crate::store::{Row, StoreError};
 
 /// How many rows of several callers one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
 const TRANSACTION: usize = 2_000;
@@ -149,7 +150,7 @@ impl Connected {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tables::check_version(&transaction)?;
         let mut statements = Statements::prepare(&transaction)?;
-        for row in without_begins(rows) {
+        for row in without_starts(rows) {
             statements.write(row)?;
         }
         drop(statements);

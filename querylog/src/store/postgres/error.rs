@@ -7,6 +7,7 @@ use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::error::{DbError, SqlState};
 
 use crate::store::StoreError;
+use crate::store::postgres::encryption;
 
 /// Why there is no connection, without the words of the pool.
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -53,7 +54,7 @@ pub(super) fn words(error: &(dyn Error + 'static)) -> String {
         return format!("{} (SQLSTATE {})", fault.message(), fault.code().code());
     }
     let io = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    if let Some(why) = io.and_then(super::tls::not_accepted) {
+    if let Some(why) = io.and_then(encryption::not_accepted) {
         return format!("the certificate of the server is not accepted: {why}");
     }
     match error.source().map(words) {

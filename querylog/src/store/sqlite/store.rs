@@ -1,20 +1,4 @@
-//! SQLite: the store that is in the process.
-//!
-//! One thread writes, and puts all that waits into one transaction, so that many records share one `fsync`. Readers
-//! have connections of their own, and wait neither for the writer nor for each other.
-
-mod connections;
-mod exports;
-mod jobs;
-mod opened_file;
-mod reader;
-mod rows;
-mod settings;
-mod statements;
-mod tables;
-#[cfg(test)]
-mod tests;
-mod writer;
+//! The store itself: [`Sqlite`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,19 +12,18 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use self::connections::open_reader;
-use self::reader::{find, first_of_each, read_range};
-use self::rows::read_row;
-use self::writer::{Put, Task, Writer};
-use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, short_columns};
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
-
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
-use crate::store::{RowRange, Selection};
-
-pub use self::settings::{SqliteSettings, Synchronous};
+use crate::store::sql::{COLUMNS, short_columns};
+use crate::store::sqlite::connections::open_reader;
+use crate::store::sqlite::reader::{exported, find, first_of_each, read_range};
+use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::settings::{SqliteSettings, Synchronous};
+use crate::store::sqlite::statements;
+use crate::store::sqlite::writer::{Put, Task, Writer};
+use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
 /// How long a call waits for its turn before it is told that there is too much to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,16 +43,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Sqlite(Arc<Inner>);
+pub struct Sqlite(pub(super) Arc<Inner>);
 
-struct Inner {
-    path: PathBuf,
-    writer: Writer,
+pub(super) struct Inner {
+    pub(super) path: PathBuf,
+    pub(super) writer: Writer,
     /// `None` once it is dropped.
-    tasks: Option<mpsc::Sender<Task>>,
-    thread: Option<thread::JoinHandle<()>>,
-    turns: Arc<Semaphore>,
-    readers: Mutex<Vec<Connection>>,
+    pub(super) tasks: Option<mpsc::Sender<Task>>,
+    pub(super) thread: Option<thread::JoinHandle<()>>,
+    pub(super) turns: Arc<Semaphore>,
+    pub(super) readers: Mutex<Vec<Connection>>,
 }
 
 impl Sqlite {
@@ -93,7 +76,7 @@ impl Sqlite {
     }
 
     /// Asks a question on a connection of its own, on a thread that may block.
-    async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    pub(super) async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -113,7 +96,7 @@ impl Sqlite {
     }
 
     /// Changes something by the thread that writes, in turn with the records.
-    async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
+    pub(super) async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -245,14 +228,15 @@ impl Store for Sqlite {
     }
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
-        self.read_any_open(window).await
+        let (start, end) = (window.start.as_micros(), window.end.as_micros());
+        self.ask(move |connection| connection.prepare_cached(statements::OPEN)?.exists([start, end])).await
     }
 
     async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
-        self.read_exported(range, limit).await
+        self.ask(move |connection| exported(connection, &range, limit)).await
     }
 
-    fn jobs(&self) -> Option<&dyn super::Jobs> {
+    fn jobs(&self) -> Option<&dyn Jobs> {
         Some(self)
     }
 }

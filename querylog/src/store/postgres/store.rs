@@ -1,27 +1,4 @@
-//! PostgreSQL, and what speaks its protocol: the store that many services share.
-//!
-//! Of PostgreSQL it uses: tables and indexes, some of them over an expression; arrays that become rows (`unnest`);
-//! `INSERT … ON CONFLICT DO UPDATE … WHERE`, and `DO NOTHING RETURNING`; comparison of rows; `LATERAL`; prepared statements; and, while it makes the
-//! tables, a transaction with `SELECT … FOR UPDATE`; where it
-//! finds requests, one with `REPEATABLE READ`. No extensions, triggers, sequences, advisory locks or `LISTEN`. Only
-//! where [partitions](Partition) are asked for does it use those, with `DEFAULT`, `LOCK TABLE` and the catalogue.
-//!
-//! Texts are `BYTEA`, since its `TEXT` has no NUL; `convert_from(udf_name, 'UTF8')` shows one. An index has at most the
-//! first 200 bytes of a text, since longer ones do not fit.
-
-mod begun;
-mod exports;
-mod faults;
-mod jobs;
-mod partitions;
-mod rows;
-mod settings;
-mod statements;
-mod tables;
-#[cfg(test)]
-pub(super) mod tests;
-#[cfg_attr(not(feature = "postgres-tls"), path = "postgres/no_tls.rs")]
-mod tls;
+//! The store itself: [`Postgres`].
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -29,34 +6,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool, PoolError, Transaction};
-use futures_util::future::try_join;
+use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::IsolationLevel::RepeatableRead;
 use tokio_postgres::types::ToSql;
 
-use self::begun::Begun;
-use self::faults::{failed, is_passing, not_put};
-use self::partitions::Partitions;
-use self::rows::{Columns, read_gap, read_place, read_row};
-use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, many, short_columns, without_begins};
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
-use crate::store::{RowRange, Selection};
-
-pub use self::partitions::Partition;
-pub use self::settings::PostgresSettings;
+use crate::store::exported::PAGE_BYTES;
+use crate::store::postgres::begun::Begun;
+use crate::store::postgres::error::{failed, is_passing, no_connection, not_put};
+use crate::store::postgres::partitions::{Partition, Partitions};
+use crate::store::postgres::put::Put;
+use crate::store::postgres::rows::{read_exported, read_gap, read_place, read_row};
+use crate::store::postgres::settings::PostgresSettings;
+use crate::store::postgres::statements::{self, INDEXED};
+use crate::store::postgres::tables;
+use crate::store::sql::{COLUMNS, many, short_columns, without_starts};
+use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
 /// How long a call waits for a connection before it is told that there is too much to do.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How many rows one statement has at most.
-const STATEMENT: usize = 2_000;
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// What is in the place of a value that is not read.
 const NULL: &str = "NULL::BYTEA";
-/// How much of a text an index has.
-const INDEXED: usize = 200;
 
 /// A store in PostgreSQL. A clone is the same store.
 ///
@@ -72,9 +46,9 @@ const INDEXED: usize = 200;
 /// ```
 #[derive(Clone)]
 pub struct Postgres {
-    pool: Pool,
-    partitions: Option<Arc<Partitions>>,
-    begun: Arc<Begun>,
+    pub(super) pool: Pool,
+    pub(super) partitions: Option<Arc<Partitions>>,
+    pub(super) begun: Arc<Begun>,
 }
 
 impl Postgres {
@@ -116,11 +90,11 @@ impl Postgres {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Timeout(_) => StoreError::Overloaded,
             PoolError::Closed => StoreError::Closed,
-            error => StoreError::failed(faults::no_connection(error)),
+            error => StoreError::failed(no_connection(error)),
         })
     }
 
-    async fn query(
+    pub(super) async fn query(
         &self,
         text: &str,
         parameters: &[&(dyn ToSql + Sync)],
@@ -149,74 +123,6 @@ impl Postgres {
         self.query(&text, &parameters).await
     }
 
-    /// Puts rows. If it trusts that a new row has no entries yet, it does not look for them. Returns whether it put them:
-    /// not into tables of another version, which another process has brought up to date meanwhile.
-    async fn put_rows(
-        &self,
-        connection: &mut Object,
-        rows: &[&Row],
-        trusts: bool,
-    ) -> Result<bool, tokio_postgres::Error> {
-        let transaction = connection.transaction().await?;
-        // Both go to the server at once.
-        let (version, ()) = try_join(tables::version(&transaction), self.put_all(&transaction, rows, trusts)).await?;
-        let is_known = version == tables::VERSION;
-        if is_known {
-            transaction.commit().await?;
-        }
-        Ok(is_known)
-    }
-
-    async fn put_all(
-        &self,
-        transaction: &Transaction<'_>,
-        rows: &[&Row],
-        trusts: bool,
-    ) -> Result<(), tokio_postgres::Error> {
-        let mut rows = rows.to_vec();
-        while !rows.is_empty() {
-            // A statement takes each id once, and in one order, so that two of them do not wait for each other.
-            let mut ids = HashSet::new();
-            let is_next = |row: &&Row| ids.len() < STATEMENT && ids.insert(row.record.id.clone());
-            let (mut some, rest): (Vec<_>, _) = rows.into_iter().partition(is_next);
-            some.sort_unstable_by(|one, other| one.record.id.cmp(&other.record.id));
-            if trusts {
-                some = self.put_new(transaction, some).await?;
-            }
-            if !some.is_empty() {
-                let statement = transaction.prepare_cached(&statements::put(self.partition())).await?;
-                let put = transaction.query(&statement, &Columns::of(&some).parameters()).await?;
-                // A row that was there keeps its time, which is that of its entries.
-                let times = put.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-                let times: HashMap<&[u8], i64> = times.collect::<Result<_, tokio_postgres::Error>>()?;
-                let time = |row: &Row| times.get(row.record.id.as_str().as_bytes()).copied();
-                put_entries(transaction, &some, statements::PUT_ENTRIES, time, |row| self.begun.keys(row)).await?;
-            }
-            rows = rest;
-        }
-        Ok(())
-    }
-
-    /// Puts those of the rows that are new, and returns the others.
-    async fn put_new<'a>(
-        &self,
-        transaction: &Transaction<'_>,
-        rows: Vec<&'a Row>,
-    ) -> Result<Vec<&'a Row>, tokio_postgres::Error> {
-        let unknown: Vec<&Row> = rows.iter().filter(|row| self.begun.keys(row).is_none()).copied().collect();
-        if unknown.is_empty() {
-            return Ok(rows);
-        }
-        let statement = transaction.prepare_cached(&statements::put_new(self.partition())).await?;
-        let new = transaction.query(&statement, &Columns::of(&unknown).parameters()).await?;
-        let new: HashSet<&[u8]> = new.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let is_new = |row: &&Row| new.contains(row.record.id.as_str().as_bytes());
-        let (new, others): (Vec<_>, _) = rows.into_iter().partition(is_new);
-        let time = |row: &Row| Some(row.record.timestamp.as_micros());
-        put_entries(transaction, &new, statements::PUT_NEW_ENTRIES, time, |_| None).await?;
-        Ok(others)
-    }
-
     /// The rows of places, in the same order, without those that are not there.
     async fn rows_of(&self, columns: &str, places: &[Cursor]) -> Result<Vec<Row>, StoreError> {
         let times: Vec<i64> = places.iter().map(|place| place.micros).collect();
@@ -237,16 +143,17 @@ impl fmt::Debug for Postgres {
 #[async_trait]
 impl Store for Postgres {
     async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
-        let rows: Vec<&Row> = without_begins(rows.iter()).collect();
+        let rows: Vec<&Row> = without_starts(rows.iter()).collect();
         let mut connection = self.connection().await?;
         if let Some(partitions) = &self.partitions {
             partitions.make_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
         }
-        let put = match self.put_rows(&mut connection, &rows, true).await {
-            Err(error) if is_passing(&error) => self.put_rows(&mut connection, &rows, false).await,
-            put => put,
+        let put = Put { begun: &self.begun, partition: self.partition() };
+        let is_put = match put.put_rows(&mut connection, &rows, true).await {
+            Err(error) if is_passing(&error) => put.put_rows(&mut connection, &rows, false).await,
+            is_put => is_put,
         };
-        if !put.map_err(not_put)? {
+        if !is_put.map_err(not_put)? {
             return Err(StoreError::unusable(tables::LATER));
         }
         self.begun.put(&rows);
@@ -347,42 +254,19 @@ impl Store for Postgres {
     }
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
-        self.read_any_open(window).await
+        Ok(!self.query(statements::OPEN, &[&window.start.as_micros(), &window.end.as_micros()]).await?.is_empty())
     }
 
     async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
-        self.read_exported(range, limit).await
+        let RowRange { of: key, after, before, .. } = &range;
+        let (key, after_id, before_id) = (key.as_bytes().as_slice(), after.id.as_bytes(), before.id.as_bytes());
+        let (limit, bytes) = (many(limit), many(PAGE_BYTES));
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&key, &after.micros, &after_id, &before.micros, &before_id, &limit, &bytes];
+        self.query(statements::EXPORTED, &parameters).await?.iter().map(read_exported).collect()
     }
 
-    fn jobs(&self) -> Option<&dyn super::Jobs> {
+    fn jobs(&self) -> Option<&dyn Jobs> {
         Some(self)
     }
-}
-
-/// Puts the entries of rows at their times, but for those that are there since the rows have begun.
-async fn put_entries(
-    transaction: &Transaction<'_>,
-    rows: &[&Row],
-    statement: &str,
-    time: impl Fn(&Row) -> Option<i64>,
-    begun: impl Fn(&Row) -> Option<HashSet<Key>>,
-) -> Result<(), tokio_postgres::Error> {
-    let mut entries = Vec::new();
-    for row in rows {
-        // A row that stays as it was has the entries that it had.
-        let Some(time) = time(row) else { continue };
-        let there = begun(row).unwrap_or_default();
-        let keys = row.keys.iter().chain(&row.end_keys).filter(|key| !there.contains(key));
-        entries.extend(keys.map(|key| (key, time, row.record.id.as_str().as_bytes())));
-    }
-    if entries.is_empty() {
-        return Ok(());
-    }
-    entries.sort_unstable();
-    entries.dedup();
-    let keys: Vec<&[u8]> = entries.iter().map(|(key, ..)| key.as_bytes().as_slice()).collect();
-    let times: Vec<i64> = entries.iter().map(|(_, time, _)| *time).collect();
-    let ids: Vec<&[u8]> = entries.iter().map(|(.., id)| *id).collect();
-    let statement = transaction.prepare_cached(statement).await?;
-    transaction.execute(&statement, &[&keys, &times, &ids]).await.map(drop)
 }
