@@ -1,4 +1,4 @@
-//! A value as a line of JSON, whose characters no terminal obeys.
+//! A value as a line of JSON, without characters that a terminal obeys.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::model::printable::obeyed_by_terminals;
 
-/// Appends any value as a line, with the escapes of this file.
+/// Appends a value as a line, with a line feed.
 pub(crate) fn write_line(value: &impl Serialize, line: &mut Vec<u8>) -> io::Result<()> {
     let start = line.len();
     serde_json::to_writer(&mut *line, value)?;
@@ -17,9 +17,10 @@ pub(crate) fn write_line(value: &impl Serialize, line: &mut Vec<u8>) -> io::Resu
     Ok(())
 }
 
-/// Escapes what a terminal obeys and JSON does not escape, from `start` on. In JSON it stands in strings only.
+/// Escapes the characters from `start` that a terminal obeys and JSON does not escape. In JSON, they occur only in
+/// strings.
 fn escape(line: &mut Vec<u8>, start: usize) {
-    // Nothing of the kind is below 0x7f but what JSON escapes itself.
+    // Below 0x7f, JSON escapes all of them.
     if line[start..].is_ascii() && memchr(0x7f, &line[start..]).is_none() {
         return;
     }
@@ -36,7 +37,7 @@ fn escape(line: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Shows a line.
+/// Writes a line for `Display`, without its line feed.
 pub(crate) fn show(f: &mut fmt::Formatter<'_>, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> fmt::Result {
     let mut line = Vec::new();
     write(&mut line).map_err(|_| fmt::Error)?;

@@ -1,6 +1,6 @@
-//! A record as a line of a file: one JSON object, whose members and their order are the same in every line.
+//! A record as a line of a file: a JSON object, whose members have the same order in every line.
 //!
-//! Characters that break a line or that a terminal obeys are escaped, beyond what JSON asks for.
+//! Characters that break a line or that a terminal obeys are escaped, even if JSON does not require it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,33 +23,33 @@ use crate::wire::members::{
 };
 use crate::wire::stats::StatsMember;
 
-/// Appends the line of a record, with its line feed.
+/// Appends the line of a record, with a line feed.
 ///
 /// # Errors
 ///
-/// None that is known: a record has nothing that JSON does not.
+/// None that are known: everything in a record can be written as JSON.
 pub(crate) fn write_record(record: &Record, output: bool, line: &mut Vec<u8>) -> io::Result<()> {
     write_line(&Line::of(record, output), line)
 }
 
-/// Returns what a store keeps of a record beside the columns of its row: the members that no column has.
+/// Returns the details that a store keeps of a record: the members that have no column.
 ///
 /// # Panics
 ///
-/// Never: a record has nothing that JSON does not.
+/// Never: everything in a record can be written as JSON.
 #[cfg(feature = "store")]
 pub(crate) fn stored(record: &Record) -> String {
-    serde_json::to_string(&Line::stored(record)).expect("a record has nothing that JSON does not")
+    serde_json::to_string(&Line::stored(record)).expect("everything in a record can be written as JSON")
 }
 
-/// The line of a file that has all, output included, without its line feed.
+/// Writes the line of a file, with output and without a line feed.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(f, |line| write_record(self, true, line))
     }
 }
 
-/// The JSON object that a line is, output included.
+/// Serializes the JSON object of a line, with output.
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Line::of(self, true).serialize(serializer)
@@ -62,17 +62,17 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
-/// Reads the line of a record, with or without its line feed.
+/// Parses the line of a record, with or without a line feed.
 pub(crate) fn read_record(line: &[u8]) -> Result<Record, serde_json::Error> {
     serde_json::from_slice::<Line<'_>>(line)?.into_record().map_err(serde_json::Error::custom)
 }
 
 /// The members of a line, in their order. `None` leaves a member out, `Some(None)` is null.
 ///
-/// In files all members are there, but for those that are named below. A store leaves out what has a column of its own,
-/// and what is null.
+/// In files, all members are present, except as noted below. A store leaves out members that have a column, and those
+/// that are null.
 #[derive(serde::Serialize, serde::Deserialize)]
-#[allow(clippy::option_option, reason = "what is left out is not null")]
+#[allow(clippy::option_option, reason = "a member that is left out is not null")]
 pub(crate) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
@@ -98,14 +98,14 @@ pub(crate) struct Line<'a> {
     client_ip: Option<Option<IpAddr>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<Option<Str<'a>>>,
-    // Only in files that have output.
+    // Only in files that record output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stdout: Option<Str<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr: Option<Str<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload: Option<Str<'a>>,
-    // Only in stores. The name that the service gave the operation, without which the column has the route.
+    // Only in stores. The name that the service gave the operation; without one, the column has the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<Str<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +168,7 @@ impl<'a> Line<'a> {
     }
 
     fn into_record(self) -> Result<Record, &'static str> {
-        let (Some(id), Some(Text(start_time))) = (self.id, &self.ts) else { return Err("`id` or `ts` is missing") };
+        let (Some(id), Some(Text(start_time))) = (self.id, &self.ts) else { return Err("`id` and `ts` are required") };
         let start_time = *start_time;
         let caller = self.caller.unwrap_or_default();
         let operation = self.operation.unwrap_or_default();
@@ -216,15 +216,15 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The record of a row: what its columns have goes before what the line has.
+    /// Parses the details of a row. The values of its columns take precedence.
     ///
     /// # Errors
     ///
-    /// If the text is not what a store keeps of a record.
+    /// If the text is not the details of a record.
     #[cfg(feature = "store")]
     pub(crate) fn read_stored(text: &'a str, columns: AuditRecord) -> Result<Record, serde_json::Error> {
         let mut line: Self = serde_json::from_str(text)?;
-        // A record that a layer made has an id in the usual form.
+        // A record that a layer created has a UUID in the usual form.
         line.id = Some(Uuid::try_parse(columns.id.as_str()).unwrap_or_default());
         line.ts = Some(Text(columns.timestamp));
         line.client_ip = Some(columns.client_ip.and_then(|ip| ip.parse().ok()));
@@ -254,10 +254,10 @@ mod tests {
     use crate::model::record::Outcome;
 
     #[test]
-    fn a_record_comes_back_from_its_columns_and_its_line() {
+    fn record_is_read_back_from_its_columns_and_details() {
         let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
-        let (head, ()) = http::Request::get("/posts/7?q=secret").body(()).unwrap().into_parts();
-        let mut record = Record::of_request(&trail, &head);
+        let (parts, ()) = http::Request::get("/posts/7?q=secret").body(()).unwrap().into_parts();
+        let mut record = Record::of_request(&trail, &parts);
         record.parent_id = Some(trail.span_id());
         record.sent = vec![trail.span_id()];
         record.request.route = Some("/posts/{id}".into());

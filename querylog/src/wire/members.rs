@@ -1,4 +1,4 @@
-//! The members of a line, each an object or a string in JSON.
+//! The members of a line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId};
 use crate::model::record::{Outcome, Record, RequestPart, ResponsePart};
 use crate::model::text::Text;
 
-/// A text, which is borrowed if it has no escapes.
+/// Text, borrowed if it has no escapes.
 #[derive(serde::Serialize, serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
 pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
@@ -123,7 +123,7 @@ pub(crate) fn owned(text: Option<Str<'_>>) -> Option<String> {
     text.map(|text| text.0.into_owned())
 }
 
-/// The flags as the header has them: two hexadecimal digits.
+/// The flags as in the header: two hexadecimal digits.
 struct Flags(TraceFlags);
 
 impl fmt::Display for Flags {
@@ -136,12 +136,12 @@ impl FromStr for Flags {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bits = u8::from_str_radix(text, 16).map_err(|_| "flags are two hexadecimal digits")?;
+        let bits = u8::from_str_radix(text, 16).map_err(|_| "invalid flags: expected two hexadecimal digits")?;
         Ok(Self(TraceFlags::from_bits_truncate(bits)))
     }
 }
 
-/// The number of a version of HTTP.
+/// A version of HTTP, as its number.
 struct HttpVersion(Version);
 
 impl HttpVersion {
@@ -165,7 +165,7 @@ impl FromStr for HttpVersion {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.iter().find(|(_, number)| *number == text);
-        found.map(|(version, _)| Self(*version)).ok_or("a version of HTTP is 0.9, 1.0, 1.1, 2 or 3")
+        found.map(|(version, _)| Self(*version)).ok_or("invalid HTTP version: expected 0.9, 1.0, 1.1, 2 or 3")
     }
 }
 
@@ -181,7 +181,7 @@ impl Serialize for TagMember {
 impl<'de> Deserialize<'de> for TagMember {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let pairs = deserializer.deserialize_map(Pairs)?;
-        // The service that wrote them may have had other limits.
+        // The service that wrote the tags may have had other limits.
         let max = usize::from(u16::MAX);
         let options = TagOptions::default().max_tags(u8::MAX.into()).max_name(max).max_value(max).max_length(max);
         options.from_pairs(pairs).map(Self).map_err(Error::custom)
@@ -205,7 +205,7 @@ impl<'de> Deserialize<'de> for HeadersMember<'_> {
     }
 }
 
-/// An object of strings, in its order.
+/// Reads an object of strings, in order.
 struct Pairs;
 
 impl<'de> Visitor<'de> for Pairs {

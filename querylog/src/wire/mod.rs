@@ -1,4 +1,4 @@
-//! A record in JSON: as a line of a file, and in the exported form.
+//! The JSON of records and gaps: lines of files, and the exported form.
 
 pub(crate) mod exported;
 pub(crate) mod gap;

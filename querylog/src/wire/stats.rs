@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::model::record::Record;
 
-/// The times, sizes and counters of a request: one object of numbers.
+/// The duration, sizes and counters of a request: an object of numbers.
 pub(crate) struct StatsMember<'a> {
     pub(crate) query_time: Option<Duration>,
     pub(crate) query_bytes_in: u64,
@@ -28,7 +28,8 @@ impl<'a> StatsMember<'a> {
     }
 }
 
-const TAKEN: [&str; 3] = ["query_time", "query_bytes_in", "query_bytes_out"];
+/// The names that counters cannot have.
+const RESERVED: [&str; 3] = ["query_time", "query_bytes_in", "query_bytes_out"];
 
 impl Serialize for StatsMember<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -36,7 +37,7 @@ impl Serialize for StatsMember<'_> {
         map.serialize_entry("query_time", &self.query_time.map(millis))?;
         map.serialize_entry("query_bytes_in", &self.query_bytes_in)?;
         map.serialize_entry("query_bytes_out", &self.query_bytes_out)?;
-        for (name, count) in self.counters.iter().filter(|(name, _)| !TAKEN.contains(&&**name)) {
+        for (name, count) in self.counters.iter().filter(|(name, _)| !RESERVED.contains(&&**name)) {
             map.serialize_entry(name, count)?;
         }
         map.end()
@@ -63,7 +64,7 @@ impl<'de> Visitor<'de> for Stats {
             StatsMember { query_time: None, query_bytes_in: 0, query_bytes_out: 0, counters: Cow::Borrowed(&[]) };
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match &*name {
-                "query_time" => stats.query_time = map.next_value::<Option<f64>>()?.map(of_millis).transpose()?,
+                "query_time" => stats.query_time = map.next_value::<Option<f64>>()?.map(from_millis).transpose()?,
                 "query_bytes_in" => stats.query_bytes_in = map.next_value()?,
                 "query_bytes_out" => stats.query_bytes_out = map.next_value()?,
                 _ => match map.next_value::<Count>()? {
@@ -76,22 +77,22 @@ impl<'de> Visitor<'de> for Stats {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Returns milliseconds, with the precision of microseconds.
 #[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1_000.0
 }
 
-/// The reverse of [`millis`]. What is longer than the longest duration is that one, which is rounded up in a line.
-fn of_millis<E: Error>(millis: f64) -> Result<Duration, E> {
+/// The inverse of [`millis`]. Clamps to the longest duration, which a line rounds up.
+fn from_millis<E: Error>(millis: f64) -> Result<Duration, E> {
     let rounded = Duration::try_from_secs_f64((millis * 1_000.0).round() / 1_000_000.0);
     match rounded {
         Err(_) if millis > 0.0 => Ok(Duration::MAX),
-        rounded => rounded.map_err(|_| E::custom("query_time is no duration in milliseconds")),
+        rounded => rounded.map_err(|_| E::custom("invalid query_time: expected a duration in milliseconds")),
     }
 }
 
-/// A counter, or a member that some other writer added.
+/// A counter, or a member that another writer added.
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Count {
