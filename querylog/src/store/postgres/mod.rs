@@ -1,15 +1,14 @@
-//! PostgreSQL, and what speaks its protocol: the store that many services share.
+//! PostgreSQL, and databases that speak its protocol: a store that many services share.
 //!
-//! Of PostgreSQL it uses: tables and indexes, some of them over an expression; arrays that become rows (`unnest`);
-//! `INSERT … ON CONFLICT DO UPDATE … WHERE`, and `DO NOTHING RETURNING`; comparison of rows; `LATERAL`; prepared statements; and, while it makes the
-//! tables, a transaction with `SELECT … FOR UPDATE`; where it
-//! finds requests, one with `REPEATABLE READ`. No extensions, triggers, sequences, advisory locks or `LISTEN`. Only
-//! where [partitions](Partition) are asked for does it use those, with `DEFAULT`, `LOCK TABLE` and the catalogue.
+//! It uses tables; indexes, some of them over expressions; arrays as rows (`unnest`); `INSERT … ON CONFLICT DO UPDATE …
+//! WHERE` and `DO NOTHING RETURNING`; comparison of rows; `LATERAL`; prepared statements; a transaction with `SELECT …
+//! FOR UPDATE` to create the tables; and one with `REPEATABLE READ` to find requests. It uses no extensions, triggers,
+//! sequences, advisory locks or `LISTEN`. If the tables are [partitioned](Partition), it also uses partitions with
+//! `DEFAULT`, `LOCK TABLE` and the catalog.
 //!
-//! Texts are `BYTEA`, since its `TEXT` has no NUL; `convert_from(udf_name, 'UTF8')` shows one. An index has at most the
-//! first 200 bytes of a text, since longer ones do not fit.
+//! Texts are `BYTEA`, since `TEXT` cannot contain NUL; `convert_from(udf_name, 'UTF8')` shows one. Indexes contain the
+//! first 200 bytes of a text, since longer values do not fit.
 
-mod begun;
 mod error;
 mod jobs;
 #[cfg(not(feature = "postgres-tls"))]
@@ -18,6 +17,7 @@ mod partitions;
 mod put;
 mod rows;
 mod settings;
+mod started;
 mod statements;
 mod store;
 mod tables;

@@ -1,29 +1,29 @@
-//! Rows on their way into the tables: [`Put`].
+//! Putting rows into the tables: [`Put`].
 
 use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::{Object, Transaction};
 use futures_util::future::try_join;
 
-use crate::store::postgres::begun::Begun;
 use crate::store::postgres::partitions::Partition;
 use crate::store::postgres::rows::Columns;
+use crate::store::postgres::started::Started;
 use crate::store::postgres::{statements, tables};
 use crate::store::{Key, Row};
 
-/// How many rows one statement has at most.
+/// The maximum number of rows of a statement.
 const STATEMENT: usize = 2_000;
 
-/// Puts rows into tables that are partitioned in this way.
+/// What putting rows depends on.
 #[derive(Clone, Copy)]
 pub(super) struct Put<'a> {
-    pub(super) begun: &'a Begun,
+    pub(super) started: &'a Started,
     pub(super) partition: Option<Partition>,
 }
 
 impl Put<'_> {
-    /// Puts rows. If it trusts that a new row has no entries yet, it does not look for them. Returns whether it put them:
-    /// not into tables of another version, which another process has brought up to date meanwhile.
+    /// Puts rows. With `trusts`, a new row is expected to have no entries, so none are looked for. Returns whether the
+    /// rows were put: they are not if another process has migrated the tables to another version meanwhile.
     pub(super) async fn put_rows(
         self,
         connection: &mut Object,
@@ -31,7 +31,7 @@ impl Put<'_> {
         trusts: bool,
     ) -> Result<bool, tokio_postgres::Error> {
         let transaction = connection.transaction().await?;
-        // Both go to the server at once.
+        // Both are sent to the server at once.
         let (version, ()) = try_join(tables::version(&transaction), self.put_all(&transaction, rows, trusts)).await?;
         let is_known = version == tables::VERSION;
         if is_known {
@@ -48,7 +48,7 @@ impl Put<'_> {
     ) -> Result<(), tokio_postgres::Error> {
         let mut rows = rows.to_vec();
         while !rows.is_empty() {
-            // A statement takes each id once, and in one order, so that two of them do not wait for each other.
+            // A statement has each id once, and in a fixed order, so that statements do not deadlock.
             let mut ids = HashSet::new();
             let is_next = |row: &&Row| ids.len() < STATEMENT && ids.insert(row.record.id.clone());
             let (mut some, rest): (Vec<_>, _) = rows.into_iter().partition(is_next);
@@ -59,24 +59,24 @@ impl Put<'_> {
             if !some.is_empty() {
                 let statement = transaction.prepare_cached(&statements::put(self.partition)).await?;
                 let put = transaction.query(&statement, &Columns::of(&some).parameters()).await?;
-                // A row that was there keeps its time, which is that of its entries.
+                // An existing row keeps its time, which is that of its entries.
                 let times = put.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
                 let times: HashMap<&[u8], i64> = times.collect::<Result<_, tokio_postgres::Error>>()?;
                 let time = |row: &Row| times.get(row.record.id.as_str().as_bytes()).copied();
-                put_entries(transaction, &some, statements::PUT_ENTRIES, time, |row| self.begun.keys(row)).await?;
+                put_entries(transaction, &some, statements::PUT_ENTRIES, time, |row| self.started.keys(row)).await?;
             }
             rows = rest;
         }
         Ok(())
     }
 
-    /// Puts those of the rows that are new, and returns the others.
+    /// Puts the rows that are new, and returns the others.
     async fn put_new<'a>(
         self,
         transaction: &Transaction<'_>,
         rows: Vec<&'a Row>,
     ) -> Result<Vec<&'a Row>, tokio_postgres::Error> {
-        let unknown: Vec<&Row> = rows.iter().filter(|row| self.begun.keys(row).is_none()).copied().collect();
+        let unknown: Vec<&Row> = rows.iter().filter(|row| self.started.keys(row).is_none()).copied().collect();
         if unknown.is_empty() {
             return Ok(rows);
         }
@@ -91,19 +91,19 @@ impl Put<'_> {
     }
 }
 
-/// Puts the entries of rows at their times, but for those that are there since the rows have begun.
+/// Puts the entries of rows at their times, except those that exist since the rows started.
 async fn put_entries(
     transaction: &Transaction<'_>,
     rows: &[&Row],
     statement: &str,
     time: impl Fn(&Row) -> Option<i64>,
-    begun: impl Fn(&Row) -> Option<HashSet<Key>>,
+    started: impl Fn(&Row) -> Option<HashSet<Key>>,
 ) -> Result<(), tokio_postgres::Error> {
     let mut entries = Vec::new();
     for row in rows {
-        // A row that stays as it was has the entries that it had.
+        // A row that was not changed keeps its entries.
         let Some(time) = time(row) else { continue };
-        let there = begun(row).unwrap_or_default();
+        let there = started(row).unwrap_or_default();
         let keys = row.keys.iter().chain(&row.end_keys).filter(|key| !there.contains(key));
         entries.extend(keys.map(|key| (key, time, row.record.id.as_str().as_bytes())));
     }

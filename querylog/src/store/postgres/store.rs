@@ -16,23 +16,23 @@ use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::exported::PAGE_BYTES;
-use crate::store::postgres::begun::Begun;
-use crate::store::postgres::error::{failed, is_passing, no_connection, not_put};
+use crate::store::postgres::error::{failed, is_transient, no_connection, not_put};
 use crate::store::postgres::partitions::{Partition, Partitions};
 use crate::store::postgres::put::Put;
-use crate::store::postgres::rows::{read_exported, read_gap, read_place, read_row};
+use crate::store::postgres::rows::{read_cursor, read_exported, read_gap, read_row};
 use crate::store::postgres::settings::PostgresSettings;
+use crate::store::postgres::started::Started;
 use crate::store::postgres::statements::{self, INDEXED};
 use crate::store::postgres::tables;
 use crate::store::sql::{COLUMNS, many, short_columns, without_starts};
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
-/// How long a call waits for a connection before it is told that there is too much to do.
+/// How long a call waits for a connection before it fails with [`StoreError::Overloaded`].
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// What is in the place of a value that is not read.
+/// The placeholder of a value that is not read.
 const NULL: &str = "NULL::BYTEA";
 
-/// A store in PostgreSQL. A clone is the same store.
+/// A store in PostgreSQL. Clones share the store.
 ///
 /// ```no_run
 /// use tagtrail_querylog::AuditLog;
@@ -48,36 +48,35 @@ const NULL: &str = "NULL::BYTEA";
 pub struct Postgres {
     pub(super) pool: Pool,
     pub(super) partitions: Option<Arc<Partitions>>,
-    pub(super) begun: Arc<Begun>,
+    pub(super) started: Arc<Started>,
 }
 
 impl Postgres {
-    /// Connects as [`PostgresSettings::connect`] does, with the settings as they are by default.
+    /// Connects with the default settings.
     ///
     /// # Errors
-    ///
-    /// The same.
+    /// As [`PostgresSettings::connect`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::settings(url).connect().await
     }
 
-    /// The settings of a store in the database of a URL, to be changed and connected.
+    /// Returns the settings of a store in the database of a URL.
     pub fn settings(url: &str) -> PostgresSettings {
         PostgresSettings::new(url)
     }
 
-    /// Drops the partitions whose records all are before a time, and deletes the records before it that are in none of
-    /// a month or day; returns how many partitions were dropped. A partition that the time is within stays whole. It is
-    /// soon done, however many records there are; what they have in an object store is then for
+    /// Drops the partitions whose records all started before a time, and returns how many were dropped. Records before
+    /// that time that are not in a partition of a month or day are deleted. A partition that contains the time stays as
+    /// a whole. Dropping is fast, however many records there are. Their long values in an object store are deleted by
     /// [`AuditLog::sweep`](crate::AuditLog::sweep).
     ///
     /// # Errors
     ///
-    /// If the tables have no partitions; if they are read or written for longer than a second without a pause
-    /// ([`Overloaded`](StoreError::Overloaded)); or if the server fails. To call it again is harmless.
+    /// If the tables have no partitions; if they are in use for more than a second without a pause
+    /// ([`Overloaded`](StoreError::Overloaded)); or if the server fails. Calling this again is harmless.
     pub async fn drop_before(&self, before: Timestamp) -> Result<u64, StoreError> {
         let Some(partitions) = &self.partitions else {
-            return Err(StoreError::unusable("the tables have no partitions that could be dropped"));
+            return Err(StoreError::unusable("the tables are not partitioned, so no partitions can be dropped"));
         };
         partitions.drop_before(&mut self.connection().await?, before).await
     }
@@ -123,11 +122,11 @@ impl Postgres {
         self.query(&text, &parameters).await
     }
 
-    /// The rows of places, in the same order, without those that are not there.
+    /// Reads the rows at some positions, in the same order. Those that do not exist are left out.
     async fn rows_of(&self, columns: &str, places: &[Cursor]) -> Result<Vec<Row>, StoreError> {
         let times: Vec<i64> = places.iter().map(|place| place.micros).collect();
         let ids: Vec<&[u8]> = places.iter().map(|place| place.id.as_bytes()).collect();
-        let rows = self.query(&statements::rows_of_places(columns), &[&times, &ids]).await?;
+        let rows = self.query(&statements::rows_at(columns), &[&times, &ids]).await?;
         let rows = rows.iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
         let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (Cursor::of(&row.record), row)).collect();
         Ok(places.iter().filter_map(|place| rows.remove(place)).collect())
@@ -146,17 +145,17 @@ impl Store for Postgres {
         let rows: Vec<&Row> = without_starts(rows.iter()).collect();
         let mut connection = self.connection().await?;
         if let Some(partitions) = &self.partitions {
-            partitions.make_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
+            partitions.create_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
         }
-        let put = Put { begun: &self.begun, partition: self.partition() };
+        let put = Put { started: &self.started, partition: self.partition() };
         let is_put = match put.put_rows(&mut connection, &rows, true).await {
-            Err(error) if is_passing(&error) => put.put_rows(&mut connection, &rows, false).await,
+            Err(error) if is_transient(&error) => put.put_rows(&mut connection, &rows, false).await,
             is_put => is_put,
         };
         if !is_put.map_err(not_put)? {
             return Err(StoreError::unusable(tables::LATER));
         }
-        self.begun.put(&rows);
+        self.started.put(&rows);
         Ok(())
     }
 
@@ -197,7 +196,7 @@ impl Store for Postgres {
         let read = self.range(columns, &range, scan).await?;
         let mut seen = HashSet::new();
         let first = read.iter().filter(|row| row.get::<_, Option<&[u8]>>(2).is_some_and(|value| seen.insert(value)));
-        let places = first.map(read_place).collect::<Result<Vec<_>, _>>()?;
+        let places = first.map(read_cursor).collect::<Result<Vec<_>, _>>()?;
         self.rows_of(COLUMNS, &places).await
     }
 
@@ -214,7 +213,7 @@ impl Store for Postgres {
         parameters.extend(keys.iter().skip(1).map(|key| key as &(dyn ToSql + Sync)));
         let mut connection = self.connection().await?;
         let (mut places, last) = async {
-            // Both see the same entries: else those that come meanwhile would move the last one.
+            // Both queries see the same entries: otherwise, new ones would move the last one.
             let transaction = connection.build_transaction().isolation_level(RepeatableRead).read_only(true);
             let transaction = transaction.start().await?;
             let statement = transaction.prepare_cached(&statements::entries(keys.len(), *newest_first)).await?;
@@ -224,14 +223,14 @@ impl Store for Postgres {
             }
             let statement = transaction.prepare_cached(&statements::last_entry(*newest_first)).await?;
             let last = transaction.query(&statement, &last).await?;
-            // With one behind it.
+            // Only if there is one after it.
             Ok((found, last.into_iter().rev().nth(1)))
         }
         .await
         .map_err(failed)
         .and_then(|(found, last)| {
-            let places = found.iter().map(read_place).collect::<Result<Vec<_>, _>>()?;
-            Ok((places, last.as_ref().map(read_place).transpose()?))
+            let places = found.iter().map(read_cursor).collect::<Result<Vec<_>, _>>()?;
+            Ok((places, last.as_ref().map(read_cursor).transpose()?))
         })?;
         drop(connection);
         let behind = if places.len() > limit {
@@ -250,7 +249,7 @@ impl Store for Postgres {
     async fn secret(&self) -> Result<[u8; 32], StoreError> {
         let rows = self.query("SELECT secret FROM about", &[]).await?;
         let secret = rows.first().and_then(|row| row.get::<_, &[u8]>(0).try_into().ok());
-        secret.ok_or_else(|| StoreError::failed("there is no secret in the table `about`"))
+        secret.ok_or_else(|| StoreError::failed("the table `about` has no secret"))
     }
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {

@@ -1,7 +1,7 @@
-//! SQLite: the store that is in the process.
+//! SQLite: a store inside the process.
 //!
-//! One thread writes, and puts all that waits into one transaction, so that many records share one `fsync`. Readers
-//! have connections of their own, and wait neither for the writer nor for each other.
+//! One thread writes, and commits everything that is waiting in one transaction, so that many records share one
+//! `fsync`. Readers have their own connections, and wait neither for the writer nor for each other.
 
 mod connections;
 mod jobs;

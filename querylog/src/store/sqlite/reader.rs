@@ -1,4 +1,4 @@
-//! What is read, each on one connection.
+//! The queries, each on one connection.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,7 @@ use crate::store::sqlite::rows::read_row;
 use crate::store::sqlite::statements;
 use crate::store::{ExportedRow, Hits, Key, Row, RowRange, Selection};
 
+/// Reads the first rows of a range.
 pub(super) fn read_range<T>(
     connection: &Connection,
     columns: &str,
@@ -27,7 +28,7 @@ pub(super) fn read_range<T>(
     connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
 }
 
-/// The first row of each value.
+/// Reads the first row of each value in a range.
 pub(super) fn first_of_each(
     transaction: &Transaction<'_>,
     range: &RowRange<Selection>,
@@ -47,6 +48,7 @@ pub(super) fn first_of_each(
     first.map(|(rowid, _)| select.query_row([rowid], read_row)).collect()
 }
 
+/// Reads the rows in a range that have all of its keys.
 pub(super) fn find(
     transaction: &Transaction<'_>,
     range: &RowRange<Vec<Key>>,
@@ -54,7 +56,7 @@ pub(super) fn find(
     scan: usize,
 ) -> rusqlite::Result<Hits> {
     let RowRange { of: keys, after, before, newest_first } = range;
-    // One more than is asked for tells that there is more.
+    // One more than the limit shows whether there are more.
     let at_most = many(scan.saturating_add(1));
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
     parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));

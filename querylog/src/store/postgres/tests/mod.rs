@@ -15,10 +15,10 @@ use crate::store::{Key, Partition, Postgres, Row, RowRange, Selection, Store, St
 
 const DAY: i64 = 86_400_000_000;
 
-/// A connection to a schema of its own, and the URL of it.
+/// Creates a schema, and returns a connection to it and its URL.
 pub(crate) async fn schema() -> Option<(Client, String)> {
     let Ok(url) = std::env::var("TAGTRAIL_TEST_POSTGRES") else {
-        eprintln!("left out: TAGTRAIL_TEST_POSTGRES has no URL of a server");
+        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return None;
     };
     let schema = format!("test_{}", Uuid::now_v7().simple());

@@ -11,7 +11,7 @@ use crate::store::{Partition, RowRange, Selection, Store, StoreError};
 async fn row_is_put_while_its_partition_is_being_created() {
     let Some((mut admin, url)) = schema().await else { return };
     let store = connect(&url, Some(Partition::Month)).await.unwrap();
-    // Made by hand: of such a time, putting makes none.
+    // Created by hand, since a put does not create one for such a time.
     let time = "1990-05-10".parse::<Timestamp>().unwrap().as_micros();
     let transaction = admin.transaction().await.unwrap();
     for table in ["record", "entry"] {
@@ -41,7 +41,7 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
         let Some((admin, url)) = schema().await else { return };
         let stores = join_all((0..3).map(|_| connect(&url, Some(partition)))).await;
         let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
-        // Each writer has the same days in another order.
+        // Each writer has the same days in a different order.
         let today = now();
         let writers = (0..12_usize).map(|writer| {
             let store = stores[writer % 3].clone();
@@ -59,14 +59,14 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
         let mut expected: Vec<i64> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
         let many = partitions_of(&admin, "record").await.len();
 
-        let strange: Vec<i64> = (1..10_000).step_by(25).map(|year| (year - 1970) * 365 * DAY).collect();
-        let strange: Vec<i64> = strange.into_iter().filter(|micros| (today - micros).abs() > 400 * DAY).collect();
+        let distant: Vec<i64> = (1..10_000).step_by(25).map(|year| (year - 1970) * 365 * DAY).collect();
+        let distant: Vec<i64> = distant.into_iter().filter(|micros| (today - micros).abs() > 400 * DAY).collect();
         let few = partition == Partition::Month;
-        let strange: Vec<_> = strange.into_iter().filter(|micros| !few || *micros < 0 || *micros > today).collect();
-        stores[0].put(strange.iter().map(|micros| row(*micros)).collect()).await.unwrap();
+        let distant: Vec<_> = distant.into_iter().filter(|micros| !few || *micros < 0 || *micros > today).collect();
+        stores[0].put(distant.iter().map(|micros| row(*micros)).collect()).await.unwrap();
         assert_eq!(partitions_of(&admin, "record").await.len(), many);
 
-        expected.extend(strange);
+        expected.extend(distant);
         expected.sort_unstable();
         assert!(all(&stores[1]).await == expected, "each once, and in order");
         assert_eq!(partitions_of(&admin, "entry").await.len(), many);
@@ -78,7 +78,7 @@ async fn record_moves_into_its_partition_when_that_is_created() {
     let Some((admin, url)) = schema().await else { return };
     let store = connect(&url, Some(Partition::Day)).await.unwrap();
     let (early, today) = (row(now()), row(now()));
-    // As a clock that is wrong by years has put it.
+    // As if it was put when the clock was wrong by years.
     for table in ["record", "entry"] {
         let other = "CREATE TABLE kept AS TABLE record WITH NO DATA".replace("kept", &format!("{table}_kept"));
         admin.batch_execute(&other.replace("TABLE record", &format!("TABLE {table}"))).await.unwrap();
@@ -108,19 +108,19 @@ async fn old_partitions_are_dropped_and_the_rest_stays() {
     let store = connect(&url, Some(Partition::Day)).await.unwrap();
     let today = now().div_euclid(DAY) * DAY;
     let times: Vec<i64> = (0..10).map(|days| today - days * DAY + 1).collect();
-    let strange = [Timestamp::MIN.as_micros(), 0, today + 4_000 * DAY];
-    store.put(times.iter().chain(&strange).map(|micros| row(*micros)).collect()).await.unwrap();
-    // In the middle of a day: it stays.
+    let distant = [Timestamp::MIN.as_micros(), 0, today + 4_000 * DAY];
+    store.put(times.iter().chain(&distant).map(|micros| row(*micros)).collect()).await.unwrap();
+    // In the middle of a day, which stays.
     let before = Timestamp::from_micros(today - 3 * DAY + 500);
     assert_eq!(store.drop_before(before).await.unwrap(), 6);
     let left = vec![today - 3 * DAY + 1, today - 2 * DAY + 1, today - DAY + 1, today + 1, today + 4_000 * DAY];
     assert_eq!(all(&store).await, left);
     assert_eq!(store.drop_before(before).await.unwrap(), 0);
-    // A record of a day that was dropped makes it again.
+    // A record of a day that was dropped creates its partition again.
     store.put([row(today - 5 * DAY)].into()).await.unwrap();
     assert_eq!(store.drop_before(before).await.unwrap(), 1);
 
-    // One who reads for long is not waited for by all.
+    // A long read does not make others wait.
     admin.batch_execute("BEGIN; SELECT 1 FROM record").await.unwrap();
     let dropped = store.drop_before(Timestamp::from_micros(today)).await;
     assert!(matches!(dropped, Err(StoreError::Overloaded)), "{dropped:?}");

@@ -9,7 +9,7 @@ use crate::store::postgres::statements;
 use crate::store::sql::COLUMNS;
 use crate::store::{Partition, RowRange, Selection, Store};
 
-/// Tables with many rows, in three partitions.
+/// Creates tables with many rows, in three partitions.
 async fn filled(admin: &Client, url: &str, partition: Option<Partition>) {
     let store = connect(url, partition).await.unwrap();
     let first = now() - 80 * DAY;
@@ -26,7 +26,7 @@ async fn filled(admin: &Client, url: &str, partition: Option<Partition>) {
     admin.batch_execute(&rows).await.unwrap();
 }
 
-/// Asserts that a statement reads by this index alone, and sorts nothing, whether it is planned for these parameters or
+/// Asserts that a statement reads by an index only, and does not sort, whether it is planned for these parameters or
 /// for any.
 async fn reads_by(admin: &Client, index: &str, text: &str, parameters: &[&(dyn ToSql + Sync)]) {
     for mode in ["force_custom_plan", "force_generic_plan"] {
@@ -95,7 +95,7 @@ async fn requests_are_found_by_the_index_of_keys_without_sorting() {
         let (times, ids): (Vec<i64>, Vec<&[u8]>) = (vec![now(); 100], vec![b"x"; 100]);
         // With a partition for each time, the index of ids is as good.
         let index = if partition.is_some() { "id" } else { "_pkey" };
-        reads_by(&admin, index, &statements::rows_of_places(COLUMNS), &[&times, &ids]).await;
+        reads_by(&admin, index, &statements::rows_at(COLUMNS), &[&times, &ids]).await;
     }
 }
 

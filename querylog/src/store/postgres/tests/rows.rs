@@ -4,8 +4,8 @@ use super::{all, connect, now, row, schema};
 use crate::model::window::Window;
 use crate::store::{Key, Row, RowRange, Store, StoreError};
 
-/// All that an error says, to whom asks for everything.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
+/// Returns everything that an error and its sources show.
+fn all_messages(error: &(dyn std::error::Error + 'static)) -> String {
     let sources = std::iter::successors(error.source(), |error| (*error).source());
     sources.fold(format!("{error} {error:?}"), |text, error| format!("{text} {error} {error:?}"))
 }
@@ -17,8 +17,8 @@ async fn error_says_why_and_holds_nothing_of_the_row() {
     admin.batch_execute("ALTER TABLE record ADD CONSTRAINT no_secrets CHECK (udf_name IS NULL)").await.unwrap();
     let mut secret = row(now());
     secret.record.udf_name = Some("hunter2".into());
-    let refused = store.put([secret].into()).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Rejected(_)), "{refused}");
+    let rejected = store.put([secret].into()).await.unwrap_err();
+    assert!(matches!(rejected, StoreError::Rejected(_)), "{rejected}");
     admin.batch_execute("DROP TABLE entry").await.unwrap();
     let failed = store.put([row(now())].into()).await.unwrap_err();
     assert!(matches!(failed, StoreError::Failed(_)), "{failed}");
@@ -26,15 +26,15 @@ async fn error_says_why_and_holds_nothing_of_the_row() {
     let not_read = store.get("x").await.unwrap_err();
     let unreachable = connect("postgres://postgres@127.0.0.1:1/postgres", None).await.unwrap_err();
     for (error, why) in [
-        (refused, "no_secrets"),
+        (rejected, "no_secrets"),
         (failed, "\"entry\" does not exist"),
         (not_read, "\"record\" does not exist"),
         (unreachable, "refused"),
     ] {
         assert!(error.to_string().contains(why), "{error}");
-        let words = words(&error);
+        let messages = all_messages(&error);
         for value in ["hunter2", "68756e74657232", "DETAIL", "HINT", "\n"] {
-            assert!(!words.contains(value), "{words}");
+            assert!(!messages.contains(value), "{messages}");
         }
     }
 }
@@ -56,15 +56,15 @@ async fn end_adds_the_keys_that_its_start_did_not_have() {
     for others in [false, true] {
         let Some((_admin, url)) = schema().await else { return };
         let store = connect(&url, None).await.unwrap();
-        // Begun by this process, or by another.
-        let beginner = if others { connect(&url, None).await.unwrap() } else { store.clone() };
+        // Started by this process, or by another.
+        let starter = if others { connect(&url, None).await.unwrap() } else { store.clone() };
         let [first, second] = ["first", "second"].map(|part| Key::of(&[part]));
-        let begun = Row { ended: false, keys: vec![first], ..row(now()) };
-        beginner.put([begun.clone()].into()).await.unwrap();
-        let mut ended = Row { ended: true, keys: vec![second, first], ..begun.clone() };
+        let started = Row { ended: false, keys: vec![first], ..row(now()) };
+        starter.put([started.clone()].into()).await.unwrap();
+        let mut ended = Row { ended: true, keys: vec![second, first], ..started.clone() };
         ended.record.execution_time = Some(1.0);
         store.put([ended.clone()].into()).await.unwrap();
-        beginner.put([begun].into()).await.unwrap();
+        starter.put([started].into()).await.unwrap();
         for key in [first, second] {
             let hits = store.find(RowRange::new(vec![key], Window::ALL), 10, 10).await.unwrap();
             let times: Vec<_> = hits.rows.iter().map(|row| (row.ended, row.record.execution_time)).collect();
@@ -81,7 +81,7 @@ async fn request_is_found_once_while_entries_come_and_go() {
     let rows = (0..100).map(|n| Row { keys: if n % 2 == 0 { vec![many, few] } else { vec![many] }, ..row(n * 1_000) });
     store.put(rows.collect()).await.unwrap();
     let expected: Vec<i64> = (0..100).step_by(2).map(|n| n * 1_000).collect();
-    // Entries that come and go everywhere: each moves the end of what is read.
+    // Entries come and go everywhere: each moves the end of what is read.
     let others = tokio::spawn(async move {
         loop {
             let put = "INSERT INTO entry SELECT $1, n * 7000 + 1, 'x' FROM generate_series(0, 14) AS n";

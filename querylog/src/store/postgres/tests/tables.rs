@@ -9,7 +9,7 @@ use crate::model::window::Window;
 use crate::store::postgres::tables;
 use crate::store::{Key, Partition, Postgres, RowRange, Store};
 
-/// The tables as the first version made them, with a row.
+/// Creates the tables of the first version, with a row.
 async fn version_1(admin: &Client) {
     let about =
         "CREATE TABLE about (only_one BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL, secret BYTEA NOT NULL);
@@ -30,7 +30,7 @@ async fn tables_of_an_earlier_version_are_migrated_once_when_many_open_them() {
     let secret: Vec<u8> = admin.query_one("SELECT secret FROM about", &[]).await.unwrap().get(0);
     for store in join_all((0..8).map(|_| connect(&url, None))).await {
         let store = store.unwrap();
-        assert_eq!(store.secret().await.unwrap().as_slice(), secret, "page tokens stay good");
+        assert_eq!(store.secret().await.unwrap().as_slice(), secret, "page tokens stay valid");
         let found = store.get("0190163d-8694-739b-aea5-966c26f8ad91").await.unwrap().unwrap();
         assert_eq!((found.record.timestamp.as_micros(), found.details), (5, None));
     }
@@ -69,7 +69,7 @@ async fn unrelated_tables_are_left_alone() {
             let settings = Postgres::settings(&url);
             let settings = if existing { settings.existing() } else { settings };
             let error = settings.connect().await.unwrap_err().to_string();
-            assert!(error.contains("tables of something else"), "{table}: {error}");
+            assert!(error.contains("unrelated tables"), "{table}: {error}");
         }
         let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()";
         assert_eq!(admin.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), 1, "{table}");
@@ -80,9 +80,9 @@ async fn unrelated_tables_are_left_alone() {
 async fn interrupted_migration_is_completed_by_the_next_open() {
     let Some((admin, url)) = schema().await else { return };
     version_1(&admin).await;
-    // In the middle, where a database has no transactions for what makes tables.
+    // Interrupted halfway, as in a database whose `CREATE TABLE` is not transactional.
     admin.batch_execute("ALTER TABLE record ADD COLUMN details BYTEA").await.unwrap();
-    // And where it has, by one who does not come back.
+    // And by a process in a transaction that never ends.
     let mut config: tokio_postgres::Config = url.parse().unwrap();
     config.application_name("lost");
     let (lost, connection) = config.connect(NoTls).await.unwrap();
@@ -101,16 +101,16 @@ async fn interrupted_migration_is_completed_by_the_next_open() {
 
 #[tokio::test]
 async fn tables_keep_their_partitioning_when_opened_with_another() {
-    for (made, asked, expected) in [
-        (None, Some(Partition::Day), "made without partitions"),
-        (Some(Partition::Day), Some(Partition::Month), "are partitioned by day"),
-        (Some(Partition::Month), Some(Partition::Day), "are partitioned by month"),
+    for (made, wanted, expected) in [
+        (None, Some(Partition::Day), "without partitions"),
+        (Some(Partition::Day), Some(Partition::Month), "already partitioned by day"),
+        (Some(Partition::Month), Some(Partition::Day), "already partitioned by month"),
     ] {
         let Some((admin, url)) = schema().await else { return };
         connect(&url, made).await.unwrap();
-        let error = connect(&url, asked).await.unwrap_err().to_string();
+        let error = connect(&url, wanted).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
-        // What is not asked for is found.
+        // Without a setting, the existing partitioning is used.
         let store = connect(&url, None).await.unwrap();
         store.put([row(now())].into()).await.unwrap();
         let plain = made.is_none();
