@@ -1,10 +1,10 @@
-//! Files that their owner and group alone may read: records are about people, and not for everyone on the machine.
+//! Files that only their owner and group can read, since records are about people.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Options for a file that is made with mode 0640.
+/// Returns options that create a file with mode 0640.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -12,27 +12,27 @@ fn options() -> OpenOptions {
     options
 }
 
-/// Makes a file that must not be there yet, to be appended to.
+/// Creates a file for appending, which must not exist yet.
 pub(crate) fn append_new(path: &Path) -> io::Result<File> {
     options().append(true).create_new(true).open(path)
 }
 
-/// Opens a file to be appended to, and makes it if it is not there.
+/// Opens a file for appending, and creates it if it does not exist.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     options().append(true).create(true).open(path)
 }
 
-/// Makes a file, and empties one that is there.
+/// Creates a file, or truncates it if it exists.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     options().write(true).create(true).truncate(true).open(path)
 }
 
-/// Opens a file to be read and written, and makes it if it is not there.
+/// Opens a file for reading and writing, and creates it if it does not exist.
 pub(crate) fn read_and_write(path: &Path) -> io::Result<File> {
     options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// Makes the names in a folder safe from a power cut.
+/// Syncs a folder, so that the names in it survive a power cut.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }

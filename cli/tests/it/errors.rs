@@ -28,15 +28,15 @@ fn an_error_names_what_cannot_be_opened() {
         ),
         (
             ["import", "tokens.json", "--store", "sqlite:none/a.db", "--rejected=x"],
-            "--store sqlite:none/a.db: the folder of the file is not there: make it first",
+            "--store sqlite:none/a.db: the folder of the file does not exist; create it first",
         ),
         (
             ["serve", "--store=sqlite:a.db", "--tokens=good.json", "--exports=ftp://h/x", "--listen=127.0.0.1:0"],
-            "--exports ftp://h/x: a folder is needed, or a URL: s3://bucket/folder",
+            "--exports ftp://h/x: invalid object store: expected a folder, or a URL (s3://bucket/folder",
         ),
         (
             ["import", "tokens.json", "--store=sqlite:a.db", "--payloads", "memory:///"],
-            "--payloads: a folder is needed, or a URL: s3://bucket/folder",
+            "--payloads: invalid object store: expected a folder, or a URL (s3://bucket/folder",
         ),
     ] {
         let output = run(folder, &arguments);
@@ -48,7 +48,7 @@ fn an_error_names_what_cannot_be_opened() {
     for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace]] {
         let output = run(folder, &[question, &["--store", "sqlite:wrong.db", "--exec-env-id", "env1"]].concat());
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("no such file"), "{said}");
+        assert!(!output.status.success() && said.contains("the file does not exist"), "{said}");
         assert!(!folder.join("wrong.db").exists() && !folder.join("wrong.db.payloads").exists());
     }
     // Nor in a file that is there, and empty.

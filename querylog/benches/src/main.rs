@@ -22,7 +22,7 @@ use http_body::Body;
 use http_body_util::Full;
 use rustix::time::{ClockId, clock_gettime};
 use tagtrail::{Admit, InboundLayer, Sample, Tags, Trail};
-use tagtrail_querylog::{Durability, LogFiles, Outcome, QueryLog, QueryLogLayer, Record};
+use tagtrail_querylog::{Durability, LogFiles, Outcome, QueryLogLayer, Record};
 use tower::{Layer, Service, service_fn};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 

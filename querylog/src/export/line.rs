@@ -8,7 +8,8 @@ use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
 use crate::store::ExportedRow;
 use crate::wire::exported::{Exported, headers, limits_hit, whole_millis};
-use crate::wire::line::{Line, write_line};
+use crate::wire::json::write_line;
+use crate::wire::line::Line;
 
 /// Appends the line of a request, if it is in the scope, and returns whether it is. What is damaged is left out, and the
 /// log of the process says so.

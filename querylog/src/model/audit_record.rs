@@ -1,4 +1,4 @@
-//! A record as an audit log has it.
+//! A record in the form of the audit log: [`AuditRecord`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::model::record::{Outcome, Record};
 use crate::model::time::Timestamp;
 
-/// A record as an audit log has it: fifteen members, null if there is nothing.
+/// A record in the form of the audit log: fifteen members, which are null if there is nothing.
 ///
 /// ```
 /// use tagtrail::{Sample, Trail};
@@ -23,24 +23,24 @@ use crate::model::time::Timestamp;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditRecord {
-    /// Its id. A record that is put twice is there once.
+    /// The id. A record that is put twice is stored once.
     pub id: RecordId,
     /// When the request started.
     #[serde(with = "timestamp")]
     pub timestamp: Timestamp,
     /// The id of the caller's environment.
     pub exec_env_id: Option<String>,
-    /// The id of the user who asked.
+    /// The id of the user who sent the request.
     pub user_id: Option<String>,
-    /// The e-mail address of the user who asked.
+    /// The e-mail address of the user who sent the request.
     pub user_email: Option<String>,
-    /// The id of the operation, for which the API's word is `udf`.
+    /// The id of the operation, which the API calls `udf`.
     pub udf_id: Option<String>,
-    /// The name of the operation that the service gave, else the route.
+    /// The name that the service gave the operation, or else the route.
     pub udf_name: Option<String>,
-    /// What ran the operation: `realtime`, say.
+    /// What ran the operation, such as `realtime`.
     pub execution_engine: Option<String>,
-    /// How long it took, in seconds; `None` if the request never completed.
+    /// The duration in seconds; `None` if the request never completed.
     pub execution_time: Option<f64>,
     /// Whether the response came from a cache.
     pub cache: Option<bool>,
@@ -48,16 +48,16 @@ pub struct AuditRecord {
     pub stdout: Option<String>,
     /// The errors that the operation printed.
     pub stderr: Option<String>,
-    /// What the operation was given, or gave.
+    /// The input or the result of the operation.
     pub udf_data: Option<String>,
-    /// The token by which the operation was shared.
+    /// The token that shares the operation.
     pub shared_token: Option<String>,
     /// The address of the client.
     pub client_ip: Option<String>,
 }
 
 impl AuditRecord {
-    /// Creates a record with this id and time, and nothing else.
+    /// Creates a record that has an id and a time, and nothing else.
     ///
     /// ```
     /// use tagtrail_querylog::Timestamp;
@@ -89,14 +89,14 @@ impl AuditRecord {
     }
 }
 
-/// A time as an audit log has it, such as `2025-04-01T00:00:00.000000+00:00`; every form of ISO 8601 is read.
+/// A time in the form of the audit log, such as `2025-04-01T00:00:00.000000+00:00`. Every form of ISO 8601 is read.
 mod timestamp {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::model::text::Text;
     use crate::model::time::Timestamp;
 
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
     pub(super) fn serialize<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&timestamp.audit())
     }
@@ -106,13 +106,13 @@ mod timestamp {
     }
 }
 
-/// The id of an [`AuditRecord`]: a UUID, in the very text it was given.
+/// The id of an [`AuditRecord`]: a UUID, which keeps the text that it was parsed from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RecordId(String);
 
 impl RecordId {
-    /// Returns the text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -152,14 +152,14 @@ impl FromStr for RecordId {
     }
 }
 
-/// A text that is not a UUID.
+/// The error for a text that is not a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a UUID (example: 0190163d-8694-739b-aea5-966c26f8ad91)")]
 pub struct InvalidRecordId(());
 
 impl Record {
-    /// Returns the record as an audit log has it. One that was aborted, by a time-out say, or panicked, has no execution
-    /// time: it never completed.
+    /// Returns the record in the form of the audit log. If the request was aborted, for example by a timeout, or
+    /// panicked, it has no execution time, since it never completed.
     pub fn audit(&self) -> AuditRecord {
         self.clone().into_audit()
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_fifteen_members_in_order_and_comes_back_as_it_was() {
+    fn record_keeps_its_fifteen_members_and_their_order_when_read_back() {
         let text = concat!(
             r#"{"id":"0190163d-8694-739b-aea5-966c26f8ad91","timestamp":"2025-04-01T00:00:00.000000+00:00","#,
             r#""exec_env_id":"e","user_id":null,"user_email":null,"udf_id":null,"udf_name":"a//b \u0000","#,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_uuid_and_its_text_is_kept() {
+    fn record_id_keeps_its_text_if_that_is_a_uuid() {
         for text in ["0190163D-8694-739B-aea5-966c26f8ad91", "0190163d8694739baea5966c26f8ad91"] {
             assert_eq!(text.parse::<RecordId>().unwrap().as_str(), text);
         }

@@ -1,18 +1,18 @@
-//! A place in the order of records: [`Cursor`].
+//! A position in the order of records: [`Cursor`].
 
 use crate::model::audit_record::AuditRecord;
 
-/// A place in the order of records, which is that of their times and, for one time, of their ids.
+/// A position in the order of records: by time, and then by id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
     /// The time, in microseconds since 1970 (UTC).
     pub micros: i64,
-    /// The id. The empty one is before all others.
+    /// The id. The empty id comes before all others.
     pub id: String,
 }
 
 impl Cursor {
-    /// Returns the place of a record.
+    /// Returns the position of a record.
     pub fn of(record: &AuditRecord) -> Self {
         Self { micros: record.timestamp.as_micros(), id: record.id.as_str().to_owned() }
     }

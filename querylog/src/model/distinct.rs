@@ -3,8 +3,8 @@
 use crate::model::record_query::Whose;
 use crate::model::window::Window;
 
-/// A question for the latest record of each operation: the newest records are read, and the latest of each value is
-/// returned, the newest first. Records without the value count as read, and are not returned.
+/// A query for the latest record of each operation. The newest records are read, and the latest of each value is
+/// returned, newest first. Records without a value count as read, but are not returned.
 ///
 /// ```
 /// use tagtrail_querylog::Timestamp;
@@ -18,40 +18,41 @@ use crate::model::window::Window;
 #[non_exhaustive]
 #[must_use]
 pub struct Latest {
-    /// The value of which the latest records are asked for.
+    /// The value that tells operations apart.
     pub of: Distinct,
     /// Whose records are read.
     pub whose: Whose,
-    /// When they started.
+    /// The window in which they started.
     pub window: Window,
-    /// How many of them are read, at most.
+    /// The maximum number of records that are read.
     pub read_at_most: usize,
 }
 
 impl Latest {
-    /// How many records are read unless [`read_at_most`](Self::read_at_most) says otherwise.
+    /// The default of [`read_at_most`](Self::read_at_most).
     pub const DEFAULT_READ: usize = 1_000;
 
-    /// How many records a server reads, at most.
+    /// The maximum number of records that a server reads.
     pub const MAX_READ: usize = 5_000;
 
-    /// Creates the question.
+    /// Creates a query.
     pub fn new(of: Distinct, whose: Whose, window: impl Into<Window>) -> Self {
         Self { of, whose, window: window.into(), read_at_most: Self::DEFAULT_READ }
     }
 
-    /// Sets how many records are read: 1,000 by default. More than [`MAX_READ`](Self::MAX_READ) are that many.
+    /// Sets the maximum number of records that are read: 1,000 by default, and no more than
+    /// [`MAX_READ`](Self::MAX_READ).
     pub fn read_at_most(self, records: usize) -> Self {
         Self { read_at_most: records, ..self }
     }
 }
 
-/// Of what the latest record is asked for.
+/// The value that tells operations apart in a [`Latest`] query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Distinct {
-    /// Of each operation's name, which the REST API calls `udf_name`.
+    /// The name of the operation, which the REST API calls `udf_name`.
     Names,
-    /// Of each operation's id, which the REST API calls `udf_id`.
+    /// The id of the operation, which the REST API calls `udf_id`.
     Ids,
 }

@@ -1,4 +1,4 @@
-//! What callers see of an export: [`ExportStatus`], and its [`ExportState`].
+//! The status of an export: [`ExportStatus`], [`ExportState`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,55 +7,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 
-/// An export, as the API reports it.
+/// The status of an export, as the API reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExportStatus {
-    /// The id by which it is requested.
+    /// The id of the export.
     pub request_id: String,
-    /// How far it is.
+    /// The state.
     pub state: ExportState,
-    /// The first moment of its range.
+    /// The start of the range, inclusive.
     #[serde(with = "short")]
     pub time_start: Timestamp,
-    /// The moment after its range.
+    /// The end of the range, exclusive.
     #[serde(with = "short")]
     pub time_end: Timestamp,
-    /// The region group of its records.
+    /// The region group of the exported records.
     pub region_group: String,
-    /// When it changed last.
+    /// When the export last changed.
     #[serde(with = "short")]
     pub updated_at: Timestamp,
-    /// How often it has changed.
+    /// How often the export has changed.
     pub version: u64,
-    /// The region group and the path of the database of its records; `None` for a whole region group.
+    /// The region group and the path of the exported database; `None` for a whole region group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// The URL of its file, if it is [complete](ExportState::Complete). Anyone who has the URL may read the file.
+    /// The URL of the file, if the export is [complete](ExportState::Complete). Anyone who has the URL can read the
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presigned_url: Option<String>,
-    /// When that URL runs out.
+    /// When the URL expires.
     #[serde(default, with = "short::optional", skip_serializing_if = "Option::is_none")]
     pub presigned_url_expiration_time: Option<Timestamp>,
 }
 
-/// How far an export is.
+/// The state of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ExportState {
-    /// It is accepted, and waits: for its turn, for the end of its range, or for open requests of its range.
+    /// Accepted, and waiting: for its turn, for the end of its range, or for running requests of its range.
     Pending,
-    /// Its records are being extracted.
+    /// The records are being extracted.
     Requested,
-    /// Its file can be downloaded. Final.
+    /// The file can be downloaded. Final.
     Complete,
-    /// There are no records in its range, and there is no file. Final.
+    /// The range contains no records, so there is no file. Final.
     DoesNotExist,
     /// Several attempts failed. Final.
     Failed,
-    /// It took too long. Final.
+    /// The export took too long. Final.
     TimedOut,
-    /// It was complete, and its URL has run out: it gets a new one, and is [`Complete`](Self::Complete) again.
+    /// The export was complete, and its URL has expired. It gets a new one, and is then [`Complete`](Self::Complete)
+    /// again.
     CreatingNewUrl,
 }
 
@@ -71,12 +73,12 @@ impl ExportState {
         Self::CreatingNewUrl,
     ];
 
-    /// Returns whether the state is final: anyone who waits for the export need not wait any longer.
+    /// Returns whether the state is final, so that there is no need to wait any longer.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::DoesNotExist | Self::Failed | Self::TimedOut)
     }
 
-    /// Returns the word of the API for the state.
+    /// Returns the API's name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -90,7 +92,7 @@ impl ExportState {
     }
 }
 
-/// The word of the API.
+/// Writes the API's name of the state.
 impl fmt::Display for ExportState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -105,20 +107,20 @@ impl FromStr for ExportState {
     }
 }
 
-/// The error for a word that is not an [`ExportState`].
+/// The error for a text that is not an [`ExportState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid export state: expected Pending, Requested, Complete, DoesNotExist, Failed, TimedOut or CreatingNewUrl"
 )]
 pub struct InvalidExportState(());
 
-/// Moments without the digits of a second if these are zero: `2099-07-10T07:46:05Z`.
+/// Timestamps without fractions of a second if these are zero: `2099-07-10T07:46:05Z`.
 mod short {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::model::time::Timestamp;
 
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
     pub(super) fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&moment.to_string().replace(".000000Z", "Z"))
     }
@@ -130,7 +132,7 @@ mod short {
     pub(super) mod optional {
         use super::{Deserializer, Serializer, Timestamp};
 
-        #[allow(clippy::ref_option, reason = "serde asks for it")]
+        #[allow(clippy::ref_option, reason = "serde requires this signature")]
         pub(crate) fn serialize<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
             match moment {
                 Some(moment) => super::serialize(moment, serializer),
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_has_the_form_of_the_api() {
+    fn export_status_is_serialized_as_the_api_defines_it() {
         let text = concat!(
             r#"{"request_id":"r","state":"Complete","time_start":"2099-07-10T07:46:05Z","#,
             r#""time_end":"2099-07-11T07:46:05.000001Z","region_group":"us-std","#,
@@ -174,10 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn four_states_are_final() {
-        let last: Vec<_> =
+    fn state_is_final_if_it_ends_an_export() {
+        let finals: Vec<_> =
             ExportState::ALL.iter().copied().filter(|state| state.is_final()).map(ExportState::as_str).collect();
-        assert_eq!(last, ["Complete", "DoesNotExist", "Failed", "TimedOut"]);
+        assert_eq!(finals, ["Complete", "DoesNotExist", "Failed", "TimedOut"]);
         for &state in ExportState::ALL {
             assert_eq!(state.to_string().parse(), Ok(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());

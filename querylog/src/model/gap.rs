@@ -1,17 +1,17 @@
-//! What a log does not have: [`Gap`].
+//! Records that are missing from a log: [`Gap`].
 
 use std::borrow::Cow;
 
 use crate::model::time::Timestamp;
 
-/// Records that a log does not have, and why.
+/// Records that are missing from a log, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the first of them came: at the end of its request, or when it was rejected with 503, or when the log was
-    /// closed before it ended. After an unclean stop, when the last record before it started.
+    /// When the first of them was due: when its request ended, when it was rejected with 503, or when the log was
+    /// closed while it was running. After an unclean stop, when the last record before the stop started.
     pub from: Timestamp,
-    /// When the last of them was dropped. After an unclean stop, when the log was opened again.
+    /// When the last of them was dropped. After an unclean stop, when the log was reopened.
     pub to: Timestamp,
     /// How many there are; `None` if that is unknown, as after an unclean stop.
     pub count: Option<u64>,
@@ -54,17 +54,17 @@ impl Why {
     }
 }
 
-/// Gaps that are not written yet: one for each reason.
+/// Gaps that are not written yet, one for each reason.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps([Option<Gap>; Why::COUNT]);
 
 impl Gaps {
-    /// Counts records that are missing from now on.
+    /// Counts records that are missing as of now.
     pub(crate) fn note(&mut self, why: Why, count: u64) {
         self.note_since(Timestamp::MAX, why, count);
     }
 
-    /// Counts records that came from a time on, and are known to be missing now.
+    /// Counts records that arrived since a time, and are now known to be missing.
     pub(crate) fn note_since(&mut self, from: Timestamp, why: Why, count: u64) {
         if count == 0 {
             return;
@@ -74,7 +74,7 @@ impl Gaps {
         self.add(why as usize, Gap { from, to, count: Some(count), why: Cow::Borrowed(why.words()) });
     }
 
-    /// Counts what `others` has.
+    /// Adds the gaps of another collection.
     pub(crate) fn merge(&mut self, others: Self) {
         for (index, gap) in others.0.into_iter().enumerate() {
             if let Some(gap) = gap {
@@ -102,7 +102,7 @@ impl Gaps {
         self.0.iter().flatten().next()
     }
 
-    /// Takes the [`first`](Self::first) one out.
+    /// Removes the [`first`](Self::first) gap.
     pub(crate) fn forget_first(&mut self) {
         if let Some(gap) = self.0.iter_mut().find(|gap| gap.is_some()) {
             *gap = None;

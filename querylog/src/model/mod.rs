@@ -1,4 +1,4 @@
-//! What is recorded, and what is asked: nothing of this crate is below it.
+//! What is recorded, and what queries and their results consist of. Uses no other module of this crate.
 
 pub(crate) mod audit_record;
 pub(crate) mod cursor;

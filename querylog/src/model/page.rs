@@ -1,4 +1,4 @@
-//! A page of what was asked for, and how the next one is: [`Page`], [`PageToken`].
+//! A page of results: [`Page`], [`PageToken`].
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "store")]
 use crate::model::cursor::Cursor;
 
-/// A page of what a [`Scan`](crate::audit::Scan) asks for.
+/// A page of the results of a [`Scan`](crate::audit::Scan).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// The items, in the order of the scan. There may be fewer than were asked for, or none, and more after them.
+    /// The items, in the order of the scan. A page may have fewer items than the limit, or none, even if more follow.
     pub items: Vec<T>,
-    /// Where the next page starts: see [`Scan::after`](crate::audit::Scan::after). `None` as soon as nothing is left.
+    /// The token of the next page, for [`Scan::after`](crate::audit::Scan::after). `None` if there are no more items.
     pub next: Option<PageToken>,
 }
 
@@ -24,16 +24,16 @@ impl<T> Page<T> {
     }
 }
 
-/// Where a page starts. A token comes from the [`Page`] before, and belongs to who gave that page (an audit log, or a
-/// server) and to the same question: of what is asked, only the limit may change between pages.
+/// The start of a page. A token comes from the previous [`Page`]. It is valid only for the audit log or server that
+/// returned that page, and for the same query: only the limit may differ.
 ///
-/// It is a text, which can be kept and sent.
+/// A token is text, which can be stored and sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PageToken(String);
 
 impl PageToken {
-    /// Returns the text.
+    /// Returns the token as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -57,17 +57,17 @@ impl From<&str> for PageToken {
     }
 }
 
-/// The token of an audit log itself. A server signs what it gives away.
+/// Creates the token of an audit log. A server signs it before it sends it.
 #[cfg(feature = "store")]
 impl From<Cursor> for PageToken {
-    fn from(place: Cursor) -> Self {
-        Self(format!("{}.{}", place.micros, place.id))
+    fn from(cursor: Cursor) -> Self {
+        Self(format!("{}.{}", cursor.micros, cursor.id))
     }
 }
 
 #[cfg(feature = "store")]
 impl PageToken {
-    /// Reads the token of an audit log itself.
+    /// Parses the token of an audit log.
     pub(crate) fn cursor(&self) -> Option<Cursor> {
         let (micros, id) = self.0.split_once('.')?;
         Some(Cursor { micros: micros.parse().ok()?, id: id.to_owned() })
@@ -79,10 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_as_its_cursor() {
+    fn token_is_parsed_into_the_cursor_it_was_created_from() {
         for (micros, id) in [(0, ""), (-5, "0190163d"), (i64::MAX, "a.b"), (i64::MIN, "é")] {
-            let place = Cursor { micros, id: id.into() };
-            assert_eq!(PageToken::from(place.clone()).cursor(), Some(place));
+            let cursor = Cursor { micros, id: id.into() };
+            assert_eq!(PageToken::from(cursor.clone()).cursor(), Some(cursor));
         }
         for text in ["", "5", ".a", "x.a", "5,a"] {
             assert_eq!(PageToken::from(text).cursor(), None, "{text:?}");

@@ -1,8 +1,9 @@
-//! Text of callers, made harmless where it is shown.
+//! Text from callers, escaped for display.
 
 use std::borrow::Cow;
 
-/// A text with what a terminal obeys escaped, for people: `\u{1b}[31m` and not what it does.
+/// Escapes the characters that a terminal obeys, so that text from callers can be shown: `\u{1b}[31m` instead of red
+/// text.
 ///
 /// ```
 /// assert_eq!(tagtrail_querylog::record::printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\u{a}b");
@@ -17,8 +18,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether terminals, or programs that read lines, may obey this character instead of showing it: control characters
-/// of ASCII and of Latin-1, separators of lines and paragraphs, and what changes the direction of writing.
+/// Returns whether terminals, or programs that read lines, may obey this character instead of showing it: control
+/// characters of ASCII and Latin-1, line and paragraph separators, and marks that change the direction of text.
 pub(crate) fn obeyed_by_terminals(char: char) -> bool {
     matches!(
         char,

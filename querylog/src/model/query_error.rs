@@ -1,9 +1,9 @@
-//! Why there is no result: [`QueryError`].
+//! The error of a query: [`QueryError`].
 
 use std::borrow::Cow;
 use std::error::Error;
 
-/// Why a question has no result. Its [`kind`](Self::kind) says what a caller can do, and its source why it failed.
+/// The error of a query. Its [`kind`](Self::kind) says what a caller can do, and its source why the query failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct QueryError {
@@ -16,15 +16,15 @@ pub struct QueryError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueryErrorKind {
-    /// The store or the server has too much to do. Ask again a little later.
+    /// The store or the server is overloaded. Retry after a short delay.
     Overloaded,
-    /// There is no such record in the environment.
+    /// The environment has no such record.
     NotFound,
-    /// The caller is not known, or may not ask this.
+    /// The caller is unknown, or may not run this query.
     Forbidden,
-    /// The question itself is invalid: a page token of another question, say. Change it.
+    /// The query is invalid, for example because its page token belongs to another query.
     Rejected,
-    /// There is no audit log at that place, or no connection to it.
+    /// The audit log cannot be reached, or there is none at this address.
     Unreachable,
     /// The store or the server failed.
     Failed,
@@ -42,7 +42,7 @@ impl QueryError {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// Returns what a caller can do.
+    /// Returns the kind, which says what a caller can do.
     pub fn kind(&self) -> QueryErrorKind {
         self.kind
     }

@@ -1,4 +1,4 @@
-//! What an audit log can be asked, here or by its REST API: [`Questions`].
+//! The queries of an audit log, local or remote: [`Questions`].
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -14,8 +14,8 @@ use crate::model::request_filter::RequestFilter;
 use crate::model::scan::Scan;
 use crate::model::trace_tree::TraceTree;
 
-/// What an audit log can be asked. A [`ScopedAuditLog`](crate::audit::ScopedAuditLog) asks a store, and an
-/// [`AuditClient`](crate::client::AuditClient) a server: code that takes a `&dyn Questions` works with both.
+/// The queries of an audit log. A [`ScopedAuditLog`](crate::audit::ScopedAuditLog) queries a store, and an
+/// [`AuditClient`](crate::client::AuditClient) a server. Code that takes a `&dyn Questions` works with both.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -40,25 +40,25 @@ use crate::model::trace_tree::TraceTree;
 /// Each method fails with a [`QueryError`], whose [kind](QueryError::kind) says what a caller can do.
 #[async_trait]
 pub trait Questions: Send + Sync {
-    /// Returns a page of records, of `limit` at most. A limit of 0 is one of 1; a server returns 300 at most.
+    /// Returns a page of at most `limit` records. A limit of 0 counts as 1. A server returns at most 300.
     async fn records(&self, scan: &Scan<RecordQuery>, limit: usize) -> Result<Page<AuditRecord>, QueryError>;
 
-    /// Returns the record of an id in the environment, or fails with
+    /// Returns the record with an id in the environment, or fails with
     /// [`NotFound`](crate::audit::QueryErrorKind::NotFound).
     async fn record(&self, id: &str) -> Result<AuditRecord, QueryError>;
 
-    /// Returns the latest record of each operation, the newest first.
+    /// Returns the latest record of each operation, newest first.
     async fn latest(&self, question: &Latest) -> Result<Vec<AuditRecord>, QueryError>;
 
-    /// Returns a page of the environment's requests, of `limit` at most, without what they printed. It may have fewer
-    /// requests than the limit, and more after them: the number of records that are read for a page is bounded. A limit
-    /// of 0 is one of 1; a server returns 300 at most.
+    /// Returns a page of at most `limit` requests of the environment, without their output. A page may have fewer
+    /// requests than the limit even if more follow, since the number of records that are read for it is bounded. A
+    /// limit of 0 counts as 1. A server returns at most 300.
     async fn requests(&self, scan: &Scan<RequestFilter>, limit: usize) -> Result<Page<Record>, QueryError>;
 
     /// Returns the requests of a trace in the environment, as a tree.
     async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, QueryError>;
 
-    /// Returns all records of a scan. They are asked for page by page, `limit` at a time.
+    /// Returns all records of a scan, fetched in pages of `limit`.
     fn all_records(&self, scan: Scan<RecordQuery>, limit: usize) -> BoxStream<'_, Result<AuditRecord, QueryError>> {
         let pages = stream::try_unfold(Some(scan), move |scan| async move {
             let Some(scan) = scan else { return Ok(None) };
@@ -68,7 +68,7 @@ pub trait Questions: Send + Sync {
         pages.try_flatten().boxed()
     }
 
-    /// Returns all requests of a scan. They are asked for page by page, `limit` at a time.
+    /// Returns all requests of a scan, fetched in pages of `limit`.
     fn all_requests(&self, scan: Scan<RequestFilter>, limit: usize) -> BoxStream<'_, Result<Record, QueryError>> {
         let pages = stream::try_unfold(Some(scan), move |scan| async move {
             let Some(scan) = scan else { return Ok(None) };
@@ -81,7 +81,7 @@ pub trait Questions: Send + Sync {
 
 type Items<T> = stream::Iter<std::iter::Map<std::vec::IntoIter<T>, fn(T) -> Result<T, QueryError>>>;
 
-/// The items of a page, and the scan of what is after it.
+/// Returns the items of a page, and the scan that continues after it.
 fn items_and_rest<Q, T>(page: Page<T>, scan: Scan<Q>) -> (Items<T>, Option<Scan<Q>>) {
     let items = page.items.into_iter().map(Ok as fn(T) -> Result<T, QueryError>);
     (stream::iter(items), page.next.map(|token| scan.after(token)))

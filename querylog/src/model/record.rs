@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::model::time::Timestamp;
 
-/// How many outbound calls of a request a record names at most.
+/// The maximum number of outbound requests that a record lists.
 pub(crate) const MAX_SENT: usize = 64;
 
 /// One handled request.
 ///
-/// A [`QueryLogLayer`](crate::QueryLogLayer) makes one for each request. A service makes its own for work that comes
-/// by another way, such as a message queue, and [appends](crate::QueryLog::append) it.
+/// A [`QueryLogLayer`](crate::QueryLogLayer) creates one for each request. For work that arrives in another way, such
+/// as through a message queue, a service creates its own and [appends](crate::QueryLog::append) it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,21 +33,21 @@ pub(crate) const MAX_SENT: usize = 64;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The key that makes storing a record twice harmless. Version 7: in the order of time.
+    /// The id, by which a record that is stored twice is recognized. A UUID of version 7, which sorts by time.
     pub id: Uuid,
     /// When the request started.
     pub start_time: Timestamp,
-    /// How long it took, to the end of the response's body; `None` if it never ended.
+    /// The duration until the end of the response's body; `None` if the request never ended.
     pub duration: Option<Duration>,
     /// The trace that the request is part of.
     pub trace_id: TraceId,
-    /// The id of this request's own operation, which its response names.
+    /// The span id of this request, which its response contains.
     pub span_id: ParentId,
     /// The parent-id that the caller sent, if the caller's trace was continued.
     pub parent_id: Option<ParentId>,
     /// The flags of the trace.
     pub flags: TraceFlags,
-    /// The parent-ids of the requests that were sent meanwhile: the first 64.
+    /// The parent-ids of the requests that were sent while this one ran: the first 64.
     pub sent: Vec<ParentId>,
     /// The tags of the request.
     pub tags: Tags,
@@ -69,15 +69,15 @@ pub struct Record {
 pub struct RequestPart {
     /// The method.
     pub method: Method,
-    /// The path, without the query string unless the layer was asked for it.
+    /// The path. It has the query string only if the layer is set to record it.
     pub path: String,
     /// The route that matched, if the framework reports it: `/users/{id}`.
     pub route: Option<String>,
-    /// The version of HTTP; `None` for what did not come by HTTP.
+    /// The version of HTTP; `None` for work that did not arrive by HTTP.
     pub version: Option<Version>,
-    /// The headers that the layer was set to record, several lines of one joined by `, `.
+    /// The headers that the layer is set to record. Several lines of one header are joined by `, `.
     pub headers: Vec<(HeaderName, String)>,
-    /// How many bytes of the body were read.
+    /// The number of bytes of the body that were read.
     pub body_bytes: u64,
 }
 
@@ -89,27 +89,27 @@ pub struct ResponsePart {
     pub status: Option<u16>,
     /// How the request ended; `None` if it never did.
     pub outcome: Option<Outcome>,
-    /// How many bytes of the body were handed to the server.
+    /// The number of bytes of the body that were handed to the server.
     pub body_bytes: u64,
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The response was handed to the server whole.
+    /// The whole response was handed to the server.
     Complete,
-    /// The client went away, the body of the response failed, or the service failed.
+    /// The client disconnected, or the service or the body of its response failed.
     Aborted,
     /// The handler, or the body of the response, panicked.
     Panicked,
-    /// The request was rejected for its tags, before any handler.
+    /// The request was rejected because of its tags, before any handler ran.
     Refused,
 }
 
 impl Outcome {
     const ALL: [Self; 4] = [Self::Complete, Self::Aborted, Self::Panicked, Self::Refused];
 
-    /// Returns the word that a log has for it.
+    /// Returns the name of the outcome in a log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -120,7 +120,7 @@ impl Outcome {
     }
 }
 
-/// The word that a log has for it: `complete`, `aborted`, `panicked`, `refused`.
+/// Writes the name of the outcome in a log: `complete`, `aborted`, `panicked`, `refused`.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -135,7 +135,7 @@ impl FromStr for Outcome {
     }
 }
 
-/// A word that is not an [`Outcome`].
+/// The error for a text that is not an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid outcome: expected complete, aborted, panicked or refused")]
 pub struct InvalidOutcome(());
@@ -144,27 +144,27 @@ pub struct InvalidOutcome(());
 /// empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// Who asked.
+    /// Who sent the request.
     pub caller: Caller,
     /// What was run.
     pub operation: Operation,
-    /// The path of the database, top first.
+    /// The path of the database, from the top.
     pub database: Vec<String>,
     /// The region group that the request ran in.
     pub region_group: Option<String>,
-    /// What the service counts for a request, by names of its own. Exported records have members for
-    /// [`BYTE_READ_OPS`](export_counters::BYTE_READ_OPS) and the others of [`export_counters`]. The names `query_time`,
-    /// `query_bytes_in` and `query_bytes_out` are taken, and such a counter is not written.
+    /// The counters of the request, by names that the service chooses. Exported records have members for the names in
+    /// [`export_counters`]. The names `query_time`, `query_bytes_in` and `query_bytes_out` are reserved: counters of
+    /// these names are not written.
     pub counters: Vec<(Cow<'static, str>, u64)>,
-    /// The shape of the request: its text with the data taken out. Exported records have it.
+    /// The shape of the request: its text without the data. Exported records contain it.
     pub shape: Option<String>,
-    /// The token by which the operation was shared. Not in files.
+    /// The token that shares the operation. Not written to files.
     pub shared_token: Option<String>,
-    /// What the operation printed. In files only if asked for.
+    /// What the operation printed. Written to files only if they are set to record output.
     pub stdout: Option<String>,
-    /// The errors that the operation printed. In files only if asked for.
+    /// The errors that the operation printed. Written to files only if they are set to record output.
     pub stderr: Option<String>,
-    /// What the operation was given, or gave. In files only if asked for.
+    /// The input or the result of the operation. Written to files only if they are set to record output.
     pub payload: Option<String>,
 }
 
@@ -194,15 +194,15 @@ impl Notes {
     }
 }
 
-/// The names of the counters that exported records have members for.
+/// The names of the counters that exported records contain.
 pub mod export_counters {
-    /// How many read operations there were.
+    /// The number of read operations.
     pub const BYTE_READ_OPS: &str = "byte_read_ops";
-    /// How many write operations there were.
+    /// The number of write operations.
     pub const BYTE_WRITE_OPS: &str = "byte_write_ops";
-    /// How many compute operations there were.
+    /// The number of compute operations.
     pub const COMPUTE_OPS: &str = "compute_ops";
-    /// How many transactions were tried again.
+    /// The number of retries of transactions.
     pub const TXN_RETRIES: &str = "txn_retries";
     /// How often the limit on reads was hit.
     pub const READ_LIMITS_HIT: &str = "read_limits_hit";
@@ -212,7 +212,7 @@ pub mod export_counters {
     pub const COMPUTE_LIMITS_HIT: &str = "compute_limits_hit";
 }
 
-/// Who asked: part of [`Notes`]. A caller without a user is an anonymous one, or a service.
+/// Who sent the request: part of [`Notes`]. A caller without a user is anonymous, or a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The id of the user.
@@ -226,19 +226,18 @@ pub struct Caller {
 /// What was run: part of [`Notes`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operation {
-    /// Its id.
+    /// The id of the operation.
     pub id: Option<String>,
-    /// Its name.
+    /// The name of the operation.
     pub name: Option<String>,
-    /// What ran it: `realtime`, say.
+    /// What ran it, such as `realtime`.
     pub engine: Option<String>,
     /// Whether the response came from a cache.
     pub cache: Option<bool>,
 }
 
 impl Record {
-    /// Creates a record of work that starts now, of this name, for this trail, and that did not come by HTTP. The name
-    /// stands for the path.
+    /// Creates a record of work that starts now and did not arrive by HTTP. The name takes the place of the path.
     pub fn new(trail: &Trail, name: impl Into<String>) -> Self {
         let request = RequestPart {
             method: Method::default(),
@@ -248,24 +247,23 @@ impl Record {
             headers: Vec::new(),
             body_bytes: 0,
         };
-        Self::begun(trail, request)
+        Self::started(trail, request)
     }
 
-    /// Creates a record of a request that starts now, of this trail and with this head. It has the path without the query
-    /// string, and no headers.
-    pub fn of_request(trail: &Trail, head: &Parts) -> Self {
+    /// Creates a record of a request that starts now. It has the path without the query string, and no headers.
+    pub fn of_request(trail: &Trail, parts: &Parts) -> Self {
         let request = RequestPart {
-            method: head.method.clone(),
-            path: head.uri.path().to_owned(),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
             route: None,
-            version: Some(head.version),
+            version: Some(parts.version),
             headers: Vec::new(),
             body_bytes: 0,
         };
-        Self::begun(trail, request)
+        Self::started(trail, request)
     }
 
-    fn begun(trail: &Trail, request: RequestPart) -> Self {
+    fn started(trail: &Trail, request: RequestPart) -> Self {
         Self {
             id: Uuid::now_v7(),
             start_time: Timestamp::now(),
@@ -284,13 +282,13 @@ impl Record {
         }
     }
 
-    /// Returns whether it has ended, as far as is known.
+    /// Returns whether the request has ended, as far as is known.
     #[cfg(feature = "store")]
     pub(crate) fn has_ended(&self) -> bool {
         self.response.outcome.is_some()
     }
 
-    /// Returns how many bytes of memory it takes, about.
+    /// Returns the approximate number of bytes of memory that the record takes.
     #[cfg(feature = "store")]
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -322,7 +320,7 @@ impl Record {
             + self.sent.len() * size_of::<ParentId>()
     }
 
-    /// Ends it, after this duration and in this way.
+    /// Sets the duration and the outcome.
     pub fn end(&mut self, duration: Duration, outcome: Outcome) {
         self.duration = Some(duration);
         self.response.outcome = Some(outcome);

@@ -1,28 +1,28 @@
-//! Which records are asked for: [`RecordQuery`], [`Whose`].
+//! A query for records: [`RecordQuery`], [`Whose`].
 
-/// Which records are asked for. Who asks is known already: a [`ScopedAuditLog`](crate::audit::ScopedAuditLog) is made for an
-/// environment and a user, and a server knows both by the token of an [`AuditClient`](crate::client::AuditClient).
+/// A query for records. The environment and the user are those of the [`ScopedAuditLog`](crate::audit::ScopedAuditLog),
+/// or of the token of the [`AuditClient`](crate::client::AuditClient).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RecordQuery {
-    /// The records of the user who asks, by e-mail address, in every environment.
+    /// The records of the user, by e-mail address, in every environment.
     Own,
     /// All records of the environment.
     Environment,
-    /// The records of this operation's id in the environment, which the REST API calls `udf_id`.
+    /// The records of the operation with this id, which the REST API calls `udf_id`, in the environment.
     OperationId(String),
-    /// The records of this operation's name in the environment, which the REST API calls `udf_name`.
+    /// The records of the operation with this name, which the REST API calls `udf_name`, in the environment.
     OperationName(String),
-    /// The records of this shared token in the environment.
+    /// The records with this shared token in the environment.
     SharedToken(String),
 }
 
-/// Whose records are asked for.
+/// Whose records a query is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Whose {
-    /// Those of the user who asks, by e-mail address, in every environment.
+    /// Those of the user, by e-mail address, in every environment.
     Own,
-    /// All of the environment.
+    /// All records of the environment.
     Environment,
 }
 

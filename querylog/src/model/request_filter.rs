@@ -1,4 +1,4 @@
-//! Which requests are asked for: [`RequestFilter`], by trace, tag, status and route.
+//! A filter for requests, by trace, tag, status and route: [`RequestFilter`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::model::record::Record;
 use crate::model::status::StatusMatch;
 use crate::model::text;
 
-/// Which requests are asked for: those that have all that is set here. The default is all of them.
+/// A filter for requests: those that match everything that is set. By default, all requests match.
 ///
 /// Its serialized form has the names and values of the REST API's parameters.
 ///
@@ -46,7 +46,7 @@ pub(crate) struct Tag {
 }
 
 impl RequestFilter {
-    /// Creates the filter that all requests pass.
+    /// Creates a filter that all requests match.
     pub fn new() -> Self {
         Self::default()
     }
@@ -56,7 +56,7 @@ impl RequestFilter {
         Self { trace: Some(trace_id), ..self }
     }
 
-    /// Adds a tag that the requests have. Of several all must be there.
+    /// Adds a tag that the requests have. If there are several, a request must have all of them.
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.push(Tag { name: name.into(), value: value.into() });
         self
@@ -67,12 +67,12 @@ impl RequestFilter {
         Self { status: Some(status), ..self }
     }
 
-    /// Sets the route of the requests, as the framework has it: `/posts/{id}`.
+    /// Sets the route of the requests, as the framework writes it: `/posts/{id}`.
     pub fn route(self, route: impl Into<String>) -> Self {
         Self { route: Some(route.into()), ..self }
     }
 
-    /// Returns whether a request has all that is set.
+    /// Returns whether a request matches everything that is set.
     pub fn matches(&self, record: &Record) -> bool {
         self.trace.is_none_or(|id| record.trace_id == id)
             && self.tags.iter().all(|tag| record.tags.get(&tag.name) == Some(&tag.value))
@@ -80,7 +80,7 @@ impl RequestFilter {
             && self.route.as_ref().is_none_or(|route| record.request.route.as_ref() == Some(route))
     }
 
-    /// Returns the parameters by which the REST API is asked.
+    /// Returns the parameters of the REST API.
     #[cfg(any(feature = "audit-api", feature = "client"))]
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let trace = self.trace.map(|id| ("trace", id.to_string()));
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_matches_if_all_that_is_set_matches() {
+    fn filter_matches_if_everything_that_is_set_does() {
         let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let mut record = Record::new(&trail, "/posts/7");
         record.request.route = Some("/posts/{id}".into());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_serialized_filter_is_rejected_without_its_bytes() {
+    fn error_holds_no_input_if_a_serialized_filter_is_invalid() {
         for (json, expected) in [
             (r#"{"tag":["hunter2"]}"#, "invalid tag: expected name=value"),
             (r#"{"status":"hunter2"}"#, "invalid status: expected three digits (404) or a class (5xx)"),

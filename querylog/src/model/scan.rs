@@ -1,9 +1,9 @@
-//! What is asked page by page: [`Scan`], [`Order`].
+//! A query with pages: [`Scan`], [`Order`].
 
 use crate::model::page::PageToken;
 use crate::model::window::Window;
 
-/// A question that is asked page by page: what is looked for, when, and in which order.
+/// A query whose results come in pages: what to look for, in which window, and in which order.
 ///
 /// ```
 /// use tagtrail_querylog::Timestamp;
@@ -18,39 +18,40 @@ use crate::model::window::Window;
 #[non_exhaustive]
 #[must_use]
 pub struct Scan<Q> {
-    /// What is looked for: a [`RecordQuery`](crate::audit::RecordQuery) or a [`RequestFilter`](crate::audit::RequestFilter).
+    /// What to look for: a [`RecordQuery`](crate::audit::RecordQuery) or a
+    /// [`RequestFilter`](crate::audit::RequestFilter).
     pub query: Q,
-    /// When it started.
+    /// The window in which it started.
     pub window: Window,
-    /// Which end comes first.
+    /// The order of the results.
     pub order: Order,
-    /// Where the page starts, if it is not the first one.
+    /// The token of the page; `None` for the first one.
     pub after: Option<PageToken>,
 }
 
-/// Which end of a window comes first.
+/// The order of the results of a [`Scan`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// The oldest first.
+    /// Oldest first.
     #[default]
     OldestFirst,
-    /// The newest first.
+    /// Newest first.
     NewestFirst,
 }
 
 impl<Q> Scan<Q> {
-    /// Creates a scan of a window, the oldest first, from its first page on. A window is a [`Window`] or a range of
+    /// Creates a scan of a window, oldest first, from the first page. The window is a [`Window`] or a range of
     /// [`Timestamp`](crate::Timestamp)s.
     pub fn new(query: Q, window: impl Into<Window>) -> Self {
         Self { query, window: window.into(), order: Order::default(), after: None }
     }
 
-    /// Sets which end comes first.
+    /// Sets the order of the results.
     pub fn order(self, order: Order) -> Self {
         Self { order, ..self }
     }
 
-    /// Sets where the page starts: after the page that has this token as its [`next`](crate::audit::Page::next).
+    /// Sets the start of the page: after the one that returned this token as its [`next`](crate::audit::Page::next).
     pub fn after(self, token: PageToken) -> Self {
         Self { after: Some(token), ..self }
     }

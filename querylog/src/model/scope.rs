@@ -1,11 +1,11 @@
-//! Whose records an export has: [`ExportScope`].
+//! The scope of an export: [`ExportScope`].
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Whose records an export has: those of a region group, or of a database with those beneath it.
+/// The scope of an export: a region group, or a database and those below it.
 ///
-/// Its text is the region group, and then the path of the database:
+/// Its text is the region group, followed by the path of the database:
 ///
 /// ```
 /// use tagtrail_querylog::export::ExportScope;
@@ -23,8 +23,8 @@ pub struct ExportScope {
     database: Vec<String>,
 }
 
-/// How long the text may be, in bytes.
-const LONGEST: usize = 1_000;
+/// The maximum length of the text in bytes.
+const MAX_LENGTH: usize = 1_000;
 
 impl ExportScope {
     /// Returns the name of the region group.
@@ -32,17 +32,17 @@ impl ExportScope {
         &self.region_group
     }
 
-    /// Returns the path of the database, top first; empty for the whole region group.
+    /// Returns the path of the database, from the top; empty for a whole region group.
     pub fn database(&self) -> &[String] {
         &self.database
     }
 
-    /// Returns whether everything in another scope is in this one too.
+    /// Returns whether this scope contains everything in another one.
     pub fn covers(&self, other: &Self) -> bool {
         self.has(&other.region_group, &other.database)
     }
 
-    /// Returns whether this database of this region group is in this scope.
+    /// Returns whether this scope contains a database of a region group.
     pub(crate) fn has(&self, region_group: &str, database: &[impl AsRef<str>]) -> bool {
         self.region_group == region_group
             && self.database.len() <= database.len()
@@ -56,7 +56,7 @@ impl FromStr for ExportScope {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('/').map(str::to_owned);
         let is_invalid = |part: &String| part.is_empty() || part.contains(char::is_control);
-        let region_group = parts.next().filter(|_| text.len() <= LONGEST).ok_or(InvalidExportScope(()))?;
+        let region_group = parts.next().filter(|_| text.len() <= MAX_LENGTH).ok_or(InvalidExportScope(()))?;
         let database: Vec<_> = parts.collect();
         if is_invalid(&region_group) || database.iter().any(is_invalid) {
             return Err(InvalidExportScope(()));
@@ -86,18 +86,18 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_a_region_group_and_a_path() {
+    fn scope_is_parsed_from_a_region_group_and_a_path() {
         for text in ["us-std", "us-std/a", "us-std/a/b c/é"] {
             assert_eq!(scope(text).to_string(), text);
         }
-        let long = "x".repeat(LONGEST + 1);
+        let long = "x".repeat(MAX_LENGTH + 1);
         for text in ["", "/", "/a", "us-std/", "us-std//a", "us\0", "us-std/a\n", &long] {
             assert_eq!(text.parse::<ExportScope>(), Err(InvalidExportScope(())), "{text:?}");
         }
     }
 
     #[test]
-    fn a_scope_covers_what_is_beneath_it_and_nothing_else() {
+    fn scope_covers_only_what_is_below_it() {
         for (outer, inner, expected) in [
             ("us", "us", true),
             ("us", "us/a", true),

@@ -1,9 +1,9 @@
-//! A status that is asked for: [`StatusMatch`].
+//! A filter for statuses: [`StatusMatch`].
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A status that is asked for: one, such as `404`, or a class of them, such as `5xx`.
+/// A filter for statuses: one status, such as `404`, or a class, such as `5xx`.
 ///
 /// ```
 /// use tagtrail_querylog::audit::StatusMatch;
@@ -14,14 +14,14 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StatusMatch {
-    /// This one.
+    /// This status.
     Code(u16),
-    /// Those with this first digit.
+    /// The statuses with this first digit.
     Class(u8),
 }
 
 impl StatusMatch {
-    /// Returns whether a status is the one, or of the class, that is asked for.
+    /// Returns whether a status matches.
     pub fn matches(self, status: u16) -> bool {
         match self {
             Self::Code(code) => status == code,
@@ -42,12 +42,12 @@ impl FromStr for StatusMatch {
     }
 }
 
-/// A text that is not a [`StatusMatch`].
+/// The error for a text that is not a [`StatusMatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid status: expected three digits (404) or a class (5xx)")]
 pub struct InvalidStatusMatch(());
 
-/// Writes it as it is read.
+/// Writes the form that is parsed.
 impl fmt::Display for StatusMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_three_digits_or_a_class() {
+    fn status_is_parsed_from_three_digits_or_a_class() {
         for (text, expected) in [
             ("200", Some(StatusMatch::Code(200))),
             ("999", Some(StatusMatch::Code(999))),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
-/// A value that is a string in JSON: written by its `Display`, read by its `FromStr`.
+/// A value that is a string in JSON: written with `Display`, read with `FromStr`.
 pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: fmt::Display> Serialize for Text<T> {
@@ -20,7 +20,7 @@ impl<T: fmt::Display> Serialize for Text<T> {
     }
 }
 
-/// A text that needs no allocation: most are short, and written faster as one piece.
+/// A buffer on the stack, since most texts are short, and are written faster in one piece.
 struct Short {
     bytes: [u8; 64],
     len: usize,
@@ -60,7 +60,7 @@ pub(crate) mod optional {
 
     use super::Text;
 
-    #[allow(clippy::ref_option, reason = "serde calls it so")]
+    #[allow(clippy::ref_option, reason = "serde requires this signature")]
     pub(crate) fn serialize<T: fmt::Display, S: Serializer>(
         value: &Option<T>,
         serializer: S,

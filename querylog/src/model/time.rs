@@ -1,4 +1,4 @@
-//! Moments: the one file that knows the clock and the calendar.
+//! [`Timestamp`]: the only file that reads the clock and knows the calendar.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,9 +9,9 @@ use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use jiff::tz::Offset;
 
-/// A moment, in microseconds of UTC, from the year 1 to the end of 9999. By default the start of 1970.
+/// A time in UTC with microseconds, from year 1 to the end of 9999. The default is the start of 1970.
 ///
-/// Its text has one width, so that the order of texts is the order of moments.
+/// Its text has a fixed width, so that texts sort like times.
 ///
 /// ```
 /// use tagtrail_querylog::Timestamp;
@@ -29,17 +29,18 @@ const LAST: i64 = 253_402_300_799_999_999;
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 impl Timestamp {
-    /// The earliest moment: the start of the year 1.
+    /// The earliest time: the start of year 1.
     pub const MIN: Self = Self(FIRST);
-    /// The latest moment: the end of 9999.
+    /// The latest time: the end of 9999.
     pub const MAX: Self = Self(LAST);
 
-    /// Returns what the clock of this machine shows.
+    /// Returns the current time.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// Returns the moment this many microseconds after the start of 1970 (UTC), within [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    /// Creates a timestamp from microseconds since the start of 1970 (UTC), clamped to [`MIN`](Self::MIN) and
+    /// [`MAX`](Self::MAX).
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.clamp(FIRST, LAST))
     }
@@ -49,19 +50,19 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns the moment this much later, at most [`MAX`](Self::MAX).
+    /// Returns the time after a duration, at most [`MAX`](Self::MAX).
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(micros(duration)))
     }
 
-    /// Returns the moment this much earlier, at least [`MIN`](Self::MIN).
+    /// Returns the time before a duration, at least [`MIN`](Self::MIN).
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_sub(micros(duration)))
     }
 
-    /// `2024-05-10 18:05:42.871 Z`, as exported records have it.
+    /// Returns the form of exported records: `2024-05-10 18:05:42.871 Z`.
     pub(crate) fn exported(self) -> String {
         let text = self.to_string();
         // The date, and the time of day to the millisecond.
@@ -69,17 +70,17 @@ impl Timestamp {
         format!("{date} {time} Z")
     }
 
-    /// `2024-05-10T18:05:42.871000+00:00`, as records of an audit log have it: always 32 characters.
+    /// Returns the form of audit records: `2024-05-10T18:05:42.871000+00:00`, always 32 characters.
     pub(crate) fn audit(self) -> String {
         PRINTER.datetime_to_string(&self.calendar()) + "+00:00"
     }
 
-    /// `20240510T180542.871000Z`, as file names have it.
+    /// Returns the form of file names: `20240510T180542.871000Z`.
     pub(crate) fn compact(self) -> String {
         self.calendar().strftime("%Y%m%dT%H%M%S.%6fZ").to_string()
     }
 
-    /// Reads [`compact`](Self::compact), and nothing else.
+    /// Parses the form of [`compact`](Self::compact), and no other.
     pub(crate) fn from_compact(text: &str) -> Option<Self> {
         let (micros, _) = micros_of(DateTime::strptime("%Y%m%dT%H%M%S%.fZ", text).ok()?);
         Self::within(micros).filter(|moment| moment.compact() == text)
@@ -89,10 +90,10 @@ impl Timestamp {
         (FIRST..=LAST).contains(&micros).then_some(Self(micros))
     }
 
-    /// The date and the time of day in UTC.
+    /// Returns the date and the time of day in UTC.
     fn calendar(self) -> DateTime {
-        // A timestamp of jiff is a date in every time zone, so the last ones are a day before the end of 9999. In
-        // the zone furthest ahead of UTC the same date and time of day come that much earlier, and all are there.
+        // A timestamp of jiff is a date in every time zone, so its range ends a day before the end of 9999. In the zone
+        // furthest ahead of UTC, the same date and time of day come earlier, and the range contains them all.
         let second = self.0.div_euclid(1_000_000) - i64::from(Offset::MAX.seconds());
         let nanos = i32::try_from(self.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
         jiff::Timestamp::new(second, nanos).map_or(EPOCH, |moment| Offset::MAX.to_datetime(moment))
@@ -103,7 +104,7 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A clock that is set to a time before 1970 shows that time.
+/// Times before 1970 are kept.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
@@ -113,7 +114,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// The start of 1970 if the system has no such time: Windows has none before 1601.
+/// Returns the start of 1970 if the system cannot represent the time: on Windows, times start in 1601.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         let distance = Duration::from_micros(timestamp.0.unsigned_abs());
@@ -122,7 +123,7 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// `2024-05-10T18:05:42.871000Z`: ISO 8601, in UTC, always 27 characters.
+/// Writes ISO 8601 in UTC: `2024-05-10T18:05:42.871000Z`, always 27 characters.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         PRINTER.print_datetime(&self.calendar(), StdFmtWrite(&mut *f)).map_err(|_| fmt::Error)?;
@@ -130,8 +131,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Reads ISO 8601: with `Z` or an offset, else in UTC; with up to nine digits of a second, of which six are kept; a
-/// blank in place of the `T`; a date alone is its first moment.
+/// Parses ISO 8601. Without `Z` or an offset, the time is in UTC. Fractions of a second may have nine digits, of which
+/// six are kept. A space may take the place of the `T`, and a date alone is its midnight.
 impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
@@ -141,13 +142,13 @@ impl FromStr for Timestamp {
     }
 }
 
-/// A text that is not a moment between the years 1 and 9999.
+/// The error for a text that is not a time between years 1 and 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 8601 time between years 1 and 9999 (example: 2024-05-10T18:05:42.871Z)")]
 pub struct InvalidTimestamp(());
 
-/// The last microsecond since the start of 1970 (UTC) that is not after the text's moment, and whether it is that very
-/// moment. It may be outside of what a [`Timestamp`] can be.
+/// Parses ISO 8601. Returns the time in microseconds since the start of 1970 (UTC), rounded down, and whether it is
+/// exact. It may be outside the range of a [`Timestamp`].
 pub(crate) fn read_micros(text: &str) -> Result<(i64, bool), InvalidTimestamp> {
     const PARSER: DateTimeParser = DateTimeParser::new();
     let pieces = PARSER.parse_pieces(text).map_err(|_| InvalidTimestamp(()))?;
@@ -159,13 +160,14 @@ pub(crate) fn read_micros(text: &str) -> Result<(i64, bool), InvalidTimestamp> {
     Ok((micros - ahead, is_whole))
 }
 
-/// Whether a text says how far from UTC its time is.
+/// Returns whether a text has an offset from UTC.
 #[cfg(feature = "export")]
 pub(crate) fn has_zone(text: &str) -> bool {
     DateTimeParser::new().parse_pieces(text).is_ok_and(|pieces| pieces.to_numeric_offset().is_some())
 }
 
-/// The same for a date and a time of day in UTC. Those of the calendar are far from the limits of the number.
+/// Returns the microseconds of a date and a time of day in UTC, rounded down, and whether they are exact. Dates of the
+/// calendar are far from the limits of the number.
 fn micros_of(utc: DateTime) -> (i64, bool) {
     let since = utc.duration_since(EPOCH);
     let nanos = i64::from(since.subsec_nanos());
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_form_of_iso_8601_that_a_user_writes() {
+    fn timestamp_is_parsed_from_every_form_of_iso_8601() {
         for text in [
             "2024-05-10T18:05:42.871Z",
             "2024-05-10T18:05:42.871000Z",
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_a_moment_is_rejected() {
+    fn timestamp_is_rejected_if_it_is_not_iso_8601() {
         for text in [
             "",
             " ",
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_one_width_and_its_order_is_that_of_time() {
+    fn text_has_a_fixed_width_and_sorts_like_time() {
         let moments = [FIRST, -1, 0, 1, 1_000_000, 1_715_364_342_871_000, LAST - 93_600_000_000, LAST].map(Timestamp);
         let texts = moments.map(|moment| moment.to_string());
         let audit = moments.map(Timestamp::audit);
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_name_has_its_moment_in_one_form_only() {
+    fn compact_time_is_rejected_in_any_other_form() {
         for text in [
             "20240510T180542.8710Z",
             "20240510T180542.8710000Z",
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_1970_shows_its_time() {
+    fn clock_before_1970_keeps_its_time() {
         let before = |nanos| Timestamp::from(UNIX_EPOCH - Duration::from_nanos(nanos));
         assert_eq!(before(9_000_000_000), Timestamp(-9_000_000));
         assert_eq!([before(1), before(1_000), before(1_001)], [-1, -1, -2].map(Timestamp));
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn time_ends_at_its_limits() {
+    fn arithmetic_saturates_at_the_limits() {
         assert_eq!(Timestamp::MAX.saturating_add(Duration::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.saturating_sub(Duration::from_secs(1)), Timestamp::MIN);
         assert_eq!(Timestamp::MAX.saturating_sub(Duration::MAX), Timestamp::MIN);

@@ -1,4 +1,4 @@
-//! The requests of a trace, in order, as a tree: [`TraceTree`].
+//! The requests of a trace as a tree: [`TraceTree`].
 
 #[cfg(feature = "store")]
 use std::collections::HashMap;
@@ -9,16 +9,17 @@ use crate::model::record::Record;
 
 /// The requests of a trace, across services.
 ///
-/// A request is below the one that sent it, which is known by the parent-ids that are recorded as sent. If the sender
-/// is not on record (it is not a service of ours, was not sampled, or sent more than the 64 that a record names), the
-/// request is a root. Requests that have the same sender are in the order in which they started.
+/// A request is below the one that sent it, which is found by the parent-ids that are recorded as sent. If the sender
+/// is not found, the request is a root: the sender may not be a service of yours, may not have been sampled, or may
+/// have sent more than the 64 requests that a record lists. Requests with the same sender are in the order in which
+/// they started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TraceTree {
     /// The requests, each before those that it sent.
     #[serde(rename = "items")]
     pub requests: Vec<TraceNode>,
-    /// Whether that is all of them. Of a trace at most [`TraceTree::MOST`] are read.
+    /// Whether these are all requests of the trace. At most [`TraceTree::MOST`] are read.
     pub complete: bool,
 }
 
@@ -26,66 +27,66 @@ pub struct TraceTree {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TraceNode {
-    /// How deep in the tree: 0 for a root.
+    /// The depth in the tree: 0 for a root.
     pub depth: usize,
-    /// The place of its sender in [`TraceTree::requests`]; `None` for a root.
+    /// The index of its sender in [`TraceTree::requests`]; `None` for a root.
     pub parent: Option<usize>,
-    /// The request, without what it printed.
+    /// The request, without its output.
     #[serde(rename = "request")]
     pub record: Record,
 }
 
 impl TraceTree {
-    /// How many requests of a trace are read.
+    /// The maximum number of requests of a trace that are read.
     pub const MOST: usize = 5_000;
 
-    /// Creates the tree of records, which are in the order of time.
+    /// Creates the tree of records, which are sorted by time.
     #[cfg(feature = "store")]
     pub(crate) fn of(records: Vec<Record>, complete: bool) -> Self {
         let below = children(&records);
         let mut order = Vec::with_capacity(records.len());
-        // By hand and not by calls of itself, since a chain may be as long as a trace.
+        // A stack instead of recursion, since a chain may be as long as a trace.
         let mut stack: Vec<(usize, usize, Option<usize>)> = Vec::new();
         let mut seen = vec![false; records.len()];
         let is_child = below.iter().flatten().fold(vec![false; records.len()], |mut is_child, &child| {
             is_child[child] = true;
             is_child
         });
-        let roots = (0..records.len()).filter(|&place| !is_child[place]);
-        // What is left is in circles, which only invented ids can form: the first of each is a root.
+        let roots = (0..records.len()).filter(|&index| !is_child[index]);
+        // The others form cycles, which only invented ids can: the first request of each is a root.
         for root in roots.chain(0..records.len()) {
             stack.push((root, 0, None));
-            while let Some((place, depth, parent)) = stack.pop() {
-                if std::mem::replace(&mut seen[place], true) {
+            while let Some((index, depth, parent)) = stack.pop() {
+                if std::mem::replace(&mut seen[index], true) {
                     continue;
                 }
                 let here = order.len();
-                order.push((place, depth, parent));
-                stack.extend(below[place].iter().rev().map(|&child| (child, depth + 1, Some(here))));
+                order.push((index, depth, parent));
+                stack.extend(below[index].iter().rev().map(|&child| (child, depth + 1, Some(here))));
             }
         }
         let mut records: Vec<Option<Record>> = records.into_iter().map(Some).collect();
         let requests = order
             .into_iter()
-            .filter_map(|(place, depth, parent)| Some(TraceNode { depth, parent, record: records[place].take()? }));
+            .filter_map(|(index, depth, parent)| Some(TraceNode { depth, parent, record: records[index].take()? }));
         Self { requests: requests.collect(), complete }
     }
 }
 
-/// For each record the places of those below it, in the order of time.
+/// Returns for each record the indexes of those below it, sorted by time.
 #[cfg(feature = "store")]
 fn children(records: &[Record]) -> Vec<Vec<usize>> {
     let senders: HashMap<_, _> = records
         .iter()
         .enumerate()
         .rev()
-        .flat_map(|(place, record)| record.sent.iter().chain([&record.span_id]).map(move |id| (*id, place)))
+        .flat_map(|(index, record)| record.sent.iter().chain([&record.span_id]).map(move |id| (*id, index)))
         .collect();
     let mut below = vec![Vec::new(); records.len()];
-    for (place, record) in records.iter().enumerate() {
+    for (index, record) in records.iter().enumerate() {
         let sender = record.parent_id.and_then(|id| senders.get(&id));
-        if let Some(&sender) = sender.filter(|&&sender| sender != place) {
-            below[sender].push(place);
+        if let Some(&sender) = sender.filter(|&&sender| sender != index) {
+            below[sender].push(index);
         }
     }
     below
@@ -101,7 +102,7 @@ mod tests {
         format!("{number:016x}").parse().unwrap()
     }
 
-    /// Records of a name, an own id, the caller's id, and those that were sent.
+    /// Shows the tree of records with a name, a span id, a parent-id, and the parent-ids that were sent.
     fn tree(records: &[(&str, u64, u64, &[u64])]) -> String {
         let trail = Trail::start(Sample::Always);
         let records = records.iter().map(|(name, own, caller, sent)| Record {
@@ -122,27 +123,27 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_below_the_one_that_sent_it_in_the_order_of_time() {
+    fn request_is_below_its_sender_in_the_order_of_time() {
         assert_eq!(tree(&[]), "");
         let web: [(&str, u64, u64, &[u64]); 4] =
             [("web", 1, 0, &[11, 12]), ("auth", 2, 11, &[]), ("shop", 3, 12, &[31]), ("stock", 4, 31, &[])];
         assert_eq!(tree(&web), "web<, auth<web, shop<web,  stock<shop");
-        // Clocks of machines differ: a child may come first.
+        // Clocks differ between machines: a child may come first.
         assert_eq!(tree(&[web[3], web[2], web[1], web[0]]), "web<, shop<web,  stock<shop, auth<web");
-        // One that sent its own id on, and two whose sender is unknown.
+        // A sender that forwards its own id, and two unknown senders.
         assert_eq!(tree(&[("a", 1, 9, &[]), ("b", 2, 1, &[]), ("c", 3, 8, &[])]), "a<, b<a,c<");
     }
 
     #[test]
-    fn a_circle_is_a_tree_with_its_first_as_root() {
+    fn cycle_is_a_tree_whose_root_is_the_first_request() {
         assert_eq!(tree(&[("a", 1, 1, &[])]), "a<");
         assert_eq!(tree(&[("a", 1, 2, &[]), ("b", 2, 1, &[]), ("c", 3, 0, &[])]), "c<,a<, b<a");
-        // Two that say they sent the same: it is below the first, once.
+        // Two that claim to have sent the same: it is below the first, once.
         assert_eq!(tree(&[("a", 1, 0, &[7]), ("b", 2, 0, &[7]), ("c", 3, 7, &[])]), "a<, c<a,b<");
     }
 
     #[test]
-    fn a_chain_as_long_as_a_trace_may_be_is_a_tree() {
+    fn tree_is_built_from_a_chain_of_maximum_length() {
         let trail = Trail::start(Sample::Always);
         let records = (1..=TraceTree::MOST as u64).map(|number| Record {
             span_id: id(number),

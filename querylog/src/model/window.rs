@@ -1,12 +1,12 @@
-//! A span of time whose records are asked for: [`Window`].
+//! A span of time: [`Window`].
 
 use std::ops::{Bound, RangeBounds};
 use std::time::Duration;
 
 use crate::model::time::{InvalidTimestamp, Timestamp, read_micros};
 
-/// A span of time, both ends included. An end that is between two microseconds loses none of its precision: the span
-/// has exactly the moments of records that are within.
+/// A span of time, whose ends are both inclusive. An end between two microseconds is rounded inward, so that the window
+/// contains exactly the records in the span.
 ///
 /// ```
 /// use tagtrail_querylog::{Timestamp, Window};
@@ -18,17 +18,17 @@ use crate::model::time::{InvalidTimestamp, Timestamp, read_micros};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// The first moment.
+    /// The start, inclusive.
     pub start: Timestamp,
-    /// The last moment.
+    /// The end, inclusive.
     pub end: Timestamp,
 }
 
 impl Window {
-    /// All the time there is.
+    /// All of time.
     pub const ALL: Self = Self { start: Timestamp::MIN, end: Timestamp::MAX };
 
-    /// Creates a window from texts in ISO 8601; `None` for no limit.
+    /// Parses the ends of a window from ISO 8601; `None` for no limit.
     ///
     /// # Errors
     ///
@@ -40,7 +40,8 @@ impl Window {
     }
 }
 
-/// Creates a window from a range, whose ends may be included or not: `start..end`, `start..=end`, `start..`, `..`.
+/// Creates a window from a range, whose ends may be inclusive or exclusive: `start..end`, `start..=end`, `start..`,
+/// `..`.
 ///
 /// ```
 /// use tagtrail_querylog::{Timestamp, Window};
@@ -68,20 +69,20 @@ impl<R: RangeBounds<Timestamp>> From<R> for Window {
     }
 }
 
-/// The whole of time.
+/// Returns [`Window::ALL`].
 impl Default for Window {
     fn default() -> Self {
         Self::ALL
     }
 }
 
-/// The first microsecond that is not before the text's moment.
+/// Parses a time in ISO 8601, rounded up to a microsecond.
 pub(crate) fn start_of(text: &str) -> Result<Timestamp, InvalidTimestamp> {
     let (micros, is_whole) = read_micros(text)?;
     Ok(Timestamp::from_micros(if is_whole { micros } else { micros + 1 }))
 }
 
-/// The last microsecond that is not after the text's moment.
+/// Parses a time in ISO 8601, rounded down to a microsecond.
 pub(crate) fn end_of(text: &str) -> Result<Timestamp, InvalidTimestamp> {
     let (micros, _) = read_micros(text)?;
     Ok(Timestamp::from_micros(micros))
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_of_a_range_has_its_moments() {
+    fn window_of_a_range_includes_or_excludes_its_ends() {
         let at = Timestamp::from_micros;
         let bounds = |start: Bound<i64>, end: Bound<i64>| (start.map(at), end.map(at));
         let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_a_window_are_exact() {
+    fn ends_are_exact_if_they_are_between_microseconds() {
         let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
         for (text, start, end) in [
             ("1970-01-01", 0, 0),

@@ -1,4 +1,4 @@
-//! What a store does: the trait [`Store`].
+//! The contract of a store: the trait [`Store`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,36 +12,34 @@ use crate::model::gap::Gap;
 use crate::model::window::Window;
 use crate::store::{ExportedRow, Jobs, Key, Row, RowRange, StoreError};
 
-/// Keeps records. [`Sqlite`](crate::store::Sqlite) is one.
+/// A store of records, such as [`Sqlite`](crate::store::Sqlite).
 ///
-/// To write your own store, implement this trait with `#[async_trait]` of the crate async-trait, and the feature `store`
-/// of this crate. `examples/own_store.rs` is a whole one, in memory.
+/// To write your own store, enable the feature `store` of this crate, and implement this trait with `#[async_trait]` of
+/// the crate async-trait. `examples/own_store.rs` is a complete store in memory.
 ///
 /// A store keeps these promises:
 ///
-/// - A record whose future has returned from [`put`](Self::put) survives whatever the store survives.
-/// - A row is seen whole or not at all, and once seen, it stays.
-/// - Texts come back as they were put, with every character there is, including NUL. They are equal if their code points
-///   are.
-/// - The order of a page is that of (timestamp, id), where ids are compared by their bytes.
+/// - When [`put`](Self::put) has returned, its rows survive whatever the store survives.
+/// - A row is visible as a whole or not at all, and once visible, it stays.
+/// - Texts are returned as they were put, with any character, including NUL. They are equal if their code points are.
+/// - A page is ordered by (timestamp, id), and ids are compared by their bytes.
 ///
 /// # Errors
 ///
-/// Each method fails with [`StoreError::Overloaded`] if it may be called again a little later: an API responds with 429
-/// then, and an export tries again. Any other failure is [`StoreError::failed`], with the reason.
+/// Each method fails with [`StoreError::Overloaded`] if it may be called again shortly: an API then responds with 429,
+/// and an export retries. Any other failure is [`StoreError::failed`], with the reason.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Puts rows. A row that is there already is replaced if it has not [ended](Row::ended) and the new one has, or if it
-    /// has no execution time and the new one has; otherwise it stays as it is. So it is harmless to put a row twice. The
-    /// time of the first one stays, and so do its details if the new one has none. Keys of a row that is put, or that
-    /// replaces another, are added to those of its id; none is taken away.
+    /// Puts rows. An existing row is replaced if it has not [ended](Row::ended) and the new one has, or if it has no
+    /// execution time and the new one has. Otherwise, it stays as it is, so putting a row twice is harmless. The time
+    /// of the first row stays, and so do its details if the new one has none. The keys of a row that is inserted, or
+    /// that replaces another, are added to those of its id; none is removed.
     ///
-    /// If one of the rows is [rejected](StoreError::Rejected), none of them need be there; they are put again without
-    /// that one.
+    /// If one of the rows is [rejected](StoreError::Rejected), none of them need be stored: the caller puts the others
+    /// again.
     async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError>;
 
-    /// Does the same as [`put`](Self::put), on a thread that may block: the one that writes a query log. `runtime` drives
-    /// what is async.
+    /// Like [`put`](Self::put), on a thread that may block: the writer of a query log. `runtime` drives futures.
     ///
     /// # Errors
     ///
@@ -50,18 +48,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         runtime.block_on(self.put(Arc::clone(rows)))
     }
 
-    /// Keeps what is known to be missing. By default a store has no place for it, and the log of the process has it.
+    /// Stores that records are missing. By default, this is only logged by `tracing`.
     async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
         tracing::error!(from = %gap.from, to = %gap.to, count = gap.count, why = %gap.why, "audit log: records are missing");
         Ok(())
     }
 
-    /// Returns what is known to be missing and touches a window, in the order of time.
+    /// Returns the gaps that overlap a window, in the order of time.
     async fn gaps(&self, _window: Window) -> Result<Vec<Gap>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// Returns the row of an id.
+    /// Returns the row with an id.
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError>;
 
     /// Returns the first rows of a range, in one of its two directions.
@@ -72,8 +70,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         self.page(range, limit).await
     }
 
-    /// Reads the first rows of a range, as many as `scan`, and returns the first of each value, without those that
-    /// have no value.
+    /// Reads the first rows of a range, at most `scan`, and returns the first row of each value. Rows without a value
+    /// are not returned.
     async fn first_of_each(
         &self,
         range: RowRange<Selection>,
@@ -81,8 +79,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         scan: usize,
     ) -> Result<Vec<Row>, StoreError>;
 
-    /// Reads the first entries of a range of the index of [keys](Row::keys), as many as `scan`, and returns the rows that
-    /// have all of its keys, as many as `limit`. It may omit `stdout`, `stderr` and `udf_data`, and the pointer to their
+    /// Reads the first entries of a range of the index of [keys](Row::keys), at most `scan`, and returns the rows that
+    /// have all of its keys, at most `limit`. May omit `stdout`, `stderr` and `udf_data`, and the pointer to their
     /// object.
     ///
     /// The entries are those of the first key. Rows whose timestamp differs from that of the entry are not returned.
@@ -91,21 +89,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns whether a row has values in this [object](Row::object).
     async fn has_object(&self, object: &str) -> Result<bool, StoreError>;
 
-    /// Returns 32 random bytes, made when the store was, and the same for everyone who opens it. Page tokens are signed
-    /// with a key that is derived from them.
+    /// Returns 32 random bytes, which were generated when the store was created, and are the same for every process
+    /// that opens it. The key that signs page tokens is derived from them.
     async fn secret(&self) -> Result<[u8; 32], StoreError>;
 
-    /// Returns whether a request that started in a window has not ended, as far as the store knows: an export waits for
-    /// it. `false` by default, with which exports wait for no requests.
+    /// Returns whether a request that started in a window is still running, as far as the store knows. An export waits
+    /// for such requests. By default, this is `false`, so exports do not wait.
     async fn any_open(&self, _window: Window) -> Result<bool, StoreError> {
         Ok(false)
     }
 
-    /// Reads the first entries of a range of the index of [keys](Row::keys), with what exports need of their rows. The row
-    /// of an entry may no longer have that key.
+    /// Returns the first entries of a range of the index of [keys](Row::keys), with what exports need of their rows.
+    /// The row of an entry may no longer have that key.
     ///
-    /// There may be fewer entries than `limit` though more follow, as when rows are large, but none only at the end of
-    /// the range. By default this is [`find`](Self::find).
+    /// There may be fewer entries than `limit` even if more follow, for example when rows are large. There are none
+    /// only at the end of the range. By default, this calls [`find`](Self::find).
     async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         let mut range = range.map(|key| vec![key]);
         loop {
@@ -117,7 +115,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Returns what keeps the jobs of exports, if the store does. `None` by default: then its log cannot be exported.
+    /// Returns the jobs of exports, if the store keeps them. `None` by default: the log cannot be exported.
     fn jobs(&self) -> Option<&dyn Jobs> {
         None
     }
@@ -128,33 +126,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub struct Hits {
     /// The rows, in the order of the range.
     pub rows: Vec<Row>,
-    /// The place after which there may be more; `None` if there are none.
+    /// The position after which there may be more rows; `None` if there are none.
     pub behind: Option<Cursor>,
 }
 
-/// Which records: each is answered by an index of its own.
+/// A selection of records. Each variant has its own index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Selection {
-    /// Those of a user, by e-mail address, in whatever environment.
+    /// The records of a user, by e-mail address, in every environment.
     User(String),
-    /// Those of an environment.
+    /// The records of an environment.
     Environment(String),
-    /// Those of an operation's id, in an environment.
+    /// The records of an operation, by id, in an environment.
     UdfId {
         /// The environment.
         environment: String,
         /// The id.
         value: String,
     },
-    /// Those of an operation's name, in an environment.
+    /// The records of an operation, by name, in an environment.
     UdfName {
         /// The environment.
         environment: String,
         /// The name.
         value: String,
     },
-    /// Those of a shared token, in an environment.
+    /// The records with a shared token, in an environment.
     SharedToken {
         /// The environment.
         environment: String,

@@ -1,40 +1,40 @@
-//! Why a store did not do it: [`StoreError`].
+//! The error of a store: [`StoreError`].
 
 use std::error::Error;
 
-/// Why a store did not do it.
+/// The error of a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It has too much to do right now. Try again after a while.
-    #[error("the store is overloaded; try again later")]
+    /// The store is overloaded. Retry after a short delay.
+    #[error("the store is overloaded; retry shortly")]
     Overloaded,
-    /// It does not take one of these rows, however often it is put. Without that one it takes the others.
+    /// The store rejects one of the rows, and will reject it again. It accepts the others without that one.
     #[error("the store rejected a row: {0}")]
     Rejected(#[source] Box<dyn Error + Send + Sync>),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// It failed.
+    /// The store failed.
     #[error("the store failed: {0}")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
-    /// It cannot be opened, or used, with this URL, path or settings.
+    /// The store cannot be opened or used with this URL, path or these settings.
     #[error("{0}")]
     Unusable(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl StoreError {
-    /// A row was rejected, for this reason.
+    /// Creates the error for a row that is rejected.
     pub fn rejected(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Rejected(why.into())
     }
 
-    /// The store failed, for this reason.
+    /// Creates the error for a failure of the store.
     pub fn failed(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(why.into())
     }
 
-    /// The store cannot be opened, or used, for this reason.
+    /// Creates the error for a store that cannot be opened or used.
     pub fn unusable(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unusable(why.into())
     }

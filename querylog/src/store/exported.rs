@@ -1,30 +1,31 @@
-//! A request as exports read it: [`ExportedRow`].
+//! A row of an export: [`ExportedRow`].
 
 use crate::model::cursor::Cursor;
 use crate::store::Row;
 
-/// A request as exports read it.
+/// What an export reads of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportedRow {
-    /// When it started, and its id.
+    /// The position of the row: when the request started, and its id.
     pub place: Cursor,
-    /// The [details](super::Row::details) of its row; `None` if there is no row at this place, or it has none.
+    /// The [details](crate::store::Row::details) of the row; `None` if there is no row at this position, or if it has
+    /// none.
     pub details: Option<String>,
 }
 
 impl ExportedRow {
-    /// Creates the row of a request.
+    /// Creates a row.
     pub fn new(place: Cursor, details: Option<String>) -> Self {
         Self { place, details }
     }
 
-    /// The row of a request that was found.
+    /// Creates the exported row of a row.
     pub(super) fn of(row: Row) -> Self {
         Self { place: Cursor::of(&row.record), details: row.details }
     }
 }
 
-/// How many bytes of details a page of an export has, without its last row.
+/// The maximum number of bytes of details in a page of an export, without its last row.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) const PAGE_BYTES: usize = 8 << 20;

@@ -1,4 +1,4 @@
-//! The job of an export, as a store keeps it: [`Job`].
+//! The job of an export: [`Job`].
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Job {
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The owner, within which tokens are unique and jobs are counted.
     pub owner: String,
@@ -20,20 +20,20 @@ pub struct Job {
     pub token: Option<String>,
     /// What is exported.
     pub scope: ExportScope,
-    /// How far the export is.
+    /// The state of the export.
     pub state: ExportState,
     /// How often the job has changed.
     pub version: i64,
     /// When it was inserted.
     pub created: Timestamp,
-    /// When there is something to do for it.
+    /// When the job needs work next.
     pub due: Timestamp,
-    /// All else that is known of it.
+    /// The other members, which a store keeps as JSON.
     pub body: JobBody,
 }
 
 impl Job {
-    /// Creates a pending job without a token, which is due at once, and whose other members are those by default.
+    /// Creates a pending job without a token, which is due at once. Its other members have their defaults.
     pub fn new(id: impl Into<String>, owner: impl Into<String>, scope: ExportScope, created: Timestamp) -> Self {
         Self {
             id: id.into(),
@@ -49,32 +49,33 @@ impl Job {
     }
 }
 
-/// The part of a job that a store keeps as JSON, and need not read. Times are in microseconds since 1970 (UTC) there.
+/// The part of a job that a store keeps as JSON, and need not read. In JSON, times are in microseconds since 1970
+/// (UTC).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct JobBody {
-    /// The first moment of the range.
+    /// The start of the range, inclusive.
     #[serde(with = "micros")]
     pub time_start: Timestamp,
-    /// The moment after the range.
+    /// The end of the range, exclusive.
     #[serde(with = "micros")]
     pub time_end: Timestamp,
-    /// When the job changed last.
+    /// When the job last changed.
     #[serde(with = "micros")]
     pub updated: Timestamp,
-    /// How often an extraction has started.
+    /// The number of extractions that have started.
     pub attempts: u32,
-    /// How many of these were given back, by processes that stopped.
+    /// The number of these that were given back by processes that stopped.
     pub given_back: u32,
     /// When the first extraction started.
     #[serde(with = "micros::optional")]
     pub started: Option<Timestamp>,
-    /// The name of the file that has the records.
+    /// The name of the file that contains the records.
     pub file: Option<String>,
-    /// The URL by which the file can be read.
+    /// The URL of the file.
     pub url: Option<JobUrl>,
-    /// When the file and the job are deleted.
+    /// When the file and the job will be deleted.
     #[serde(with = "micros::optional")]
     pub kept_until: Option<Timestamp>,
 }
@@ -86,12 +87,12 @@ pub struct JobBody {
 pub struct JobUrl {
     /// The URL.
     pub url: String,
-    /// The moment from which on it is no longer valid.
+    /// When the URL expires.
     pub expires: Timestamp,
 }
 
 impl JobUrl {
-    /// Creates a URL that is valid until a moment.
+    /// Creates a URL that expires at a time.
     pub fn new(url: impl Into<String>, expires: Timestamp) -> Self {
         Self { url: url.into(), expires }
     }
@@ -115,7 +116,7 @@ impl Job {
         serde_json::to_string(&self.body).map_err(StoreError::failed)
     }
 
-    /// Reads the members that a store keeps as texts.
+    /// Parses the members that a store keeps as text.
     pub(super) fn read(
         scope: &str,
         state: &str,
@@ -124,19 +125,19 @@ impl Job {
         Ok((
             scope.parse().map_err(StoreError::failed)?,
             state.parse().map_err(StoreError::failed)?,
-            // The error of the parser may hold a URL.
+            // The error of the parser may contain a URL.
             serde_json::from_str(body).map_err(|_| StoreError::failed("the body of a job is damaged"))?,
         ))
     }
 }
 
-/// Moments as microseconds since 1970 (UTC).
+/// Times as microseconds since 1970 (UTC).
 mod micros {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use crate::model::time::Timestamp;
 
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
     pub(super) fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         moment.as_micros().serialize(serializer)
     }
@@ -148,7 +149,7 @@ mod micros {
     pub(super) mod optional {
         use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 
-        #[allow(clippy::ref_option, reason = "serde asks for it")]
+        #[allow(clippy::ref_option, reason = "serde requires this signature")]
         pub(crate) fn serialize<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
             moment.map(Timestamp::as_micros).serialize(serializer)
         }
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_keeps_the_form_that_stores_have() {
+    fn body_is_read_from_the_json_that_stores_have() {
         let text = concat!(
             r#"{"time_start":1,"time_end":2,"updated":3,"attempts":4,"given_back":5,"started":6,"file":"a.gz","#,
             r#""url":["http://127.0.0.1/x",7],"kept_until":8}"#
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_some_members_has_those_by_default() {
+    fn body_has_defaults_for_members_that_are_missing() {
         let body: JobBody = serde_json::from_str(r#"{"time_end":2,"url":null,"later":true}"#).unwrap();
         assert_eq!(body, JobBody { time_end: Timestamp::from_micros(2), ..JobBody::default() });
     }

@@ -1,15 +1,15 @@
-//! The statements of jobs, in the words that SQLite and PostgreSQL share. Parameters are `$1`, `$2`, …
+//! The statements of jobs, in the SQL that SQLite and PostgreSQL share. Parameters are `$1`, `$2`, …
 
 use crate::model::cursor::Cursor;
 use crate::model::export_status::ExportState;
 use crate::model::scope::ExportScope;
 use crate::store::jobs::{JobLimit, JobList};
-use crate::store::many;
+use crate::store::sql::many;
 
 /// The columns of a job, in the order in which they are written and read.
 const COLUMNS: &str = "id, owner, token, scope, state, version, created, due, body";
 
-/// Takes a token off the job of an owner that was created by a time.
+/// Removes the token from the job of an owner, if the job was created by a time.
 pub(super) const RELEASE_TOKEN: &str =
     "UPDATE export_job SET token = NULL WHERE owner = $1 AND token = $2 AND created <= $3";
 
@@ -24,7 +24,7 @@ pub(super) const POSTPONE: &str =
 /// Deletes the job with an id and a version. Returns a row if there is such a job.
 pub(super) const DELETE: &str = "DELETE FROM export_job WHERE id = $1 AND version = $2 RETURNING 1";
 
-/// How a job is inserted.
+/// The statement that inserts a job, and its parameters.
 pub(super) struct Insert {
     /// The statement, which returns a row if it inserts the job. Its first nine parameters are the columns,
     pub(super) text: String,
@@ -34,7 +34,7 @@ pub(super) struct Insert {
     pub(super) bounds: Vec<i64>,
 }
 
-/// Inserts a job, unless its token is taken, or its owner has reached the limit.
+/// Inserts a job, unless its token is used already, or its owner has reached the limit.
 pub(super) fn insert(limit: &JobLimit) -> Insert {
     let numbers = (0..limit.counted.len()).map(|place| 11 + 2 * place);
     let counted = numbers
@@ -50,17 +50,17 @@ pub(super) fn insert(limit: &JobLimit) -> Insert {
     Insert { text, most: many(limit.most), bounds: bounds.collect() }
 }
 
-/// The job with an id.
+/// Selects the job with an id.
 pub(super) fn of_id() -> String {
     format!("SELECT {COLUMNS} FROM export_job WHERE id = $1")
 }
 
-/// The job of an owner with a token.
+/// Selects the job of an owner with a token.
 pub(super) fn of_token() -> String {
     format!("SELECT {COLUMNS} FROM export_job WHERE owner = $1 AND token = $2")
 }
 
-/// The oldest jobs in these states that are due by a time, or after another: this many.
+/// Selects the oldest jobs in these states that are due by a time, or after another, up to a limit.
 pub(super) fn due(states: &[ExportState]) -> String {
     format!(
         "SELECT {COLUMNS} FROM export_job WHERE (due <= $1 OR due > $2) AND state IN ({}) ORDER BY created LIMIT $3",
@@ -68,7 +68,7 @@ pub(super) fn due(states: &[ExportState]) -> String {
     )
 }
 
-/// How jobs are listed.
+/// The statement that lists jobs, and its parameters.
 pub(super) struct List {
     /// The statement.
     pub(super) text: String,
@@ -80,7 +80,7 @@ pub(super) struct List {
     pub(super) scopes: Vec<String>,
 }
 
-/// Lists jobs, the newest first.
+/// Lists jobs, newest first.
 pub(super) fn list(list: JobList, limit: usize) -> List {
     let JobList { scopes, states, before } = list;
     let numbers = scopes.iter().enumerate().map(|(place, _)| 4 + 3 * place);
@@ -91,12 +91,12 @@ pub(super) fn list(list: JobList, limit: usize) -> List {
         words(if states.is_empty() { ExportState::ALL } else { &states }),
     );
     let before = before.unwrap_or(Cursor { micros: i64::MAX, id: String::new() });
-    List { text, before, limit: many(limit), scopes: scopes.iter().flat_map(with_those_in_it).collect() }
+    List { text, before, limit: many(limit), scopes: scopes.iter().flat_map(bounds_of).collect() }
 }
 
-/// The text of a scope, the first text of the scopes in it, and the text after the last of them.
-fn with_those_in_it(scope: &ExportScope) -> [String; 3] {
-    // A zero is the character after a slash.
+/// Returns the text of a scope, the lower bound of the texts of the scopes in it, and their upper bound.
+fn bounds_of(scope: &ExportScope) -> [String; 3] {
+    // In ASCII, `0` follows `/`.
     [scope.to_string(), format!("{scope}/"), format!("{scope}0")]
 }
 

@@ -11,25 +11,25 @@ use crate::model::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::job::Job;
 
-/// Keeps the jobs of exports as rows that are compared and swapped: see [`Store::jobs`](super::Store::jobs).
+/// The jobs of exports in a store: rows that are compared and swapped. See [`Store::jobs`](crate::store::Store::jobs).
 ///
-/// Several processes may work on the jobs of one store. Each change of a job increments its version, and is made only if
-/// nobody else has changed the job: so no two processes do the same work. What a job means, and which change follows
-/// which, is the concern of the export service. A store decides two things, each of them in one
-/// statement: whether a job still has its version, and whether it may be [inserted](Self::insert).
+/// Several processes may work on the jobs of one store. Each change of a job increments its version, and succeeds only
+/// if no other process has changed the job, so that no two processes do the same work. What a job means, and which
+/// change follows which, is the concern of the export service. A store decides two things, each in one statement:
+/// whether a job still has its version, and whether it may be [inserted](Self::insert).
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Returns the time by the store's own clock. Processes that share jobs agree by it on what is due, and on who works
-    /// on what until when. `None`, as by default, if the store has no clock: then that of the machine counts.
+    /// Returns the time of the store's clock, by which processes that share jobs agree on what is due and on leases.
+    /// `None`, the default, if the store has no clock: the clock of the machine counts then.
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    /// Inserts a job, and returns whether it did. It does not if the owner already has a job with this token, or has
-    /// reached the limit.
+    /// Inserts a job, and returns whether it was inserted: it is not if the owner already has a job with this token, or
+    /// has reached the limit.
     ///
-    /// No two jobs of an owner may ever have one token, even if others insert at the same time. The count may miss jobs
-    /// that are inserted at that moment.
+    /// No two jobs of an owner may have the same token, even if several are inserted at the same time. The count may
+    /// miss jobs that are being inserted.
     async fn insert(&self, job: Job, limit: JobLimit) -> Result<bool, StoreError>;
 
     /// Returns the job with an id.
@@ -38,11 +38,11 @@ pub trait Jobs: Send + Sync {
     /// Returns the job of an owner with a token.
     async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError>;
 
-    /// Takes the token off the job of an owner, if the job was created at this time or before, and leaves all else as it
-    /// is, the version too: it does not disturb the process that works on the job.
+    /// Removes the token from the job of an owner, if the job was created at this time or before. Everything else stays
+    /// as it is, including the version, so this does not disturb the process that works on the job.
     async fn release_token(&self, owner: &str, token: &str, created: Timestamp) -> Result<(), StoreError>;
 
-    /// Returns the first jobs of a list, the newest first.
+    /// Returns the first jobs of a list, newest first.
     async fn list(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError>;
 
     /// Returns the oldest jobs in these states that are due at `now`. A job that is due after `far` counts as due: the
@@ -55,11 +55,11 @@ pub trait Jobs: Send + Sync {
         limit: usize,
     ) -> Result<Vec<FoundJob>, StoreError>;
 
-    /// Replaces state, due time and body of a job by these, and increments its version, if the job still has the version
-    /// of the given one. Returns whether it had.
+    /// Replaces the state, due time and body of a job, and increments its version, if it still has the version of the
+    /// given job. Returns whether it had.
     async fn compare_and_swap(&self, job: Job) -> Result<bool, StoreError>;
 
-    /// Makes a job due at another time, whatever else its row has, and increments its version, if it still has this
+    /// Sets the due time of a job, even if its row is damaged, and increments its version, if it still has this
     /// version. Returns whether it had.
     async fn postpone(&self, id: &str, version: i64, due: Timestamp) -> Result<bool, StoreError>;
 
@@ -67,7 +67,7 @@ pub trait Jobs: Send + Sync {
     async fn delete(&self, id: &str, version: i64) -> Result<bool, StoreError>;
 }
 
-/// One of several jobs. A row that cannot be read does not hold up the others.
+/// One of several jobs. A row that cannot be read does not affect the others.
 pub type FoundJob = Result<Job, DamagedJob>;
 
 /// A job whose row cannot be read.
@@ -75,13 +75,13 @@ pub type FoundJob = Result<Job, DamagedJob>;
 #[error("{why}")]
 #[non_exhaustive]
 pub struct DamagedJob {
-    /// Its id.
+    /// The id of the job.
     pub id: String,
-    /// How often it has changed.
+    /// How often the job has changed.
     pub version: i64,
-    /// When it was inserted.
+    /// When the job was inserted.
     pub created: Timestamp,
-    /// Why it cannot be read.
+    /// Why the row cannot be read.
     #[source]
     pub why: StoreError,
 }
@@ -93,24 +93,24 @@ impl DamagedJob {
     }
 }
 
-/// How many jobs an owner may have, for another one to be inserted.
+/// The limit on the jobs of an owner, up to which another one may be inserted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobLimit {
-    /// Fewer than this many.
+    /// The owner must have fewer jobs than this.
     pub most: usize,
-    /// Which of the owner's jobs count: those in one of these states, with a due time in the range beside it.
+    /// Which of the owner's jobs count: those in one of these states, with a due time in the range next to it.
     pub counted: Vec<(ExportState, RangeInclusive<Timestamp>)>,
 }
 
-/// Which jobs: those of these scopes, and of the databases in them.
+/// A list of jobs: those of some scopes, and of the databases in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobList {
     /// The scopes.
     pub scopes: Vec<ExportScope>,
-    /// Those in these states; in any if there are none.
+    /// Only jobs in these states; if there are none, in any state.
     pub states: Vec<ExportState>,
-    /// Those that were created before this place.
+    /// Only jobs that come before this position.
     pub before: Option<Cursor>,
 }

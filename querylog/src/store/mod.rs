@@ -1,7 +1,7 @@
-//! Where the records of an audit log are kept: the trait [`Store`], and the stores that this crate has.
+//! The stores of an audit log: the trait [`Store`], and its implementations.
 //!
-//! A store has rows, and answers a few questions about them, each by an index. What a question means to a caller, who
-//! may ask it, and the values that are kept elsewhere, are the concern of [`AuditLog`](crate::AuditLog).
+//! A store keeps rows, and supports a few queries, each with an index. What a query means to a caller, who may run it,
+//! and long values that are kept elsewhere are the concern of [`AuditLog`](crate::AuditLog).
 
 mod contract;
 mod error;
@@ -34,8 +34,6 @@ pub(crate) use self::postgres::tests::schema as postgres_schema;
 pub use self::postgres::{Partition, Postgres, PostgresSettings};
 pub use self::range::RowRange;
 pub use self::row::{Key, Members, Row};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-use self::sql::{COLUMNS, REPLACED, many, short_columns, without_begins};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
 pub use crate::model::cursor::Cursor;

@@ -1,7 +1,7 @@
-//! Long values of records, in an object store.
+//! Long values of records in an object store: [`Payloads`].
 //!
-//! A value's object is there before its row is, and an object is never changed: its name is made anew for each record
-//! that is put. What a crash leaves is objects without a row, which are swept.
+//! The object of a value exists before its row does, and never changes: each record that is put gets a new name. A
+//! crash may leave objects without a row, which are swept.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
 use url::Url;
 use uuid::Uuid;
 
-use super::{Members, Row, Store, StoreError};
 use crate::model::audit_record::AuditRecord;
+use crate::store::{Members, Row, Store, StoreError};
 
-/// How many objects are written or read at a time, for one call.
+/// How many objects one call writes or reads at a time.
 const AT_A_TIME: usize = 8;
 
-/// Which object store a URL names, and the path in it, where there is one, and its feature is on.
+/// Returns which object store a URL names, and the path in it, if the feature of that store is enabled.
 pub(crate) fn scheme_of(url: &Url) -> Result<(ObjectStoreScheme, object_store::path::Path), StoreError> {
-    const PLACES: &str = "a folder is needed, or a URL: s3://bucket/folder, gs://bucket/folder, az://container/folder";
+    const PLACES: &str = "invalid object store: expected a folder, or a URL (s3://bucket/folder, gs://bucket/folder, az://container/folder)";
     let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| StoreError::unusable(PLACES))?;
     let (feature, is_on) = match scheme {
         ObjectStoreScheme::AmazonS3 => ("s3", cfg!(feature = "s3")),
@@ -31,13 +31,13 @@ pub(crate) fn scheme_of(url: &Url) -> Result<(ObjectStoreScheme, object_store::p
         _ => return Err(StoreError::unusable(PLACES)),
     };
     if !is_on {
-        let why = format!("this object store needs the feature `{feature}` of tagtrail-querylog, which is not on");
+        let why = format!("this object store requires the feature `{feature}` of tagtrail-querylog");
         return Err(StoreError::unusable(why));
     }
     Ok((scheme, path))
 }
 
-/// Where long values are kept: `stdout`, `stderr` and `udf_data` of 102,400 bytes and over.
+/// An object store for long values: `stdout`, `stderr` and `udf_data` of 102,400 bytes or more.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -56,28 +56,28 @@ pub struct Payloads {
 }
 
 impl Payloads {
-    /// In this object store.
+    /// Keeps long values in an object store.
     pub fn new(objects: impl ObjectStore) -> Self {
         Self { objects: Arc::new(objects), at_least: 102_400 }
     }
 
-    /// In a folder, which is made if it is not there. Files are on the disk before their rows are.
+    /// Keeps long values in a folder, which is created if it does not exist. Files are on disk before their rows are.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
         Ok(Self::new(LocalFileSystem::new_with_prefix(path).map_err(StoreError::unusable)?.with_fsync(true)))
     }
 
-    /// Where a URL says: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each with the feature
-    /// for it (`s3`, `gcs`, `azure`), and with what the environment has for it, such as `AWS_ACCESS_KEY_ID`; or
-    /// `file:///folder`. What is no URL is a folder.
+    /// Keeps long values where a URL points to: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`,
+    /// each with its feature (`s3`, `gcs`, `azure`) and its environment variables, such as `AWS_ACCESS_KEY_ID`; or
+    /// `file:///folder`. Anything that is not a URL is a folder.
     ///
     /// # Errors
     ///
-    /// If there is no such store, or what it needs is not in the environment.
+    /// If there is no such store, or if its environment variables are missing.
     pub fn at(place: &str) -> Result<Self, StoreError> {
         let Ok(url) = Url::parse(place) else { return Self::folder(place) };
         if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
@@ -90,13 +90,13 @@ impl Payloads {
         Ok(Self::new(PrefixStore::new(objects, path)))
     }
 
-    /// From how many bytes of UTF-8 on a value is kept here; 102,400 by default.
+    /// Sets the minimum size of a long value, in bytes of UTF-8; 102,400 by default.
     pub fn at_least(self, bytes: usize) -> Self {
         Self { at_least: bytes, ..self }
     }
 
-    /// Takes the long values out of rows, and returns when they are stored. If this fails, those that are stored are out,
-    /// and a second call stores the others.
+    /// Moves the long values of rows to the object store. If this fails, some are moved, and a second call moves the
+    /// others.
     pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
         let long = |row: &&mut Row| long_members(&row.record).any(|text| text.len() >= self.at_least);
         let taking: Vec<_> = rows.iter_mut().filter(long).map(|row| self.take_out_of(row)).collect();
@@ -113,7 +113,7 @@ impl Payloads {
         let mut result = Ok(());
         for (member, value, is_out) in members_of(&mut row.record, &mut members) {
             if value.as_ref().is_some_and(|text| text.len() >= self.at_least) {
-                // A copy, so that the value is still there if this fails.
+                // A copy, so that the value is not lost if this fails.
                 let copy = PutPayload::from(value.clone().unwrap_or_default().into_bytes());
                 match self.objects.put(&path(&name, member), copy).await {
                     Ok(_) => (*value, *is_out) = (None, true),
@@ -125,7 +125,7 @@ impl Payloads {
         result
     }
 
-    /// Puts the long values back into their records. One that is missing stays null, and the log of the process says so.
+    /// Reads the long values back into their records. A value that is missing stays null, which is logged.
     pub(crate) async fn put_back(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
         stream::iter(rows).map(|row| self.put_back_into(row)).buffered(AT_A_TIME).try_collect().await
     }
@@ -150,25 +150,29 @@ impl Payloads {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes.into());
                 if text.is_err() {
-                    tracing::error!(object = name, member, "audit log: a long value is damaged, and answered as null");
+                    tracing::error!(
+                        object = name,
+                        member,
+                        "audit log: a long value is not valid UTF-8; returning null"
+                    );
                 }
                 Ok(text.ok())
             }
             Err(object_store::Error::NotFound { .. }) => {
-                tracing::error!(object = name, member, "audit log: a long value is missing, and answered as null");
+                tracing::error!(object = name, member, "audit log: a long value is missing; returning null");
                 Ok(None)
             }
             Err(error) => Err(StoreError::failed(error)),
         }
     }
 
-    /// Deletes the objects that are older than this and that no row has.
+    /// Deletes objects of at least this age that no row has.
     pub(crate) async fn sweep(&self, store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut objects = self.objects.list(None);
         let mut deleted = 0;
         while let Some(object) = objects.try_next().await.map_err(StoreError::failed)? {
-            // What is not ours is left alone.
+            // Objects with other names are left alone.
             let Some(name) = name_of(&object.location) else { continue };
             if SystemTime::from(object.last_modified) < before && !store.has_object(&name).await? {
                 match self.objects.delete(&object.location).await {
@@ -196,7 +200,7 @@ fn members_of<'a>(record: &'a mut AuditRecord, members: &'a mut Members) -> [Lon
     ]
 }
 
-/// Spread over 256 folders by the last two digits, which are random.
+/// Returns the path of a value, in one of 256 folders: by the last two digits of the name, which are random.
 fn path(name: &str, member: &str) -> object_store::path::Path {
     let folder = &name[name.len().saturating_sub(2)..];
     object_store::path::Path::from_iter([folder, &format!("{name}.{member}")])

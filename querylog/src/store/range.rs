@@ -7,18 +7,18 @@ use crate::model::window::Window;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RowRange<Of> {
-    /// Which rows.
+    /// Which rows, by selection or keys.
     pub of: Of,
-    /// Only those after this place.
+    /// Only rows after this position.
     pub after: Cursor,
-    /// Only those before this place.
+    /// Only rows before this position.
     pub before: Cursor,
     /// Whether the newest comes first.
     pub newest_first: bool,
 }
 
 impl<Of> RowRange<Of> {
-    /// Creates the range of a whole window, the oldest first.
+    /// Creates the range of a window, oldest first.
     pub fn new(of: Of, window: Window) -> Self {
         let place = |micros| Cursor { micros, id: String::new() };
         let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
@@ -31,13 +31,13 @@ impl<Of> RowRange<Of> {
         Self { newest_first, ..self }
     }
 
-    /// The same range of others.
+    /// Returns the same range of other rows.
     pub(crate) fn map<T>(self, of: impl FnOnce(Of) -> T) -> RowRange<T> {
         let Self { after, before, newest_first, .. } = self;
         RowRange { of: of(self.of), after, before, newest_first }
     }
 
-    /// Returns what is left of the range after a place that was read.
+    /// Returns the rest of the range after a position that was read.
     #[must_use]
     pub fn resume(self, place: Cursor) -> Self {
         if self.newest_first {

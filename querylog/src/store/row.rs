@@ -1,4 +1,4 @@
-//! What a store keeps of one record: [`Row`].
+//! A row of a store: [`Row`].
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 use crate::model::audit_record::AuditRecord;
 use crate::model::record::Outcome;
 
-/// What a store keeps of one record.
+/// A row of a store, which holds one record.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Row {
-    /// The record. Its values that are kept in an object are `None` here.
+    /// The record. Values that are kept in an object are `None`.
     pub record: AuditRecord,
-    /// The name of the object that has values of this record, and which these are.
+    /// The name of the object that has long values of this record, and which values it has.
     pub object: Option<(String, Members)>,
-    /// Whether the work that is recorded has ended, as far as is known; otherwise this is its start.
+    /// Whether the request has ended, as far as is known. If not, this is its start.
     pub ended: bool,
-    /// What else is known of a request, as JSON; `None` for a record that is not of a request.
+    /// The other details of a request, as JSON; `None` for a record that is not of a request.
     pub details: Option<String>,
     /// The service that handled the request.
     pub service: Option<String>,
@@ -25,17 +25,17 @@ pub struct Row {
     pub outcome: Option<Outcome>,
     /// The status of the response.
     pub status: Option<u16>,
-    /// How long the request took, whatever its outcome. Stores keep microseconds.
+    /// The duration of the request, whatever its outcome. Stores keep microseconds.
     pub duration: Option<Duration>,
-    /// More keys by which the row is found, at its timestamp: those that its start has. They stay. A row that comes from
+    /// The keys of the index under which the row is found, at its timestamp, from its start on. A row that is read from
     /// a store has none.
     pub keys: Vec<Key>,
-    /// The keys that its end adds.
+    /// The keys that the end of the request adds.
     pub end_keys: Vec<Key>,
 }
 
 impl Row {
-    /// Creates the row of a record that is not of a request. It has no object, no details and no keys until they are set.
+    /// Creates the row of a record, without an object, details or keys.
     ///
     /// ```
     /// use tagtrail_querylog::store::Row;
@@ -43,7 +43,7 @@ impl Row {
     /// use tagtrail_querylog::audit::AuditRecord;
     /// use uuid::Uuid;
     ///
-    /// // What a store of your own read from its columns.
+    /// // Your own store has read this from its columns.
     /// let mut row = Row::of(AuditRecord::new(Uuid::now_v7(), Timestamp::now()), false);
     /// row.details = Some("{}".into());
     /// ```
@@ -63,12 +63,12 @@ impl Row {
     }
 }
 
-/// A key of the index of requests: a digest of what is asked for, such as "status 404 in env1".
+/// A key of the index of requests: a digest of what requests are found by, such as "status 404 in env1".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 16]);
 
 impl Key {
-    /// Creates the key of these parts, whose borders count.
+    /// Creates the key of some parts. Their boundaries count.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a &'a str>) -> Self {
         let mut digest = Sha256::new();
         for part in parts {
@@ -80,20 +80,20 @@ impl Key {
         Self(key)
     }
 
-    /// Returns its bytes.
+    /// Returns the bytes of the key.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// Which of the three long members of a record are kept in its object.
+/// Which long members of a record are kept in its object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// Whether the output of the operation is there.
+    /// Whether the object has the output of the operation.
     pub stdout: bool,
-    /// Whether the errors that it printed are there.
+    /// Whether the object has the errors that the operation printed.
     pub stderr: bool,
-    /// Whether its input or result is there.
+    /// Whether the object has the input or result of the operation.
     pub udf_data: bool,
 }
 
@@ -103,7 +103,7 @@ impl Members {
         i64::from(self.stdout) | i64::from(self.stderr) << 1 | i64::from(self.udf_data) << 2
     }
 
-    pub(super) fn of_bits(bits: i64) -> Self {
+    pub(super) fn from_bits(bits: i64) -> Self {
         Self { stdout: bits & 1 != 0, stderr: bits & 2 != 0, udf_data: bits & 4 != 0 }
     }
 }
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_of_an_object_are_a_bit_each() {
+    fn members_are_stored_as_one_bit_each() {
         for bits in 0..8 {
-            let members = Members::of_bits(bits);
+            let members = Members::from_bits(bits);
             assert_eq!(members.bits(), bits);
         }
         assert_eq!(Members { stdout: true, ..Members::default() }.bits(), 1);

@@ -10,13 +10,13 @@ pub(super) const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_emai
                                   execution_time, cache, shared_token, client_ip, object, object_members, ended, \
                                   details, stdout, stderr, udf_data, service, outcome, status, duration";
 
-/// The same without output, with this in its place.
+/// Returns the columns without output, with this value in its place.
 pub(super) fn short_columns(null: &str) -> String {
     COLUMNS.replace("stdout, stderr, udf_data", &[null; 3].join(", "))
 }
 
-/// What happens to a row that is put again: the new one takes its place, except for the id, the time, and details that
-/// it does not have: an audit record of a request leaves it one.
+/// The assignments that replace a row that is put again. The id and the time stay, and so do details that the new row
+/// does not have, so that an audit record does not remove those of a request.
 pub(super) const REPLACED: &str = "
     exec_env_id = excluded.exec_env_id, user_id = excluded.user_id, user_email = excluded.user_email,
     udf_id = excluded.udf_id, udf_name = excluded.udf_name, execution_engine = excluded.execution_engine,
@@ -27,13 +27,13 @@ pub(super) const REPLACED: &str = "
     outcome = coalesce(excluded.outcome, record.outcome), status = coalesce(excluded.status, record.status),
     duration = coalesce(excluded.duration, record.duration)";
 
-/// A limit as the stores take it.
+/// Returns a limit as SQL has it.
 pub(super) fn many(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// The rows of a write without the starts of those that end in it: one write for both.
-pub(super) fn without_begins<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
+/// Returns rows without the starts of requests that also end among them, so that these are written once.
+pub(super) fn without_starts<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
     let ended: HashSet<_> = rows.clone().filter(|row| row.ended).map(|row| row.record.id.as_str()).collect();
     rows.filter(move |row| row.ended || !ended.contains(row.record.id.as_str()))
 }
@@ -42,6 +42,6 @@ pub(super) fn whole_micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn of_micros(micros: i64) -> Duration {
+pub(super) fn from_micros(micros: i64) -> Duration {
     Duration::from_micros(micros.unsigned_abs())
 }

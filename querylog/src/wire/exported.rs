@@ -1,4 +1,4 @@
-//! A record as an exported line: a flat object of members in capitals, for what loads logs into a warehouse.
+//! A record as an exported line: a flat object with names in capitals, for loading into a warehouse.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,11 +8,12 @@ use serde::Serialize;
 use tagtrail::TraceParent;
 
 use crate::model::record::{Record, export_counters};
-use crate::wire::line::{TagMember, write_line};
+use crate::wire::json::write_line;
+use crate::wire::members::TagMember;
 
-/// Appends the line of a record, with its line feed.
+/// Appends the line of a record, with a line feed.
 pub(crate) fn write_record(record: &Record, api_version: &str, line: &mut Vec<u8>) -> io::Result<()> {
-    write_line(&of_record(record, api_version)?, line)
+    write_line(&from_record(record, api_version)?, line)
 }
 
 /// The members of a line, in their order.
@@ -47,12 +48,12 @@ const LIMITS: [(&str, &str); 3] = [
     ("compute", export_counters::COMPUTE_LIMITS_HIT),
 ];
 
-/// Which limits were hit, by the counters of a request.
+/// Returns which limits were hit, by the counters of a request.
 pub(crate) fn limits_hit(counter: impl Fn(&str) -> u64) -> Vec<&'static str> {
     LIMITS.iter().filter(|(_, name)| counter(name) > 0).map(|(limit, _)| *limit).collect()
 }
 
-/// Headers as JSON within JSON, with underscores in their names.
+/// Returns headers as JSON in a string, with underscores in their names.
 pub(crate) fn headers<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> io::Result<String> {
     let headers: BTreeMap<_, _> = headers.map(|(name, value)| (name.replace('-', "_"), value)).collect();
     Ok(serde_json::to_string(&headers)?)
@@ -62,7 +63,7 @@ pub(crate) fn whole_millis(duration: Option<Duration>) -> u64 {
     duration.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn of_record<'a>(record: &'a Record, api_version: &'a str) -> io::Result<Exported<'a, TagMember>> {
+fn from_record<'a>(record: &'a Record, api_version: &'a str) -> io::Result<Exported<'a, TagMember>> {
     let Record { request, response, notes, .. } = record;
     Ok(Exported {
         api_version,

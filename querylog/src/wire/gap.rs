@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::gap::Gap;
 use crate::model::text::Text;
 use crate::model::time::Timestamp;
-use crate::wire::line::{show, write_line};
+use crate::wire::json::{show, write_line};
 
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {
@@ -25,21 +25,21 @@ struct Members<'a> {
     why: Cow<'a, str>,
 }
 
-/// Appends the line of a gap, with its line feed.
+/// Appends the line of a gap, with a line feed.
 pub(crate) fn write_gap(gap: &Gap, line: &mut Vec<u8>) -> std::io::Result<()> {
     let Gap { from, to, count, why } = gap;
     let gap = Members { from: Text(*from), to: Text(*to), count: *count, why: Cow::Borrowed(why) };
     write_line(&Line { gap }, line)
 }
 
-/// Reads the line of a gap.
+/// Parses the line of a gap.
 pub(crate) fn read_gap(line: &[u8]) -> Result<Gap, serde_json::Error> {
     let Line { gap } = serde_json::from_slice(line)?;
     let Members { from, to, count, why } = gap;
     Ok(Gap { from: from.0, to: to.0, count, why: Cow::Owned(why.into_owned()) })
 }
 
-/// The line of a file, without its line feed.
+/// Writes the line of a file, without a line feed.
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(f, |line| write_gap(self, line))

@@ -25,10 +25,11 @@ const START: i64 = 1_735_689_600_000_000;
 
 const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
                        execution_time, cache, shared_token, client_ip, object, object_members, ended, details, stdout, \
-                       stderr, udf_data";
+                       stderr, udf_data, service, outcome, status, duration";
 const ARRAYS: &str = "$1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[], \
                       $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[], \
-                      $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[]";
+                      $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[], $20::BYTEA[], $21::TEXT[], $22::SMALLINT[], \
+                      $23::BIGINT[]";
 
 /// A request that has begun.
 fn begun(number: usize, trail: &Trail) -> Record {
@@ -145,7 +146,7 @@ async fn writes(server: &Server) -> Result<()> {
     for schema in [&schema, &plain, &copied] {
         // Makes the tables, and their partitions.
         schema.log().await?.put_requests(&some).await?;
-        schema.plain.batch_execute("TRUNCATE record, entry").await?;
+        schema.plain.batch_execute("TRUNCATE record, entry, committed").await?;
     }
     let log = schema.log().await?;
     let statements = Statements::prepare(&plain.plain).await?;
@@ -227,6 +228,8 @@ fn columns(rows: &[Row]) -> Vec<Box<dyn ToSql + Sync + Send + '_>> {
     let boxed = |place: usize| -> Box<dyn ToSql + Sync + Send + '_> {
         match *rows[0].columns()[place].type_() {
             Type::INT8 => Box::new(column::<i64>(rows, place)),
+            Type::INT2 => Box::new(column::<i16>(rows, place)),
+            Type::TEXT => Box::new(column::<&str>(rows, place)),
             Type::FLOAT8 => Box::new(column::<f64>(rows, place)),
             Type::BOOL => Box::new(column::<bool>(rows, place)),
             _ => Box::new(column::<&[u8]>(rows, place)),
@@ -244,6 +247,7 @@ struct Statements {
     insert: Statement,
     update: Statement,
     entries: Statement,
+    committed: Statement,
 }
 
 impl Statements {
@@ -258,7 +262,10 @@ impl Statements {
         let entries =
             "INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])";
         let (insert, update) = (client.prepare(&insert).await?, client.prepare(&update).await?);
-        Ok(Self { insert, update, entries: client.prepare(entries).await? })
+        let committed = "INSERT INTO committed (seq, id, timestamp) \
+                         SELECT txid_current(), * FROM unnest($1::BYTEA[], $2::BIGINT[])";
+        let committed = client.prepare(committed).await?;
+        Ok(Self { insert, update, entries: client.prepare(entries).await?, committed })
     }
 
     async fn write(&self, client: &mut Client, batch: usize, at_begin: &Rows, at_end: &Rows) -> Result<()> {
@@ -266,6 +273,8 @@ impl Statements {
             let transaction = client.transaction().await?;
             transaction.execute(statement, &references(&columns(rows.batch(batch)))).await?;
             transaction.execute(&self.entries, &references(&columns(&rows.entries[batch]))).await?;
+            let columns = columns(rows.batch(batch));
+            transaction.execute(&self.committed, &[&*columns[0], &*columns[1]]).await?;
             transaction.commit().await?;
         }
         Ok(())
@@ -296,6 +305,8 @@ async fn copy(
         let value = |place: usize| -> Box<dyn ToSql + Sync + Send + '_> {
             match types[place] {
                 Type::INT8 => Box::new(row.get::<_, Option<i64>>(place)),
+                Type::INT2 => Box::new(row.get::<_, Option<i16>>(place)),
+                Type::TEXT => Box::new(row.get::<_, Option<&str>>(place)),
                 Type::FLOAT8 => Box::new(row.get::<_, Option<f64>>(place)),
                 Type::BOOL => Box::new(row.get::<_, Option<bool>>(place)),
                 _ => Box::new(row.get::<_, Option<&[u8]>>(place)),

@@ -3,22 +3,23 @@
 use async_trait::async_trait;
 use tokio_postgres::types::ToSql;
 
-use super::Postgres;
-use super::rows::get;
 use crate::model::export_status::ExportState;
 use crate::model::time::Timestamp;
+use crate::store::StoreError;
 use crate::store::job::Job;
 use crate::store::job_statements::{self as statements, Insert, List};
 use crate::store::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
-use crate::store::{StoreError, many};
+use crate::store::postgres::rows::get;
+use crate::store::postgres::store::Postgres;
+use crate::store::sql::many;
 
-/// Reads the clock, and not the start time of a transaction.
+/// Reads the clock instead of the start time of a transaction.
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
 
 #[async_trait]
 impl Jobs for Postgres {
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.query(NOW, &[]).await?.first().map(|row| moment(row, 0)).transpose()
+        self.query(NOW, &[]).await?.first().map(|row| time(row, 0)).transpose()
     }
 
     async fn insert(&self, job: Job, limit: JobLimit) -> Result<bool, StoreError> {
@@ -83,17 +84,17 @@ impl Jobs for Postgres {
     }
 }
 
-fn text(row: &tokio_postgres::Row, place: usize) -> Result<String, StoreError> {
-    String::from_utf8(get(row, place)?).map_err(StoreError::failed)
+fn text(row: &tokio_postgres::Row, index: usize) -> Result<String, StoreError> {
+    String::from_utf8(get(row, index)?).map_err(StoreError::failed)
 }
 
-fn moment(row: &tokio_postgres::Row, place: usize) -> Result<Timestamp, StoreError> {
-    get(row, place).map(Timestamp::from_micros)
+fn time(row: &tokio_postgres::Row, index: usize) -> Result<Timestamp, StoreError> {
+    get(row, index).map(Timestamp::from_micros)
 }
 
 /// Reads one of several jobs.
 fn find_job(row: &tokio_postgres::Row) -> Result<FoundJob, StoreError> {
-    let (id, version, created) = (text(row, 0)?, get(row, 5)?, moment(row, 6)?);
+    let (id, version, created) = (text(row, 0)?, get(row, 5)?, time(row, 6)?);
     Ok(read_job(row).map_err(|why| DamagedJob::new(id, version, created, why)))
 }
 
@@ -107,8 +108,8 @@ fn read_job(row: &tokio_postgres::Row) -> Result<Job, StoreError> {
         scope,
         state,
         version: get(row, 5)?,
-        created: moment(row, 6)?,
-        due: moment(row, 7)?,
+        created: time(row, 6)?,
+        due: time(row, 7)?,
         body,
     })
 }

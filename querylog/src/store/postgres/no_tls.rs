@@ -1,4 +1,4 @@
-//! Connections without encryption, in place of `tls.rs` without the feature `postgres-tls`.
+//! Connections without encryption, if the feature `postgres-tls` is not enabled.
 
 use std::error::Error;
 
@@ -8,15 +8,16 @@ use tokio_postgres::{Config, NoTls};
 
 use crate::store::StoreError;
 
+/// Returns the manager of connections.
 pub(super) fn manager(config: Config, _root: Option<&str>) -> Result<Manager, StoreError> {
     if config.get_ssl_mode() == SslMode::Require {
-        return Err(StoreError::unusable("connections can only be encrypted with the feature `postgres-tls`"));
+        return Err(StoreError::unusable("encrypted connections require the feature `postgres-tls`"));
     }
     Ok(Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast }))
 }
 
-/// Nothing is encrypted, so there are no certificates.
-pub(super) fn not_accepted(_: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+/// Returns `None`: without encryption, there are no certificates.
+pub(super) fn rejection_of(_: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
     None
 }
 
@@ -25,7 +26,7 @@ mod tests {
     use crate::store::Postgres;
 
     #[tokio::test]
-    async fn what_must_be_encrypted_is_an_error() {
+    async fn connect_fails_if_encryption_is_required() {
         for mode in ["require", "verify-ca", "verify-full"] {
             let url = format!("postgres://ada:hunter2@127.0.0.1:1/audit?sslmode={mode}");
             let error = Postgres::connect(&url).await.unwrap_err().to_string();

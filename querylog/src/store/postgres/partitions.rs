@@ -1,8 +1,8 @@
-//! Partitions by time.
+//! Partitions by time: [`Partition`].
 //!
-//! Whatever has a time near ours gets a partition of its month or day, made when the first record of it is put. All
-//! else is in the partition `DEFAULT`: the times of imported records are not ours to believe, and would else make
-//! partitions without end.
+//! Records with a time near the present get a partition of their month or day, which is created when its first record
+//! is put. All others are in the partition `DEFAULT`: the times of imported records cannot be trusted, and could
+//! otherwise create any number of partitions.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -13,11 +13,11 @@ use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, ToSpan};
 use tokio_postgres::error::SqlState;
 
-use super::faults::failed;
 use crate::model::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::postgres::error::failed;
 
-/// How the tables of a [`Postgres`](super::Postgres) are partitioned, in UTC.
+/// The partitioning of the tables of a [`Postgres`](crate::store::Postgres) store, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Partition {
@@ -28,7 +28,7 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// What the table `about` has of it.
+    /// Returns the number in the table `about`.
     pub(super) fn number(partition: Option<Self>) -> i64 {
         match partition {
             None => 0,
@@ -37,13 +37,14 @@ impl Partition {
         }
     }
 
-    pub(super) fn of_number(number: i64) -> Result<Option<Self>, StoreError> {
+    pub(super) fn from_number(number: i64) -> Result<Option<Self>, StoreError> {
         let mut all = [None, Some(Self::Month), Some(Self::Day)].into_iter();
-        let unknown = "the tables are partitioned in a way that this version of the crate does not know";
+        let unknown =
+            "the partitioning of the tables is unknown to this version of tagtrail-querylog; update this program";
         all.find(|partition| Self::number(*partition) == number).ok_or_else(|| StoreError::unusable(unknown))
     }
 
-    /// The days that have partitions.
+    /// Returns the first and the last day that have partitions.
     fn days(self, today: Date) -> (Date, Date) {
         let first = match self {
             Self::Month => Date::constant(2000, 1, 1),
@@ -52,7 +53,7 @@ impl Partition {
         (first, today.saturating_add(2.months()))
     }
 
-    /// The span that has a day in it.
+    /// Returns the span that contains a day.
     fn span(self, day: Date) -> Span {
         match self {
             Self::Month => Span { first: day.first_of_month(), next: day.first_of_month().saturating_add(1.month()) },
@@ -60,7 +61,7 @@ impl Partition {
         }
     }
 
-    /// What the name of a partition has behind that of its table.
+    /// Returns what follows the name of the table in the name of a partition.
     fn suffix(self, span: Span) -> String {
         let (year, month, day) = (span.first.year(), span.first.month(), span.first.day());
         match self {
@@ -69,7 +70,7 @@ impl Partition {
         }
     }
 
-    fn of_suffix(self, suffix: &str) -> Option<Span> {
+    fn from_suffix(self, suffix: &str) -> Option<Span> {
         let mut parts = suffix.strip_prefix('_')?.split('_');
         let (year, month) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let day = parts.next().map_or(Some(1), |day| day.parse().ok())?;
@@ -87,7 +88,7 @@ impl fmt::Display for Partition {
     }
 }
 
-/// Days, without the second.
+/// The days of a partition. The end is exclusive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Span {
     first: Date,
@@ -96,38 +97,38 @@ struct Span {
 
 const EPOCH: Date = Date::constant(1970, 1, 1);
 const DAY: i64 = 86_400_000_000;
-/// How many rows of the partition `DEFAULT` are deleted at a time.
+/// The number of rows of the partition `DEFAULT` that are deleted at a time.
 const DELETED: i64 = 2_000;
 
 fn day_of(micros: i64) -> Date {
     EPOCH.saturating_add(SignedDuration::from_hours(micros.div_euclid(DAY) * 24))
 }
 
-/// The first microsecond of a day.
+/// Returns the first microsecond of a day.
 fn micros_of(day: Date) -> i64 {
     let midnight = day.to_datetime(Time::midnight());
     midnight.duration_since(EPOCH.to_datetime(Time::midnight())).as_secs() * 1_000_000
 }
 
-/// The partitions of the three tables, and which of them are there as far as this process knows.
+/// The partitions of the three tables, and those of them that this process knows to exist.
 pub(super) struct Partitions {
     by: Partition,
     known: Mutex<HashSet<Span>>,
-    /// Held by the one that makes some.
-    making: tokio::sync::Mutex<()>,
+    /// Held while partitions are created.
+    creating: tokio::sync::Mutex<()>,
 }
 
 impl Partitions {
     pub(super) fn new(by: Partition) -> Self {
-        Self { by, known: Mutex::default(), making: tokio::sync::Mutex::default() }
+        Self { by, known: Mutex::default(), creating: tokio::sync::Mutex::default() }
     }
 
     pub(super) fn by(&self) -> Partition {
         self.by
     }
 
-    /// Makes the partitions that rows of these times need.
-    pub(super) async fn make_for(
+    /// Creates the partitions that rows of some times need.
+    pub(super) async fn create_for(
         &self,
         connection: &mut Object,
         times: impl Iterator<Item = i64>,
@@ -139,9 +140,9 @@ impl Partitions {
         if self.missing(&spans).is_empty() {
             return Ok(());
         }
-        let _making = self.making.lock().await;
+        let _creating = self.creating.lock().await;
         for span in self.missing(&spans) {
-            self.make(connection, span).await.map_err(failed)?;
+            self.create(connection, span).await.map_err(failed)?;
             self.known().insert(span);
         }
         Ok(())
@@ -156,7 +157,7 @@ impl Partitions {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn make(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
+    async fn create(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
         let (from, to) = (micros_of(span.first), micros_of(span.next));
         for table in ["record", "entry", "committed"] {
             let name = format!("{table}{}", self.by.suffix(span));
@@ -165,8 +166,8 @@ impl Partitions {
             if !connection.query(there, &[&table, &name]).await?.is_empty() {
                 continue;
             }
-            // Readers and writers go on meanwhile, but for those of the partition `DEFAULT`. Its rows of this span,
-            // which came while they were out of reach, move.
+            // Readers and writers continue meanwhile, except those of the partition `DEFAULT`. Its rows in this span,
+            // which were put when it was too far from the present, are moved.
             let text = format!(
                 "LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE;
                 LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE;
@@ -177,22 +178,24 @@ impl Partitions {
                 ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
             );
             let transaction = connection.transaction().await?;
-            let made = match transaction.batch_execute(&text).await {
+            let created = match transaction.batch_execute(&text).await {
                 Ok(()) => transaction.commit().await,
                 Err(error) => Err(error),
             };
-            match made {
-                // Made by another meanwhile; or taken away on purpose, or a part of one that somebody made by hand.
+            match created {
+                // Created by another process meanwhile; or detached on purpose, or part of a partition that was created
+                // by hand.
                 Err(error)
                     if [&SqlState::DUPLICATE_TABLE, &SqlState::INVALID_OBJECT_DEFINITION]
                         .contains(&error.code().unwrap_or(&SqlState::SUCCESSFUL_COMPLETION)) => {}
-                made => made?,
+                created => created?,
             }
         }
         Ok(())
     }
 
-    /// Drops the partitions whose records are all before a time, and deletes those of the partition `DEFAULT`.
+    /// Drops the partitions whose records all started before a time, deletes such records from the partition `DEFAULT`,
+    /// and returns the number of partitions that were dropped.
     pub(super) async fn drop_before(&self, connection: &mut Object, before: Timestamp) -> Result<u64, StoreError> {
         let names = "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid \
                      WHERE inhparent = 'record'::REGCLASS ORDER BY relname";
@@ -200,7 +203,9 @@ impl Partitions {
         let mut dropped = 0;
         for name in &names {
             let name: &str = name.try_get(0).map_err(failed)?;
-            let Some(span) = name.strip_prefix("record").and_then(|suffix| self.by.of_suffix(suffix)) else { continue };
+            let Some(span) = name.strip_prefix("record").and_then(|suffix| self.by.from_suffix(suffix)) else {
+                continue;
+            };
             if micros_of(span.next) <= before.as_micros() {
                 self.drop(connection, span).await.map_err(|error| match error.code() {
                     Some(&SqlState::LOCK_NOT_AVAILABLE) => StoreError::Overloaded,
@@ -209,7 +214,7 @@ impl Partitions {
                 dropped += 1;
             }
         }
-        // First the entries, so that none is left without its record.
+        // The entries come first, so that none is left without its record.
         for (table, key) in [
             ("committed_default", "seq, timestamp, id"),
             ("entry_default", "key, timestamp, id"),
@@ -224,7 +229,7 @@ impl Partitions {
     }
 
     async fn drop(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
-        // Nobody reads or writes the tables meanwhile: so it does not wait long for its turn, while all wait behind it.
+        // The drop locks the tables, and others queue for them while it waits, so it must not wait long.
         let suffix = self.by.suffix(span);
         let text = format!(
             "SET LOCAL lock_timeout = '1s'; DROP TABLE IF EXISTS record{suffix}; DROP TABLE IF EXISTS entry{suffix};
@@ -243,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_months_and_days_of_utc() {
+    fn spans_are_months_or_days_in_utc() {
         for (by, text, suffix, first, next) in [
             (Partition::Month, "2000-01-31T23:59:59.999999", "_2000_01", "2000-01-01", "2000-02-01"),
             (Partition::Month, "2025-12-01", "_2025_12", "2025-12-01", "2026-01-01"),
@@ -254,16 +259,16 @@ mod tests {
             let span = by.span(day_of(micros(text)));
             assert_eq!((micros_of(span.first), micros_of(span.next)), (micros(first), micros(next)), "{text}");
             assert_eq!(by.suffix(span), suffix);
-            assert!(by.of_suffix(suffix) == Some(span), "{suffix}");
+            assert!(by.from_suffix(suffix) == Some(span), "{suffix}");
         }
         for other in ["_default", "", "_2000", "_2000_13", "_2000_1", "_2000_01_01", "_old"] {
-            assert!(Partition::Month.of_suffix(other).is_none(), "{other}");
+            assert!(Partition::Month.from_suffix(other).is_none(), "{other}");
         }
-        assert!(Partition::Day.of_suffix("_2000_01").is_none());
+        assert!(Partition::Day.from_suffix("_2000_01").is_none());
     }
 
     #[test]
-    fn all_of_time_has_a_day_and_few_of_them_a_partition() {
+    fn every_time_has_a_day_and_only_near_days_have_partitions() {
         assert_eq!(micros_of(day_of(Timestamp::MIN.as_micros())), Timestamp::MIN.as_micros());
         assert_eq!(day_of(Timestamp::MAX.as_micros()), Date::constant(9999, 12, 31));
         let today = Date::constant(2026, 11, 22);

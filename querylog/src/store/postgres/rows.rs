@@ -1,17 +1,17 @@
-//! Rows on their way to PostgreSQL, and from it.
+//! Rows as parameters of statements, and back.
 
 use tokio_postgres::types::{FromSql, ToSql};
 
-use super::faults::failed;
 use crate::model::audit_record::AuditRecord;
 use crate::model::cursor::Cursor;
 use crate::model::gap::Gap;
 use crate::model::record::Outcome;
 use crate::model::time::Timestamp;
-use crate::store::sql::{of_micros, whole_micros};
-use crate::store::{Members, Row, StoreError};
+use crate::store::postgres::error::failed;
+use crate::store::sql::{from_micros, whole_micros};
+use crate::store::{ExportedRow, Members, Row, StoreError};
 
-/// Rows, column by column.
+/// The columns of some rows.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     texts: [Vec<Option<&'a [u8]>>; 15],
@@ -63,7 +63,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    /// In the order of [`COLUMNS`](crate::store::COLUMNS).
+    /// Returns the columns in the order of [`COLUMNS`](crate::store::sql::COLUMNS).
     pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 23] {
         let [id, env, user, email, udf_id, udf_name, engine, token, ip, object, details, stdout, stderr, data, service] =
             &self.texts;
@@ -76,12 +76,12 @@ impl<'a> Columns<'a> {
 }
 
 pub(super) fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
-    let text = |place: usize| -> Result<Option<String>, StoreError> {
-        let bytes: Option<Vec<u8>> = get(row, place)?;
+    let text = |index: usize| -> Result<Option<String>, StoreError> {
+        let bytes: Option<Vec<u8>> = get(row, index)?;
         bytes.map(String::from_utf8).transpose().map_err(StoreError::failed)
     };
     let id = text(0)?.unwrap_or_default().try_into().map_err(StoreError::failed)?;
-    let members = Members::of_bits(get(row, 13)?);
+    let members = Members::from_bits(get(row, 13)?);
     let record = AuditRecord {
         id,
         timestamp: Timestamp::from_micros(get(row, 1)?),
@@ -108,13 +108,13 @@ pub(super) fn read_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
         service: text(19)?,
         outcome: outcome.and_then(|word| word.parse().ok()),
         status: status.map(i16::unsigned_abs),
-        duration: duration.map(of_micros),
+        duration: duration.map(from_micros),
         ..Row::of(record, get(row, 14)?)
     })
 }
 
-/// The place of a row that begins with a timestamp and an id.
-pub(super) fn read_place(row: &tokio_postgres::Row) -> Result<Cursor, StoreError> {
+/// Reads the position of a row whose first columns are a timestamp and an id.
+pub(super) fn read_cursor(row: &tokio_postgres::Row) -> Result<Cursor, StoreError> {
     let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
     Ok(Cursor { micros: get(row, 0)?, id })
 }
@@ -129,6 +129,14 @@ pub(super) fn read_gap(row: &tokio_postgres::Row) -> Result<Gap, StoreError> {
     })
 }
 
-pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, place: usize) -> Result<T, StoreError> {
-    row.try_get(place).map_err(failed)
+/// Reads a row of [`EXPORTED`](crate::store::postgres::statements::EXPORTED).
+pub(super) fn read_exported(row: &tokio_postgres::Row) -> Result<ExportedRow, StoreError> {
+    let id = String::from_utf8(get(row, 1)?).map_err(StoreError::failed)?;
+    let details: Option<Vec<u8>> = get(row, 2)?;
+    let details = details.map(String::from_utf8).transpose().map_err(StoreError::failed)?;
+    Ok(ExportedRow::new(Cursor { micros: get(row, 0)?, id }, details))
+}
+
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, index: usize) -> Result<T, StoreError> {
+    row.try_get(index).map_err(failed)
 }

@@ -1,4 +1,4 @@
-//! How a store in PostgreSQL is connected: [`PostgresSettings`].
+//! The settings of a store in PostgreSQL: [`PostgresSettings`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-use super::partitions::Partitions;
-use super::{PATIENCE, Partition, Postgres, faults, tables, tls};
 use crate::store::StoreError;
+use crate::store::postgres::error::no_connection;
+use crate::store::postgres::partitions::{Partition, Partitions};
+use crate::store::postgres::store::{PATIENCE, Postgres};
+use crate::store::postgres::{encryption, tables};
 
-/// How a store in PostgreSQL is connected. See [`Postgres::settings`].
+/// The settings of a store in PostgreSQL. See [`Postgres::settings`].
 ///
 /// ```no_run
 /// use tagtrail_querylog::store::{Partition, Postgres};
@@ -27,17 +29,17 @@ use crate::store::StoreError;
 ///
 /// # Encryption
 ///
-/// The parameter `sslmode` of the URL says whether connections are encrypted, as for other programs:
+/// The parameter `sslmode` of the URL sets whether connections are encrypted, as for other programs:
 ///
 /// | `sslmode` | |
 /// | --- | --- |
 /// | `disable` | no |
-/// | `prefer`, the default | where the server can; whether it is the right server is not checked |
-/// | `require`, `verify-ca`, `verify-full` | always; the server's certificate must be good for the name of the host, and signed by somebody whom the system trusts, or, with `sslrootcert=FILE`, by one of the certificates in this file (PEM) |
+/// | `prefer`, the default | if the server supports it; the server is not verified |
+/// | `require`, `verify-ca`, `verify-full` | always; the certificate of the server must be valid for the name of the host, and signed by an authority that the system trusts, or, with `sslrootcert=FILE`, by one of the certificates in this file (PEM) |
 ///
-/// The last three are one and the same, which is stricter than what others take the first two of them for: an encrypted
-/// connection to somebody else is no safer than a plain one. All this needs the feature `postgres-tls`; without it,
-/// `prefer` is not encrypted, and what must be encrypted is an error.
+/// The last three are the same. For the first two, this is stricter than other programs are, since an encrypted
+/// connection to the wrong server is as unsafe as a plain one. Encryption requires the feature `postgres-tls`. Without
+/// it, `prefer` is not encrypted, and requiring encryption is an error.
 #[derive(Clone)]
 #[must_use]
 pub struct PostgresSettings {
@@ -52,34 +54,35 @@ impl PostgresSettings {
         Self { url: url.to_owned(), connections: 16, partition: None, existing: false }
     }
 
-    /// How many connections there are at most; 16 by default. Calls beyond that wait for up to two seconds.
+    /// Sets the maximum number of connections; 16 by default. Further calls wait for up to two seconds.
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }
 
-    /// With tables that are partitioned by the time of the records, so that old ones can be dropped at once
-    /// ([`Postgres::drop_before`]), and indexes stay small. This is decided when the tables are made: those that are
-    /// there are opened as they are, and it is an error to ask for others.
+    /// Partitions the tables by the time of the records, so that old ones can be dropped at once
+    /// ([`Postgres::drop_before`]), and indexes stay small. This is decided when the tables are created: existing
+    /// tables keep their partitioning, and connecting with another one is an error.
     ///
-    /// A partition is made when the first record of its month or day is put. Times that are far from now share one
-    /// partition, so that strange ones do not make thousands. What is unique is then not the id but the time and the id:
-    /// a record that is put twice with two times is there twice.
+    /// A partition is created when the first record of its month or day is put. Times that are far from the present
+    /// share one partition, so that wrong times do not create thousands. Records are then unique by time and id instead
+    /// of id: a record that is put with two times is stored twice.
     pub fn partition_by(self, partition: Partition) -> Self {
         Self { partition: Some(partition), ..self }
     }
 
-    /// Makes no tables where there are none: then it is an error to connect. For those who only ask.
+    /// Opens only tables that exist: if there are none, connecting fails. For programs that only query.
     pub fn existing(self) -> Self {
         Self { existing: true, ..self }
     }
 
-    /// Connects, and makes the tables, or brings those of an earlier version up to date. Several may do so at the same
-    /// time.
+    /// Connects, and creates the tables, or migrates those of an earlier version. Several processes may do so at the
+    /// same time.
     ///
     /// # Errors
     ///
-    /// If the URL is none of PostgreSQL, the server cannot be reached as safely as it asks for, its tables are of a later
-    /// version of this crate, or are not partitioned as they are to be; or if there are none, and none are to be made.
+    /// If the URL is not a PostgreSQL URL, or the server cannot be reached as securely as the URL requires; if the
+    /// tables are of a later version of this crate, or partitioned differently; or if they must
+    /// [exist](Self::existing), and do not.
     pub async fn connect(self) -> Result<Postgres, StoreError> {
         let wait = Some(PATIENCE);
         let pool = Pool::builder(manager(&self.url)?)
@@ -88,9 +91,8 @@ impl PostgresSettings {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(StoreError::failed)?;
-        let mut store = Postgres { pool, partitions: None, begun: Arc::default() };
-        let mut connection =
-            store.pool.get().await.map_err(|error| StoreError::unusable(faults::no_connection(error)))?;
+        let mut store = Postgres { pool, partitions: None, started: Arc::default() };
+        let mut connection = store.pool.get().await.map_err(|error| StoreError::unusable(no_connection(error)))?;
         let partition = tables::prepare(&mut connection, self.partition, self.existing).await?;
         drop(connection);
         store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
@@ -98,7 +100,7 @@ impl PostgresSettings {
     }
 }
 
-/// The URL may have a password in it.
+/// Does not show the URL, which may contain a password.
 impl fmt::Debug for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, partition, existing, .. } = self;
@@ -112,19 +114,19 @@ impl fmt::Debug for PostgresSettings {
 
 fn manager(url: &str) -> Result<Manager, StoreError> {
     let (url, root) = without_root(url)?;
-    // What it says may have the password in it.
-    let config: Config = url.parse().map_err(|_| StoreError::unusable("no URL of PostgreSQL"))?;
+    // The error of the parser may contain the password.
+    let config: Config = url.parse().map_err(|_| StoreError::unusable("not a PostgreSQL URL"))?;
     if root.is_some() && config.get_ssl_mode() != SslMode::Require {
-        return Err(StoreError::unusable("sslrootcert is of use with sslmode=verify-full only: ask for that too"));
+        return Err(StoreError::unusable("sslrootcert requires sslmode=verify-full"));
     }
-    tls::manager(config, root.as_deref())
+    encryption::manager(config, root.as_deref())
 }
 
-/// The URL as tokio-postgres reads it, and the file of the certificates that are trusted.
+/// Returns the URL that tokio-postgres can parse, and the file of the certificates to trust.
 fn without_root(url: &str) -> Result<(String, Option<String>), StoreError> {
-    // A name or a password may have a question mark.
+    // The user name and the password may contain a question mark.
     let server = url.find('@').unwrap_or(0);
-    let Some(query) = url[server..].find('?').map(|place| server + place + 1) else {
+    let Some(query) = url[server..].find('?').map(|index| server + index + 1) else {
         return Ok((url.to_owned(), None));
     };
     let mut root = None;
@@ -137,7 +139,8 @@ fn without_root(url: &str) -> Result<(String, Option<String>), StoreError> {
             _ => rest.push(pair),
         }
     }
-    let root = root.transpose().map_err(|_| StoreError::unusable("sslrootcert: the name of the file is no UTF-8"))?;
+    let root =
+        root.transpose().map_err(|_| StoreError::unusable("sslrootcert: the name of the file is not valid UTF-8"))?;
     Ok((format!("{}{}", &url[..query], rest.join("&")), root.map(Into::into)))
 }
 
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parameters_of_the_url_say_whom_to_trust() {
+    fn trusted_certificates_are_set_by_the_url() {
         for (url, expected, root) in [
             ("postgres://h/d", "postgres://h/d", None),
             ("postgres://h/d?sslmode=prefer", "postgres://h/d?sslmode=prefer", None),
@@ -162,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_wrong_is_said_without_it() {
+    fn error_does_not_contain_the_url_if_that_is_invalid() {
         for (url, expected) in [
-            ("mysql://u:hunter2@h/d", "no URL of PostgreSQL"),
-            ("postgres://u:hunter2@h/d?sslmode=always", "no URL of PostgreSQL"),
-            ("postgres://u:hunter2@h/d?sslrootcert=x", "sslrootcert is of use with"),
-            ("postgres://u:hunter2@h/d?sslmode=prefer&sslrootcert=x", "sslrootcert is of use with"),
-            ("postgres://u:hunter2@h/d?sslmode=require&sslrootcert=%ff", "no UTF-8"),
+            ("mysql://u:hunter2@h/d", "not a PostgreSQL URL"),
+            ("postgres://u:hunter2@h/d?sslmode=always", "not a PostgreSQL URL"),
+            ("postgres://u:hunter2@h/d?sslrootcert=x", "sslrootcert requires"),
+            ("postgres://u:hunter2@h/d?sslmode=prefer&sslrootcert=x", "sslrootcert requires"),
+            ("postgres://u:hunter2@h/d?sslmode=require&sslrootcert=%ff", "not valid UTF-8"),
         ] {
             let error = manager(url).err().unwrap().to_string();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");

@@ -1,13 +1,19 @@
-//! The statements.
+//! The SQL of queries and writes.
 
-use super::{INDEXED, Partition, tables};
-use crate::store::{COLUMNS, REPLACED, RowRange, Selection};
+use crate::store::postgres::partitions::Partition;
+use crate::store::postgres::tables;
+use crate::store::sql::{COLUMNS, REPLACED};
+use crate::store::{RowRange, Selection};
 
-/// What is between two places. The times for themselves tell in which partitions that is.
+/// How many bytes of a text an index has.
+pub(super) const INDEXED: usize = 200;
+
+/// The condition of rows between two positions. The times alone select the partitions.
 const BETWEEN: &str =
     "(timestamp, id) > ($1, $2) AND (timestamp, id) < ($3, $4) AND timestamp >= $1 AND timestamp <= $3";
 
-/// The statement of a range, and what it asks for besides the two places: the texts that are to be equal.
+/// Returns the statement that reads a range, and its parameters apart from the two positions and the limit: the texts
+/// that columns must equal.
 pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (String, Vec<&'a [u8]>) {
     let (names, values): (&[&str], Vec<&str>) = match &range.of {
         Selection::User(email) => (&["user_email"], vec![email]),
@@ -26,7 +32,7 @@ pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (Strin
     (text, values.into_iter().map(str::as_bytes).collect())
 }
 
-/// The statement that puts rows, column by column, and returns the ids and times of those that it changed.
+/// Returns the statement that inserts or replaces rows, and returns the ids and times of those that it changed.
 pub(super) fn put(partition: Option<Partition>) -> String {
     let key = tables::record_key(partition);
     committing(&format!(
@@ -36,12 +42,13 @@ pub(super) fn put(partition: Option<Partition>) -> String {
     ))
 }
 
-/// The statement that puts the rows that are not there, and returns their ids and times.
+/// Returns the statement that inserts the rows that do not exist, and returns their ids and times.
 pub(super) fn put_new(partition: Option<Partition>) -> String {
     committing(&format!("ON CONFLICT ({}) DO NOTHING", tables::record_key(partition)))
 }
 
-/// Puts rows, and notes each that was put or replaced under the number of the transaction.
+/// Returns a statement that puts rows, and notes each that was inserted or replaced under the number of the
+/// transaction.
 fn committing(conflict: &str) -> String {
     format!(
         "WITH put AS (
@@ -69,37 +76,60 @@ pub(super) const PUT_GAP: &str = "
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
 
-/// The statement that puts the entries of rows that are new.
+/// Finds a request of a window that has not ended.
+pub(super) const OPEN: &str =
+    "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";
+
+/// Reads entries of a key and the details of their rows, until the rows before have this many bytes. The length of a
+/// value is known without reading it, so rows that are not in the page cost little. `OFFSET 0` keeps it a lookup for
+/// each entry.
+pub(super) const EXPORTED: &str = "
+    SELECT timestamp, id, details
+    FROM (SELECT first.timestamp, first.id, row.details,
+              sum(octet_length(row.details)) OVER (
+                  ORDER BY first.timestamp, first.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+              ) AS bytes_before
+          FROM (SELECT timestamp, id FROM entry
+                WHERE key = $1 AND (timestamp, id) > ($2, $3) AND (timestamp, id) < ($4, $5)
+                    AND timestamp >= $2 AND timestamp <= $4
+                ORDER BY timestamp, id LIMIT $6) AS first
+          LEFT JOIN LATERAL
+              (SELECT details FROM record WHERE timestamp = first.timestamp AND id = first.id OFFSET 0) AS row ON true
+         ) AS page
+    WHERE coalesce(bytes_before, 0) < $7
+    ORDER BY timestamp, id";
+
+/// Inserts the entries of new rows.
 pub(super) const PUT_NEW_ENTRIES: &str =
     "INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])";
 
-/// The statement that puts entries into the index of keys. Those of the begin are there when the end is put.
+/// Adds entries to the index of keys. When the end of a request is put, the entries of its start exist.
 pub(super) const PUT_ENTRIES: &str = "
     INSERT INTO entry (key, timestamp, id) SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[])
     ON CONFLICT (key, timestamp, id) DO NOTHING";
 
-/// The statement that reads the rows of places. `OFFSET 0` keeps it a look-up for each place, whatever the planner
-/// believes of the table.
-pub(super) fn rows_of_places(columns: &str) -> String {
+/// Returns the statement that reads rows by position. `OFFSET 0` keeps it a lookup for each position, whatever the
+/// planner assumes about the table.
+pub(super) fn rows_at(columns: &str) -> String {
     format!(
         "SELECT found.* FROM unnest($1::BIGINT[], $2::BYTEA[]) AS place (micros, name) CROSS JOIN LATERAL \
          (SELECT {columns} FROM record WHERE timestamp = place.micros AND id = place.name OFFSET 0) AS found"
     )
 }
 
-/// Entries of the first of some keys.
+/// Returns the statement that reads the entries of the first key.
 fn first_entries(newest_first: bool) -> String {
     let order = order(newest_first);
     format!("SELECT timestamp, id FROM entry WHERE key = $5 AND {BETWEEN} ORDER BY {order}")
 }
 
-/// The statement that finds the last of the entries that are read, if there are so many, and the one behind it.
+/// Returns the statement that finds the last entry within the limit, if there are that many, and the one after it.
 pub(super) fn last_entry(newest_first: bool) -> String {
     format!("{} LIMIT 2 OFFSET $6::BIGINT - 1", first_entries(newest_first))
 }
 
-/// The statement that reads entries whose rows have the other keys too. `OFFSET 0` keeps that a look-up for each entry:
-/// a join would read all entries of the other key, if the planner believes that they are few.
+/// Returns the statement that reads entries whose rows have the other keys too. `OFFSET 0` keeps it a lookup for each
+/// entry: a join would read all entries of another key if the planner assumes that they are few.
 pub(super) fn entries(keys: usize, newest_first: bool) -> String {
     let others = (1..keys).map(|place| {
         let number = 7 + place;

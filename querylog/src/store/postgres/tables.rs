@@ -1,14 +1,13 @@
-//! The tables: what makes them, and brings older ones up to date.
+//! The tables: creating them, and migrating those of earlier versions.
 
 use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::error::SqlState;
 
-use super::Partition;
-use super::exports::VERSION_3;
-use super::faults::words;
 use crate::store::StoreError;
+use crate::store::postgres::error::message;
+use crate::store::postgres::partitions::Partition;
 
-/// What the tables are: one row, with the number of their version, and how they are partitioned.
+/// The table `about`: one row, with the version of the tables, and their partitioning.
 const ABOUT: &str = "
     CREATE TABLE IF NOT EXISTS about (
         only_one BIGINT NOT NULL PRIMARY KEY,
@@ -20,8 +19,8 @@ const ABOUT: &str = "
     ALTER TABLE about ADD COLUMN IF NOT EXISTS seq_base BIGINT NOT NULL DEFAULT 0;
 ";
 
-/// What makes each version of the tables from the one before, and what it takes besides where they are partitioned. Each
-/// step may be run again.
+/// The migrations, each from the version before, and their additional statements if the tables are partitioned. Each
+/// may run more than once.
 pub(super) const VERSIONS: [(i64, &str, &str); 4] = [
     (1, VERSION_1, PARTITIONED_1),
     (2, VERSION_2, PARTITIONED_2),
@@ -29,7 +28,7 @@ pub(super) const VERSIONS: [(i64, &str, &str); 4] = [
     (VERSION, VERSION_4, PARTITIONED_4),
 ];
 
-/// The version that this program writes.
+/// The version that this crate writes.
 pub(super) const VERSION: i64 = 4;
 
 const VERSION_1: &str = "
@@ -82,11 +81,31 @@ const VERSION_2: &str = "
 
 const PARTITIONED_2: &str = "CREATE TABLE IF NOT EXISTS entry_default PARTITION OF entry DEFAULT;";
 
-/// What was recorded about a request, in columns; which rows each transaction put or replaced; and what is missing.
-/// Times and durations are in microseconds. No row is rewritten: those that are there have no summary.
+/// The jobs of exports, and the index of open requests.
+const VERSION_3: &str = "
+    CREATE TABLE IF NOT EXISTS export_job (
+        id BYTEA NOT NULL PRIMARY KEY,
+        owner BYTEA NOT NULL,
+        token BYTEA,
+        scope BYTEA NOT NULL,
+        state BYTEA NOT NULL,
+        version BIGINT NOT NULL,
+        created BIGINT NOT NULL,
+        due BIGINT NOT NULL,
+        body BYTEA NOT NULL
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS export_job_of_token ON export_job (owner, token) WHERE token IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS export_job_by_time ON export_job (created, id);
+    CREATE INDEX IF NOT EXISTS export_job_due ON export_job (due);
+    CREATE INDEX IF NOT EXISTS record_open ON record (timestamp) WHERE NOT ended;
+";
+
+/// The summary of a request, in columns; the rows that each transaction inserted or replaced; and gaps. Times and
+/// durations are in microseconds. Existing rows are not rewritten, and have no summary.
 ///
-/// The number of a transaction is `seq_base` and its id. Ids are given when transactions start to write, so rows of a
-/// smaller number may come later: those below `seq_base + txid_snapshot_xmin(txid_current_snapshot())` are final.
+/// The number of a transaction is the sum of `seq_base` and its id. Ids are assigned when transactions start to write,
+/// so rows with a smaller number may appear later: those below `seq_base + txid_snapshot_xmin(txid_current_snapshot())`
+/// are final.
 const VERSION_4: &str = "
     ALTER TABLE record ADD COLUMN IF NOT EXISTS service BYTEA;
     ALTER TABLE record ADD COLUMN IF NOT EXISTS outcome TEXT;
@@ -108,72 +127,71 @@ const VERSION_4: &str = "
 
 const PARTITIONED_4: &str = "CREATE TABLE IF NOT EXISTS committed_default PARTITION OF committed DEFAULT;";
 
-/// Moves the numbers of transactions up, if the tables were restored into a server whose ids are below theirs.
+/// Raises the numbers of transactions if the tables were restored into a server whose ids are lower.
 const MOVE_UP: &str = "
     UPDATE about SET seq_base = newest.seq + 1 - txid_snapshot_xmin(txid_current_snapshot())
     FROM (SELECT max(seq) AS seq FROM committed) AS newest
     WHERE newest.seq >= seq_base + txid_snapshot_xmax(txid_current_snapshot())";
 
-/// By what a record is unique. The key of a partitioned table has the time in it.
+/// Returns the key of records. That of a partitioned table includes the time.
 pub(super) fn record_key(partition: Option<Partition>) -> &'static str {
     if partition.is_some() { "timestamp, id" } else { "id" }
 }
 
 fn step(text: &str, partitioned: &str, partition: Option<Partition>) -> String {
-    let (by_time, besides) =
-        if partition.is_some() { ("PARTITION BY RANGE (timestamp)", partitioned) } else { ("", "") };
-    text.replace("{record_key}", record_key(partition)).replace("{by_time}", by_time) + besides
+    let (by_time, also) = if partition.is_some() { ("PARTITION BY RANGE (timestamp)", partitioned) } else { ("", "") };
+    text.replace("{record_key}", record_key(partition)).replace("{by_time}", by_time) + also
 }
 
 pub(super) const LATER: &str = "the tables are of a later version of tagtrail-querylog; update this program";
 
-/// The version of the tables, for a transaction that writes.
+/// Returns the version of the tables, in a transaction that writes.
 pub(super) async fn version(transaction: &Transaction<'_>) -> Result<i64, tokio_postgres::Error> {
     let statement = transaction.prepare_cached("SELECT version FROM about").await?;
     transaction.query_one(&statement, &[]).await?.try_get(0)
 }
 
-/// Makes the tables, or brings them up to date, and says how they are partitioned. Of tables that are up to date it only
-/// reads. Where it is to be there already, it makes none.
+/// Creates the tables or migrates them, and returns their partitioning. Current tables are only read. With `existing`,
+/// none are created.
 pub(super) async fn prepare(
     connection: &mut Object,
     wanted: Option<Partition>,
     existing: bool,
 ) -> Result<Option<Partition>, StoreError> {
-    const FOREIGN: &str = "the database has tables of something else with the names of an audit log's: give the audit log \
-        a database of its own, or a schema, by `options=-c search_path=NAME` in the URL";
+    const FOREIGN: &str = "the database contains unrelated tables whose names clash with the audit log's; use a separate \
+        database, or a schema, with `options=-c search_path=NAME` in the URL";
     let about = connection.query_one("SELECT version, partition FROM about", &[]).await;
     let about = about.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let (version, partition) = match about {
         Ok(about) if VERSIONS.iter().all(|(version, ..)| *version <= about.0) => about,
-        Err(error) if is_of_something_else(connection, &error).await? => {
+        Err(error) if is_foreign(connection, &error).await? => {
             return Err(StoreError::unusable(FOREIGN));
         }
         Err(error) if existing && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             return Err(StoreError::unusable("there is no audit log in this database yet"));
         }
-        _ => migrate(connection, wanted).await.map_err(|error| StoreError::failed(words(&*error)))?,
+        _ => migrate(connection, wanted).await.map_err(|error| StoreError::failed(message(&*error)))?,
     };
     if version > VERSION {
         return Err(StoreError::unusable(LATER));
     }
     if !existing {
-        connection.batch_execute(MOVE_UP).await.map_err(|error| StoreError::failed(words(&error)))?;
+        connection.batch_execute(MOVE_UP).await.map_err(|error| StoreError::failed(message(&error)))?;
     }
-    let there = Partition::of_number(partition)?;
-    match (wanted, there) {
-        (Some(wanted), Some(there)) if wanted != there => {
-            Err(StoreError::unusable(format!("the tables are partitioned by {there}, and stay so: ask for no other")))
-        }
+    let current = Partition::from_number(partition)?;
+    match (wanted, current) {
+        (Some(wanted), Some(current)) if wanted != current => Err(StoreError::unusable(format!(
+            "the tables are already partitioned by {current}; this cannot be changed"
+        ))),
         (Some(_), None) => {
-            Err(StoreError::unusable("the tables were made without partitions, and stay so: do not ask for them"))
+            Err(StoreError::unusable("the tables already exist without partitions; this cannot be changed"))
         }
-        _ => Ok(there),
+        _ => Ok(current),
     }
 }
 
-/// Whether tables have the names of ours, and are not ours. Ours are made after `about`.
-async fn is_of_something_else(connection: &Object, error: &tokio_postgres::Error) -> Result<bool, StoreError> {
+/// Returns whether the tables are not those of an audit log, which are created after `about`.
+async fn is_foreign(connection: &Object, error: &tokio_postgres::Error) -> Result<bool, StoreError> {
     const FOREIGN: &str = "
         SELECT CASE WHEN to_regclass('about') IS NULL
             THEN coalesce(to_regclass('record'), to_regclass('entry'), to_regclass('export_job')) IS NOT NULL
@@ -183,14 +201,14 @@ async fn is_of_something_else(connection: &Object, error: &tokio_postgres::Error
         return Ok(false);
     }
     let row = connection.query_one(FOREIGN, &[]).await;
-    row.and_then(|row| row.try_get(0)).map_err(|error| StoreError::failed(words(&error)))
+    row.and_then(|row| row.try_get(0)).map_err(|error| StoreError::failed(message(&error)))
 }
 
 async fn migrate(
     connection: &mut Object,
     wanted: Option<Partition>,
 ) -> Result<(i64, i64), Box<dyn std::error::Error + Send + Sync>> {
-    // Of those that make the same table at the same time, one does, and the others fail when it has.
+    // If several processes create the same table at the same time, one succeeds, and the others fail after it has.
     if connection.batch_execute(ABOUT).await.is_err() {
         connection.batch_execute(ABOUT).await?;
     }
@@ -199,12 +217,12 @@ async fn migrate(
     let insert =
         "INSERT INTO about (only_one, version, secret, partition) VALUES (1, 0, $1, $2) ON CONFLICT DO NOTHING";
     connection.execute(insert, &[&secret.as_slice(), &Partition::number(wanted)]).await?;
-    // The others wait for the row. Where this is interrupted, nothing of it has happened.
+    // The others wait for the row. If this is interrupted, the transaction is rolled back.
     let transaction = connection.transaction().await?;
     let row = transaction.query_one("SELECT version, partition FROM about FOR UPDATE", &[]).await?;
     let (mut version, number): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    // What is partitioned in a way that is not known is of a later version, and up to date.
-    let partition = Partition::of_number(number).ok().flatten();
+    // A partitioning that is unknown is of a later version, whose tables need no migration.
+    let partition = Partition::from_number(number).ok().flatten();
     for (next, text, partitioned) in VERSIONS {
         if next > version {
             transaction.batch_execute(&step(text, partitioned, partition)).await?;

@@ -1,4 +1,4 @@
-//! Connections that are encrypted, by rustls. The server is checked where the URL requires encryption.
+//! Encrypted connections, by rustls. The server is verified if the URL requires encryption.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::StoreError;
 
+/// Returns the manager of connections.
 pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, StoreError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match (config.get_ssl_mode(), root) {
-        (SslMode::Require, Some(root)) => verifier_of(root, &provider)?,
+        (SslMode::Require, Some(root)) => verifier_for(root, &provider)?,
         (SslMode::Require, None) => Arc::new(Verifier::new(Arc::clone(&provider)).map_err(StoreError::unusable)?),
-        _ => Arc::new(Anybody(Arc::clone(&provider))),
+        _ => Arc::new(AnyServer(Arc::clone(&provider))),
     };
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -34,37 +35,40 @@ pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, Sto
     Ok(Manager::from_config(config, MakeRustlsConnect::new(tls), manager))
 }
 
-/// Trusts those whom the certificates in a file have signed.
-fn verifier_of(root: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
+/// Returns a verifier that trusts servers whose certificates are signed by those in a file.
+fn verifier_for(root: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
     let failed = |what: &str| StoreError::unusable(format!("sslrootcert: {what}"));
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(root).map_err(|_| failed("the file cannot be read"))? {
-        let certificate = certificate.map_err(|_| failed("the file is no PEM"))?;
+        let certificate = certificate.map_err(|_| failed("the file is not PEM"))?;
         roots.add(certificate).map_err(|_| failed("a certificate in the file cannot be trusted"))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    verifier.build().map_err(|_| failed("there is no certificate in the file"))
+    verifier.build().map_err(|_| failed("the file contains no certificate"))
 }
 
-/// Why a certificate is not accepted, if that is what is wrong.
-pub(super) fn not_accepted(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+/// Returns why a certificate was rejected, if that is the error.
+pub(super) fn rejection_of(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
     use CertificateError as Bad;
     let rustls::Error::InvalidCertificate(bad) = error.downcast_ref()? else { return None };
     Some(match bad {
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is not for the name of the host in the URL",
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            "it is not valid for the name of the host in the URL"
+        }
         Bad::Expired | Bad::ExpiredContext { .. } => "it has expired",
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "it is not valid yet",
-        Bad::Revoked => "it is revoked",
-        Bad::UnknownIssuer => "nobody who is trusted has signed it; sslrootcert=FILE names those who are",
-        _ => "those who are trusted do not vouch for it; sslrootcert=FILE names others",
+        Bad::Revoked => "it has been revoked",
+        Bad::UnknownIssuer => "its issuer is not trusted; to trust it, set sslrootcert=FILE",
+        _ => "it is not signed by a trusted issuer; to trust another one, set sslrootcert=FILE",
     })
 }
 
-/// Takes any certificate, from whoever has its key: for `prefer`, where no encryption at all would do.
+/// Accepts any certificate whose key the server has: for `prefer`, with which a connection need not be encrypted at
+/// all.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AnyServer(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -106,7 +110,7 @@ mod tests {
 
     use crate::store::{Postgres, StoreError};
 
-    /// Whether the connection is encrypted, by what the server says.
+    /// Returns whether the server reports the connection as encrypted.
     async fn encrypted(url: &str) -> Result<bool, StoreError> {
         let store = Postgres::connect(url).await?;
         let rows = store.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await?;
@@ -114,11 +118,11 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_server_is_trusted_by_its_certificate_and_name_where_encryption_is_required() {
+    async fn server_is_verified_if_encryption_is_required() {
         let (Ok(url), Ok(root)) =
             (std::env::var("TAGTRAIL_TEST_POSTGRES"), std::env::var("TAGTRAIL_TEST_POSTGRES_ROOT"))
         else {
-            eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_ROOT name no server");
+            eprintln!("skipped: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_ROOT are not set");
             return;
         };
         let (address, _) = url.split_once('?').unwrap();
@@ -129,13 +133,13 @@ mod tests {
                 (format!("{name}?sslmode={mode}"), "sslrootcert=FILE"),
                 (
                     format!("{address}?sslmode={mode}&sslrootcert={root}"),
-                    "it is not for the name of the host in the URL",
+                    "it is not valid for the name of the host in the URL",
                 ),
                 (format!("{name}?sslmode={mode}&sslrootcert={root}.none"), "the file cannot be read"),
-                (format!("{name}?sslmode={mode}&sslrootcert=/dev/null"), "there is no certificate in the file"),
+                (format!("{name}?sslmode={mode}&sslrootcert=/dev/null"), "the file contains no certificate"),
             ] {
-                let said = encrypted(&untrusted).await.unwrap_err().to_string();
-                assert!(said.contains(why), "{untrusted}: {said}");
+                let error = encrypted(&untrusted).await.unwrap_err().to_string();
+                assert!(error.contains(why), "{untrusted}: {error}");
             }
         }
         for (mode, expected) in [("?sslmode=prefer", true), ("", true), ("?sslmode=disable", false)] {
@@ -144,13 +148,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_cannot_encrypt_is_told_nothing_where_encryption_is_required() {
+    async fn nothing_is_sent_to_a_server_without_encryption_if_that_is_required() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = [0; 8];
-            stream.read_exact(&mut asked).await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
             stream.write_all(b"N").await.unwrap();
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await.unwrap();

@@ -1,37 +1,38 @@
-//! Connections to the file: one that writes, and those that read.
+//! Connections to the file: one for writing, and several for reading.
 
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Synchronous, tables};
 use crate::private_file;
 use crate::store::StoreError;
+use crate::store::sqlite::settings::Synchronous;
+use crate::store::sqlite::tables;
 
-/// How long a connection waits for another process that writes to the same file.
+/// How long a connection waits for another process that is writing to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// How much of the file the writer keeps in memory: the pages that a batch changes, so that they are read once. Negative
+/// The cache of the writer: large enough for the pages that a batch changes, so that they are read once. Negative
 /// numbers are KiB.
 const WRITER_CACHE: i64 = -64 * 1_024;
-/// How much a reader keeps.
+/// The cache of a reader.
 const READER_CACHE: i64 = -8 * 1_024;
 
-/// Where it is to be there already, nothing is made.
+/// Opens the file for writing, and creates it unless it must exist.
 pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool) -> Result<Connection, StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some_and(|folder| !folder.is_dir()) {
-        return Err(StoreError::unusable("the folder of the file is not there: make it first"));
+        return Err(StoreError::unusable("the folder of the file does not exist; create it first"));
     }
     let mut flags = OpenFlags::default();
     if existing {
         if !path.exists() {
-            return Err(StoreError::unusable("there is no such file"));
+            return Err(StoreError::unusable("the file does not exist"));
         }
         flags.remove(OpenFlags::SQLITE_OPEN_CREATE);
     } else {
-        // Where it is there, or cannot be made, SQLite says what is wrong with it. Its other files take the mode of this one.
+        // If the file exists or cannot be created, SQLite reports any error. Its other files get the mode of this one.
         drop(private_file::append_new(path));
     }
     let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
@@ -39,10 +40,11 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool)
     Ok(connection)
 }
 
-/// What SQLite says, or more where that does not say what to do.
+/// Returns SQLite's error, or one that says what to do.
 fn unusable(error: rusqlite::Error) -> StoreError {
-    const NOT_OPENED: &str = "the file cannot be opened: see that it is no folder, and that you may read and write it";
-    const NOT_WRITTEN: &str = "you may not write to the file or its folder, which SQLite needs to read it too";
+    const NOT_OPENED: &str =
+        "cannot open the file: check that it is not a directory, and that it is readable and writable";
+    const NOT_WRITTEN: &str = "cannot write to the file or its folder, which SQLite requires even for reading";
     match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen) => StoreError::unusable(NOT_OPENED),
         Some(ErrorCode::ReadOnly) => StoreError::unusable(NOT_WRITTEN),
@@ -57,8 +59,8 @@ fn prepare(
 ) -> rusqlite::Result<Result<(), StoreError>> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(16);
-    if tables::is_of_something_else(connection)? {
-        return Ok(Err(StoreError::unusable("the file is a database of something else than an audit log")));
+    if tables::is_foreign(connection)? {
+        return Ok(Err(StoreError::unusable("the file is a database of something else; expected an audit log")));
     }
     if existing && tables::version(connection)? == 0 {
         return Ok(Err(StoreError::unusable("there is no audit log in this file yet")));
@@ -89,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_opened_says_what_to_do() {
+    fn error_says_what_to_do_if_the_file_cannot_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         for existing in [false, true] {
             let error = open_writer(folder.path(), Synchronous::Full, existing).unwrap_err().to_string();
-            assert!(error.contains("see that it is no folder"), "{error}");
+            assert!(error.contains("check that it is not a directory"), "{error}");
         }
         let read_only = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         let error = unusable(rusqlite::Error::SqliteFailure(read_only, None)).to_string();
-        assert!(error.contains("may not write to the file or its folder"), "{error}");
+        assert!(error.contains("cannot write to the file or its folder"), "{error}");
     }
 }

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use rusqlite::types::FromSqlError;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 
-use super::Sqlite;
 use crate::model::export_status::ExportState;
 use crate::model::time::Timestamp;
+use crate::store::StoreError;
 use crate::store::job::Job;
 use crate::store::job_statements::{self as statements, Insert, List};
 use crate::store::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
-use crate::store::{StoreError, many};
+use crate::store::sql::many;
+use crate::store::sqlite::store::Sqlite;
 
 #[async_trait]
 impl Jobs for Sqlite {
@@ -30,13 +31,13 @@ impl Jobs for Sqlite {
 
     async fn get(&self, id: &str) -> Result<Option<Job>, StoreError> {
         let id = id.to_owned();
-        self.ask(move |connection| prepared(connection, &statements::of_id())?.query_row([id], read_job).optional())
+        self.read(move |connection| prepared(connection, &statements::of_id())?.query_row([id], read_job).optional())
             .await
     }
 
     async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
         let of = [owner, token].map(str::to_owned);
-        self.ask(move |connection| prepared(connection, &statements::of_token())?.query_row(of, read_job).optional())
+        self.read(move |connection| prepared(connection, &statements::of_token())?.query_row(of, read_job).optional())
             .await
     }
 
@@ -51,7 +52,7 @@ impl Jobs for Sqlite {
 
     async fn list(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
         let List { text, before, limit, scopes } = statements::list(list, limit);
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut parameters: Vec<&dyn ToSql> = vec![&before.micros, &before.id, &limit];
             parameters.extend(scopes.iter().map(|text| text as &dyn ToSql));
             prepared(connection, &text)?.query_map(&*parameters, find_job)?.collect()
@@ -67,7 +68,7 @@ impl Jobs for Sqlite {
         limit: usize,
     ) -> Result<Vec<FoundJob>, StoreError> {
         let text = statements::due(states);
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let parameters = params![now.as_micros(), far.as_micros(), many(limit)];
             prepared(connection, &text)?.query_map(parameters, find_job)?.collect()
         })
@@ -95,21 +96,21 @@ impl Jobs for Sqlite {
     }
 }
 
-/// SQLite's parameters have a question mark.
+/// Prepares a statement. SQLite's parameters have a question mark.
 fn prepared<'a>(connection: &'a Connection, text: &str) -> rusqlite::Result<CachedStatement<'a>> {
     connection.prepare_cached(&text.replace('$', "?"))
 }
 
-/// Returns whether a statement changes a row. The change is committed when the statement has ended, which is after the
-/// row that it returns.
+/// Runs a statement, and returns whether it changed a row. The change is committed at the end of the statement, which
+/// comes after the row that it returns.
 fn changes(connection: &Connection, text: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<bool> {
     let mut statement = prepared(connection, text)?;
     let mut rows = statement.query(parameters)?;
-    let is_there = rows.next()?.is_some();
-    if is_there {
+    let is_changed = rows.next()?.is_some();
+    if is_changed {
         rows.next()?;
     }
-    Ok(is_there)
+    Ok(is_changed)
 }
 
 /// Reads one of several jobs.
@@ -149,27 +150,27 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_job_is_rejected_while_the_file_is_moved_away() {
+    async fn insert_fails_while_the_file_is_moved_away() {
         let folder = tempfile::tempdir().unwrap();
         let [path, away] = ["audit.db", "away.db"].map(|name| folder.path().join(name));
         let store = Sqlite::open(&path).unwrap();
         std::fs::rename(&path, &away).unwrap();
         let error = store.insert(job(), limit(10)).await.unwrap_err().to_string();
-        assert!(error.contains("bring it back"), "{error}");
+        assert!(error.contains("restore it"), "{error}");
         std::fs::rename(&away, &path).unwrap();
         assert!(store.insert(job(), limit(10)).await.unwrap());
         assert_eq!(store.get("1").await.unwrap(), Some(job()));
     }
 
     #[tokio::test]
-    async fn a_change_fails_if_it_cannot_be_committed() {
+    async fn change_fails_if_it_cannot_be_committed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.db");
         let store = Sqlite::open(&path).unwrap();
         let job = job();
         let later = Timestamp::from_micros(2);
         store.insert(job.clone(), limit(10)).await.unwrap();
-        // What fails at the end of the transaction, as a full disk does.
+        // These triggers fail at the end of the transaction, as a full disk does.
         let admin = Connection::open(&path).unwrap();
         let text = "CREATE TABLE parent (id INTEGER PRIMARY KEY);
             CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
@@ -184,8 +185,8 @@ mod tests {
         assert_eq!(store.get("1").await.unwrap(), Some(job.clone()));
         assert_eq!(store.get("2").await.unwrap(), None);
         admin.execute_batch("DROP TRIGGER inserts; DROP TRIGGER updates; DROP TRIGGER deletes").unwrap();
-        for (version, is_there) in [(7, false), (0, true)] {
-            assert_eq!(store.postpone("1", version, later).await.unwrap(), is_there);
+        for (version, is_changed) in [(7, false), (0, true)] {
+            assert_eq!(store.postpone("1", version, later).await.unwrap(), is_changed);
         }
         assert!(store.compare_and_swap(Job { version: 1, ..job }).await.unwrap());
         assert!(store.delete("1", 2).await.unwrap());

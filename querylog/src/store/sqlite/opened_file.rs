@@ -1,8 +1,8 @@
-//! Whether the file is still where it was.
+//! Whether the file is still in its place: [`OpenedFile`].
 
 use std::path::{Path, PathBuf};
 
-/// A file as it was when it was opened. SQLite goes on to write to one that is deleted, where nobody finds it.
+/// A file that was opened. SQLite continues to write to a file that was deleted, where nobody finds the data.
 pub(super) struct OpenedFile {
     path: PathBuf,
     #[cfg(unix)]
@@ -25,7 +25,7 @@ impl OpenedFile {
         Self { path: path.to_owned() }
     }
 
-    /// Where files that are open cannot be deleted.
+    /// Open files cannot be deleted on this system.
     #[cfg(not(unix))]
     pub(super) fn is_where_it_was(&self) -> bool {
         true

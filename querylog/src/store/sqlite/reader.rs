@@ -1,15 +1,18 @@
-//! What is read, each on one connection.
+//! The queries, each on one connection.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
-use super::rows::read_row;
-use super::statements;
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
-use crate::store::{COLUMNS, Hits, Key, Row, RowRange, Selection, many};
+use crate::store::exported::PAGE_BYTES;
+use crate::store::sql::{COLUMNS, many};
+use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::statements;
+use crate::store::{ExportedRow, Hits, Key, Row, RowRange, Selection};
 
+/// Reads the first rows of a range.
 pub(super) fn read_range<T>(
     connection: &Connection,
     columns: &str,
@@ -25,7 +28,7 @@ pub(super) fn read_range<T>(
     connection.prepare_cached(&text)?.query_map(&*parameters, read)?.collect()
 }
 
-/// The first row of each value.
+/// Reads the first row of each value in a range.
 pub(super) fn first_of_each(
     transaction: &Transaction<'_>,
     range: &RowRange<Selection>,
@@ -45,6 +48,7 @@ pub(super) fn first_of_each(
     first.map(|(rowid, _)| select.query_row([rowid], read_row)).collect()
 }
 
+/// Reads the rows in a range that have all of its keys.
 pub(super) fn find(
     transaction: &Transaction<'_>,
     range: &RowRange<Vec<Key>>,
@@ -52,7 +56,7 @@ pub(super) fn find(
     scan: usize,
 ) -> rusqlite::Result<Hits> {
     let RowRange { of: keys, after, before, newest_first } = range;
-    // One more than is asked for tells that there is more.
+    // One more than the limit shows whether there are more.
     let at_most = many(scan.saturating_add(1));
     let mut parameters: Vec<&dyn ToSql> = vec![&after.micros, &after.id, &before.micros, &before.id, &at_most];
     parameters.extend(keys.iter().map(|key| key.as_bytes() as &dyn ToSql));
@@ -71,4 +75,28 @@ pub(super) fn find(
         (read, last) = (read + 1, Some(place));
     }
     Ok(Hits { rows, behind: None })
+}
+
+/// Reads a page of an export.
+pub(super) fn exported(
+    connection: &Connection,
+    range: &RowRange<Key>,
+    limit: usize,
+) -> rusqlite::Result<Vec<ExportedRow>> {
+    let RowRange { of: key, after, before, .. } = range;
+    let parameters = params![key.as_bytes(), after.micros, after.id, before.micros, before.id, many(limit)];
+    let read = |row: &rusqlite::Row<'_>| {
+        let place = Cursor { micros: row.get(0)?, id: row.get(1)? };
+        Ok(ExportedRow::new(place, row.get(2)?))
+    };
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for row in connection.prepare_cached(statements::EXPORTED)?.query_map(parameters, read)? {
+        let row = row?;
+        bytes += row.details.as_ref().map_or(0, String::len);
+        page.push(row);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
 }

@@ -1,13 +1,14 @@
-//! Rows on their way to SQLite, and from it.
+//! Rows as parameters of statements, and back.
 
 use rusqlite::{ToSql, params};
 
 use crate::model::audit_record::AuditRecord;
 use crate::model::record::Outcome;
 use crate::model::time::Timestamp;
-use crate::store::sql::{of_micros, whole_micros};
+use crate::store::sql::{from_micros, whole_micros};
 use crate::store::{Key, Members, Row};
 
+/// Calls a function with the parameters that end a row.
 pub(super) fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     let record = &row.record;
     write(params![
@@ -35,6 +36,7 @@ pub(super) fn end_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T
     ])
 }
 
+/// Calls a function with the parameters that insert a row.
 pub(super) fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     let record = &row.record;
     let (object, members) = row.object.as_ref().map_or((None, 0), |(object, members)| (Some(object), members.bits()));
@@ -66,7 +68,7 @@ pub(super) fn write_row<T>(row: &Row, write: impl FnOnce(&[&dyn ToSql]) -> T) ->
     ])
 }
 
-/// A number for a set of keys.
+/// Returns a number that identifies a set of keys.
 fn digest(keys: &[Key]) -> i64 {
     let numbers = keys.iter().filter_map(|key| key.as_bytes().first_chunk()).map(|bytes| i64::from_ne_bytes(*bytes));
     numbers.fold(0, i64::wrapping_add)
@@ -76,7 +78,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let id: String = row.get(0)?;
     let id = id.try_into().map_err(|error| rusqlite::types::FromSqlError::Other(Box::new(error)))?;
     let object: Option<String> = row.get(12)?;
-    let members = Members::of_bits(row.get(13)?);
+    let members = Members::from_bits(row.get(13)?);
     let record = AuditRecord {
         id,
         timestamp: Timestamp::from_micros(row.get(1)?),
@@ -103,7 +105,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         service: row.get(19)?,
         outcome: outcome.and_then(|word| word.parse().ok()),
         status: row.get(21)?,
-        duration: duration.map(of_micros),
+        duration: duration.map(from_micros),
         ..Row::of(record, row.get(14)?)
     })
 }

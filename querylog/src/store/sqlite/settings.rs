@@ -1,28 +1,28 @@
-//! How a file is opened.
+//! The settings of a store in SQLite: [`SqliteSettings`].
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use super::connections::{open_reader, open_writer};
-use super::opened_file::OpenedFile;
-use super::writer::Writer;
-use super::{Inner, Sqlite};
 use crate::store::StoreError;
+use crate::store::sqlite::connections::{open_reader, open_writer};
+use crate::store::sqlite::opened_file::OpenedFile;
+use crate::store::sqlite::store::{Inner, Sqlite};
+use crate::store::sqlite::writer::Writer;
 
-/// How safe a row is when [`put`](crate::store::Store::put) has returned.
+/// The safety of a row when [`put`](crate::store::Store::put) has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Synchronous {
-    /// On the disk: a power cut takes nothing (`synchronous=FULL`).
+    /// The row is on disk: it survives a power cut (`synchronous=FULL`).
     #[default]
     Full,
-    /// With the operating system: a killed process takes nothing, a power cut takes what came last, and the file stays
-    /// sound (`synchronous=NORMAL`).
+    /// The row is with the operating system: it survives a killed process, but a power cut may lose the latest rows.
+    /// The file stays intact (`synchronous=NORMAL`).
     Normal,
 }
 
-/// How a [`Sqlite`] is opened. See [`Sqlite::settings`].
+/// The settings of a [`Sqlite`] store. See [`Sqlite::settings`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SqliteSettings {
@@ -33,31 +33,33 @@ pub struct SqliteSettings {
 }
 
 impl SqliteSettings {
-    /// How safe an acknowledged row is. By default it is on the disk.
+    /// Sets the safety of an acknowledged row. By default, it is on disk.
     pub fn synchronous(self, synchronous: Synchronous) -> Self {
         Self { synchronous, ..self }
     }
 
-    /// How many questions are answered at a time; 4 by default, at least one.
+    /// Sets the number of queries that run at a time; 4 by default, and at least 1.
     pub fn readers(self, readers: usize) -> Self {
         Self { readers: readers.max(1), ..self }
     }
 
-    /// Makes no file and no tables where there are none: then it is an error to open. For those who only ask.
+    /// Opens only a file that exists: if there is none, or it has no tables, opening fails. For programs that only
+    /// query.
     pub fn existing(self) -> Self {
         Self { existing: true, ..self }
     }
 
-    /// Opens the file, makes it and its tables where they are not there, and starts the thread that writes. Blocks while
-    /// it does so.
+    /// Opens the file, creates it and its tables if they do not exist, and starts the writer thread. Blocks meanwhile.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, is no database of an audit log, or one of a later version of this crate; or if there
-    /// is none, and none is to be made.
+    /// If the file cannot be opened, is not the database of an audit log, or is of a later version of this crate; or if
+    /// it must [exist](Self::existing), and does not.
     pub fn open(self) -> Result<Sqlite, StoreError> {
         if self.path.as_os_str().is_empty() || self.path.as_os_str() == ":memory:" {
-            return Err(StoreError::unusable("a file is needed: a database in memory is one for each connection"));
+            return Err(StoreError::unusable(
+                "expected a file; a database in memory would be separate for each connection",
+            ));
         }
         let writer = open_writer(&self.path, self.synchronous, self.existing)?;
         let file = OpenedFile::now(&self.path);

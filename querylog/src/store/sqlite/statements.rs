@@ -1,9 +1,11 @@
-//! The statements.
+//! The SQL of queries and writes.
 
-use crate::store::{COLUMNS, REPLACED, RowRange, Selection, short_columns};
+use crate::store::sql::{COLUMNS, REPLACED, short_columns};
+use crate::store::{RowRange, Selection};
 
-/// The statement of a range, and what it asks for besides the two places: the columns of its index that are to be equal.
-/// The index is named, since without it SQLite takes another one whose pages have to be filtered.
+/// Returns the statement that reads a range, and its parameters apart from the two positions and the limit: the values
+/// that columns of the index must equal. The index is named, since SQLite would otherwise choose another one, whose
+/// pages it must filter.
 pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (String, Vec<&'a str>) {
     let (index, value, values): (_, _, Vec<&str>) = match &range.of {
         Selection::User(email) => ("record_of_user", "user_email", vec![email]),
@@ -23,7 +25,7 @@ pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (Strin
     (text, values)
 }
 
-/// The statement that reads entries of the first of some keys, and whether their rows have the others too.
+/// Returns the statement that reads the entries of the first key, and whether their rows have the other keys too.
 pub(super) fn entries(keys: usize, newest_first: bool) -> String {
     let order = if newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
     let others = (1..keys).map(|place| {
@@ -37,12 +39,12 @@ pub(super) fn entries(keys: usize, newest_first: bool) -> String {
     )
 }
 
-/// The id and the time are checked, since the row that was there first keeps its time.
+/// Returns the statement that reads a row without its output, by id and time: a row that existed before keeps its time.
 pub(super) fn short_row() -> String {
     format!("SELECT {} FROM record WHERE id = ?1 AND timestamp = ?2", short_columns("NULL"))
 }
 
-/// Ends a row of which no index is to change: what is most often to do, for half of the work.
+/// Ends a row for which no index changes. This is the most common write, at half of the cost.
 pub(super) const END: &str = "
     UPDATE record SET user_id = ?7, execution_engine = ?8, execution_time = ?9, cache = ?10, client_ip = ?11, stdout = ?12,
         stderr = ?13, udf_data = ?14, details = coalesce(?15, details), ended = 1, service = coalesce(?18, service),
@@ -63,10 +65,23 @@ pub(super) const PUT_GAP: &str = "
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= ?1 AND from_time <= ?2 ORDER BY from_time, to_time";
 
-/// An entry of the index of keys, at the time that its row has. Those of the begin are there when the end is put.
+/// Finds a request of a window that has not ended.
+pub(super) const OPEN: &str = "
+    SELECT 1 FROM record INDEXED BY record_open
+    WHERE ended = 0 AND timestamp BETWEEN ?1 AND ?2 AND details IS NOT NULL LIMIT 1";
+
+/// Reads entries of a key, with what exports need of their rows.
+pub(super) const EXPORTED: &str = "
+    SELECT entry.timestamp, entry.id, record.details
+    FROM entry LEFT JOIN record ON record.id = entry.id AND record.timestamp = entry.timestamp
+    WHERE entry.key = ?1 AND (entry.timestamp, entry.id) > (?2, ?3) AND (entry.timestamp, entry.id) < (?4, ?5)
+    ORDER BY entry.timestamp, entry.id LIMIT ?6";
+
+/// Adds an entry to the index of keys, at the time of its row. When the end of a request is put, the entries of its
+/// start exist.
 pub(super) const ENTRY: &str = "INSERT OR IGNORE INTO entry (key, timestamp, id) VALUES (?1, ?2, ?3)";
 
-/// Puts a row that is new, as most are.
+/// Returns the statement that inserts a row, unless it exists.
 pub(super) fn new_text() -> String {
     format!(
         "INSERT INTO record ({COLUMNS}, keys)
@@ -76,7 +91,7 @@ pub(super) fn new_text() -> String {
     )
 }
 
-/// Puts a row in the place of one that is there, and returns its time. To return it costs much.
+/// Returns the statement that inserts or replaces a row, and returns its time, which is expensive.
 pub(super) fn put_text() -> String {
     let new = new_text();
     let new = new.trim_end_matches("DO NOTHING");

@@ -1,15 +1,14 @@
-//! The tables: what makes them, and brings older ones up to date.
+//! The tables: creating them, and migrating those of earlier versions.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::exports::VERSION_3;
 use crate::store::StoreError;
 
-/// What makes each version of the tables from the one before. A file has the number of its version (`user_version`).
+/// The migrations, each from the version before. A file has the number of its version (`user_version`).
 const VERSIONS: [(u32, &str); 4] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3), (4, VERSION_4)];
 
-/// Records. The pointer to an object has columns of its own. Short columns come first, so that to read them does not
-/// touch the pages that long values overflow to. Of the two indexes that are asked for distinct values, these are part.
+/// Records. The pointer to an object has its own columns. Short columns come first, so that reading them does not touch
+/// the overflow pages of long values. The two indexes that queries for distinct values use contain these values.
 pub(super) const VERSION_1: &str = "
     CREATE TABLE record (
         id TEXT NOT NULL PRIMARY KEY,
@@ -43,7 +42,8 @@ pub(super) const VERSION_1: &str = "
     CREATE TABLE secret (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
 ";
 
-/// What is known of requests besides, and the index by which they are found. `keys` tells which of its keys are there.
+/// The details of requests, and the index by which they are found. `keys` identifies the set of keys whose entries
+/// exist.
 const VERSION_2: &str = "
     ALTER TABLE record ADD COLUMN details TEXT;
     ALTER TABLE record ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
@@ -55,8 +55,27 @@ const VERSION_2: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// What was recorded about a request, in columns; which rows each commit put or replaced, in the order of commits; and
-/// what is missing. Times and durations are in microseconds. No row is rewritten: those that are there have no summary.
+/// The jobs of exports, and the index of open requests.
+const VERSION_3: &str = "
+    CREATE TABLE export_job (
+        id TEXT NOT NULL PRIMARY KEY,
+        owner TEXT NOT NULL,
+        token TEXT,
+        scope TEXT NOT NULL,
+        state TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX export_job_of_token ON export_job (owner, token) WHERE token IS NOT NULL;
+    CREATE INDEX export_job_by_time ON export_job (created, id);
+    CREATE INDEX export_job_due ON export_job (due);
+    CREATE INDEX record_open ON record (timestamp) WHERE ended = 0;
+";
+
+/// The summary of a request, in columns; the rows that each commit inserted or replaced, in the order of commits; and
+/// gaps. Times and durations are in microseconds. Existing rows are not rewritten, and have no summary.
 const VERSION_4: &str = "
     ALTER TABLE record ADD COLUMN service TEXT;
     ALTER TABLE record ADD COLUMN outcome TEXT;
@@ -78,7 +97,7 @@ const VERSION_4: &str = "
     ) STRICT;
 ";
 
-/// Stops a write to tables of a later version: another process has brought them up to date meanwhile.
+/// Fails if the tables are of a later version, because another process has migrated them meanwhile.
 pub(super) fn check_version(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     if version(transaction)? == VERSIONS[VERSIONS.len() - 1].0 {
         return Ok(());
@@ -89,10 +108,10 @@ pub(super) fn check_version(transaction: &Transaction<'_>) -> rusqlite::Result<(
 
 const LATER: &str = "the file was written by a later version of tagtrail-querylog; update this program";
 
-/// Makes the tables, or brings them up to date.
+/// Creates the tables, or migrates them.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), StoreError>> {
     if version(connection)? == 0 {
-        // Of a file that has pages already, only a `VACUUM` changes this.
+        // For a file that already has pages, only a `VACUUM` would change this.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -106,19 +125,19 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<()
         transaction.pragma_update(None, "user_version", number)?;
     }
     if version == 0 {
-        make_secret(&transaction)?;
+        create_secret(&transaction)?;
     }
     transaction.commit().map(Ok)
 }
 
-/// The version of the tables; 0 where there are none.
+/// Returns the version of the tables; 0 if there are none.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Whether a database has tables, and not ours.
-pub(super) fn is_of_something_else(connection: &mut Connection) -> rusqlite::Result<bool> {
-    // Both are read of one state, whoever makes the tables meanwhile.
+/// Returns whether a database has tables that are not those of an audit log.
+pub(super) fn is_foreign(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // Both are read from one snapshot, since another process may create the tables meanwhile.
     let transaction = connection.transaction()?;
     let version = version(&transaction)?;
     let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'secret') FROM sqlite_schema";
@@ -126,7 +145,7 @@ pub(super) fn is_of_something_else(connection: &mut Connection) -> rusqlite::Res
     Ok(if version == 0 { all > 0 } else { ours == 0 })
 }
 
-fn make_secret(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+fn create_secret(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     transaction.execute("INSERT INTO secret VALUES (1, ?1)", [secret]).map(drop)

@@ -1,11 +1,16 @@
-//! The plans of the statements, and the tables.
+//! The plans of the statements, the tables, and opening files.
 
-use super::connections::open_writer;
-use super::*;
+use rusqlite::Connection;
+
 use crate::model::window::Window;
-use crate::store::Selection;
+use crate::store::sql::{COLUMNS, short_columns};
+use crate::store::sqlite::connections::open_writer;
+use crate::store::sqlite::reader::read_range;
+use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::{Sqlite, Synchronous, statements, tables};
+use crate::store::{RowRange, Selection};
 
-/// How SQLite answers a range: the index, and whether it sorts.
+/// Returns the plan of a range: the index, and whether it sorts.
 fn plan(connection: &Connection, columns: &str, range: &RowRange<Selection>) -> String {
     explained(connection, &statements::range(columns, range).0)
 }
@@ -18,7 +23,7 @@ fn explained(connection: &Connection, text: &str) -> String {
 }
 
 #[test]
-fn every_range_is_read_by_its_index_and_without_sorting() {
+fn ranges_are_read_by_their_indexes_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
     let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
     let (environment, value) = ("e".to_owned(), "v".to_owned());
@@ -54,7 +59,7 @@ fn every_range_is_read_by_its_index_and_without_sorting() {
 
 #[cfg(unix)]
 #[test]
-fn files_are_for_their_owner_and_group_alone() {
+fn files_are_private_to_owner_and_group() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let _connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
@@ -66,7 +71,7 @@ fn files_are_for_their_owner_and_group_alone() {
 }
 
 #[test]
-fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
+fn requests_are_found_by_the_index_of_keys_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
     let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
     for newest_first in [false, true] {
@@ -83,7 +88,23 @@ fn requests_are_found_by_the_index_of_keys_and_without_sorting() {
 }
 
 #[test]
-fn a_file_of_an_earlier_version_gets_what_it_misses() {
+fn exported_records_are_read_by_their_index_without_sorting() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
+    for (text, plan) in [
+        (
+            statements::EXPORTED,
+            "SEARCH entry USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?)); \
+             SEARCH record USING INDEX sqlite_autoindex_record_1 (id=?) LEFT-JOIN",
+        ),
+        (statements::OPEN, "SEARCH record USING INDEX record_open (timestamp>? AND timestamp<?)"),
+    ] {
+        assert_eq!(explained(&connection, text), plan);
+    }
+}
+
+#[test]
+fn file_of_an_earlier_version_is_migrated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
     let old = Connection::open(&path).unwrap();
@@ -99,7 +120,7 @@ fn a_file_of_an_earlier_version_gets_what_it_misses() {
         let rows = read_range(&new, COLUMNS, &range, 10, read_row).unwrap();
         assert_eq!((rows.len(), rows[0].record.timestamp.as_micros(), &rows[0].details), (1, 5, &None));
         let secret: [u8; 32] = new.query_row("SELECT bytes FROM secret", [], |row| row.get(0)).unwrap();
-        assert_eq!(secret, [7; 32], "page tokens stay good");
+        assert_eq!(secret, [7; 32], "page tokens stay valid");
         assert_eq!(new.query_row("SELECT count(*) FROM entry", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     }
     for number in 0..=2 {
@@ -119,25 +140,25 @@ fn a_file_of_an_earlier_version_gets_what_it_misses() {
 }
 
 #[test]
-fn who_only_asks_makes_nothing() {
+fn existing_creates_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
     let existing = || Sqlite::settings(&path).existing().open();
-    assert_eq!(existing().unwrap_err().to_string(), "there is no such file");
+    assert_eq!(existing().unwrap_err().to_string(), "the file does not exist");
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();
     let error = existing().unwrap_err().to_string();
     assert_eq!(error, "there is no audit log in this file yet");
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is beside it");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no other file is created");
     assert_eq!(path.metadata().unwrap().len(), 0);
     drop(Sqlite::open(&path).unwrap());
     existing().unwrap();
 }
 
 #[test]
-fn a_database_in_memory_is_refused() {
+fn database_in_memory_is_rejected() {
     for path in [":memory:", ""] {
         let error = Sqlite::open(path).unwrap_err().to_string();
-        assert!(error.contains("a file is needed"), "{error}");
+        assert!(error.contains("expected a file"), "{error}");
     }
 }

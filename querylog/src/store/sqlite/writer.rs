@@ -1,4 +1,4 @@
-//! What writes: one connection, and a thread that writes for those who may not block.
+//! The writer: one connection, and a thread for callers that must not block.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -6,33 +6,35 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::opened_file::OpenedFile;
-use super::rows::{end_row, write_row};
-use super::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
-use super::tables;
-use crate::store::{Row, StoreError, without_begins};
+use crate::store::sql::without_starts;
+use crate::store::sqlite::opened_file::OpenedFile;
+use crate::store::sqlite::rows::{end_row, write_row};
+use crate::store::sqlite::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
+use crate::store::sqlite::tables;
+use crate::store::{Row, StoreError};
 
-/// How many rows of several callers one transaction has at most: so many that the `fsync` costs little, so few that it takes milliseconds.
+/// The number of rows of several callers in one transaction: enough to make the `fsync` cheap, and few enough to take
+/// only milliseconds.
 const TRANSACTION: usize = 2_000;
-/// How many calls of `put` wait for the writer at most.
+/// The maximum number of calls that wait for the writer.
 const WAITING: usize = 4_096;
 
-/// What the thread that writes must do.
+/// A task of the writer thread.
 pub(super) enum Task {
     Put(Put),
-    /// Anything else, on its connection, if there is one to write to.
+    /// Any other change, on its connection, or with the reason why it cannot be used.
     Change(Change),
 }
 
 type Change = Box<dyn FnOnce(rusqlite::Result<&mut Connection>) + Send>;
 
-/// Rows to put, and who waits for them.
+/// Rows to put, and the caller that waits for them.
 pub(super) struct Put {
     pub(super) rows: Arc<[Row]>,
     pub(super) done: oneshot::Sender<Result<(), Failure>>,
 }
 
-/// One failure, for everyone whose rows were in the transaction.
+/// The failure of a transaction, which all of its callers get.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub(super) struct Failure(Arc<rusqlite::Error>);
@@ -42,7 +44,7 @@ impl Failure {
         Self(Arc::new(error))
     }
 
-    /// Whether a row is the reason, so that the next attempt fails too.
+    /// Returns whether a row is the reason, so that a retry would fail too.
     fn is_rejection(&self) -> bool {
         use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
         let code = self.0.sqlite_error_code();
@@ -56,7 +58,7 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// The connection that writes. A clone is the same.
+/// The connection that writes. Clones share it.
 #[derive(Clone)]
 pub(super) struct Writer(Arc<Mutex<Connected>>);
 
@@ -79,7 +81,7 @@ impl Writer {
         Ok(self.lock().write(rows.iter()).map_err(Failure::new)?)
     }
 
-    /// Starts the thread. It ends when the sender is dropped, and everything that was sent is done.
+    /// Starts the thread. It ends when the sender is dropped and every task is done.
     pub(super) fn start(&self) -> std::io::Result<(mpsc::Sender<Task>, JoinHandle<()>)> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let writer = self.clone();
@@ -116,32 +118,32 @@ impl Writer {
         let result = self.lock().write(puts.iter().flat_map(|put| &*put.rows)).map_err(Failure::new);
         let is_rejected = result.as_ref().is_err_and(Failure::is_rejection);
         if puts.len() > 1 && is_rejected {
-            // A row of one of them is rejected, which does not concern the others.
+            // A row of one caller is rejected, which must not affect the others.
             for put in puts {
                 let rows = put.rows.len();
                 self.put_all(vec![put], rows);
             }
             return;
         }
-        // A rejection is reported by who put the row.
+        // Rejections are reported by the caller of `put`.
         if let Some(error) = result.as_ref().err().filter(|_| !is_rejected) {
-            tracing::error!(%error, "audit log: SQLite failed to take {rows} rows");
+            tracing::error!(%error, "audit log: SQLite failed to write {rows} rows");
         }
         for put in puts {
-            // Nobody waits if the caller is gone.
+            // The caller may be gone.
             let _ = put.done.send(result.clone());
         }
     }
 }
 
 impl Connected {
-    /// The connection, unless nobody would find what it writes.
+    /// Returns the connection, unless the file is gone, so that nobody would find what it writes.
     fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
         if self.file.is_where_it_was() {
             return Ok(&mut self.connection);
         }
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
-        let why = "the file was deleted or moved while it was written: bring it back, or open the log again";
+        let why = "the file was deleted or moved while it was open; restore it, or reopen the log";
         Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
     }
 
@@ -149,7 +151,7 @@ impl Connected {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tables::check_version(&transaction)?;
         let mut statements = Statements::prepare(&transaction)?;
-        for row in without_begins(rows) {
+        for row in without_starts(rows) {
             statements.write(row)?;
         }
         drop(statements);
@@ -157,7 +159,7 @@ impl Connected {
     }
 }
 
-/// What writes the rows of a transaction.
+/// The statements that write the rows of a transaction.
 struct Statements<'a> {
     new: CachedStatement<'a>,
     end: CachedStatement<'a>,
@@ -189,7 +191,7 @@ impl<'a> Statements<'a> {
             row.record.timestamp.as_micros()
         } else {
             let write = |parameters: &[&dyn ToSql]| self.put.query_row(parameters, |put| put.get(0)).optional();
-            // The row that is there stays as it is, and so do its entries.
+            // The existing row stays as it is, and so do its entries.
             let Some(time) = write_row(row, write)? else { return Ok(()) };
             time
         };

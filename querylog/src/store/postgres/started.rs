@@ -1,4 +1,4 @@
-//! What this process has begun, and not ended yet.
+//! The rows that this process has started and not ended yet: [`Started`].
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -9,30 +9,30 @@ use lru::LruCache;
 use crate::model::cursor::Cursor;
 use crate::store::{Key, Row};
 
-/// How many are remembered at most: a few megabytes.
+/// The maximum number of rows that are remembered, which take a few megabytes.
 const MOST: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// The rows that this process has begun, and the keys whose entries are there since. When they end, these need not be
-/// put again. To forget one costs some work, and no more.
-pub(super) struct Begun(Mutex<LruCache<Cursor, HashSet<Key>>>);
+/// The rows that this process has started, and the keys whose entries exist since then. When the rows end, these need
+/// not be put again. Forgetting a row only costs time.
+pub(super) struct Started(Mutex<LruCache<Cursor, HashSet<Key>>>);
 
-impl Default for Begun {
+impl Default for Started {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(MOST)))
     }
 }
 
-impl Begun {
+impl Started {
     fn rows(&self) -> MutexGuard<'_, LruCache<Cursor, HashSet<Key>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys of a row that has begun.
+    /// Returns the keys of a row that has started.
     pub(super) fn keys(&self, row: &Row) -> Option<HashSet<Key>> {
         self.rows().peek(&Cursor::of(&row.record)).cloned()
     }
 
-    /// Takes note of rows that are in the store now.
+    /// Notes rows that are in the store now.
     pub(super) fn put(&self, rows: &[&Row]) {
         let mut known = self.rows();
         for row in rows {
@@ -55,22 +55,22 @@ mod tests {
     use crate::model::time::Timestamp;
 
     #[test]
-    fn is_known_until_it_ends_and_the_number_has_a_bound() {
-        let begun = Begun::default();
+    fn row_is_known_until_it_ends_or_is_evicted() {
+        let started = Started::default();
         let row = |ended| Row::of(AuditRecord::new(Uuid::now_v7(), Timestamp::MIN), ended);
         let [one, two] = ["one", "two"].map(|part| Key::of(&[part]));
         let first = Row { keys: vec![one], ..row(false) };
-        begun.put(&[&first, &Row { keys: vec![two], ..first.clone() }]);
-        assert_eq!(begun.keys(&first), Some(HashSet::from([one, two])));
-        assert_eq!(begun.keys(&row(false)), None);
-        begun.put(&[&Row { ended: true, ..first.clone() }]);
-        assert_eq!(begun.keys(&first), None);
+        started.put(&[&first, &Row { keys: vec![two], ..first.clone() }]);
+        assert_eq!(started.keys(&first), Some(HashSet::from([one, two])));
+        assert_eq!(started.keys(&row(false)), None);
+        started.put(&[&Row { ended: true, ..first.clone() }]);
+        assert_eq!(started.keys(&first), None);
         let oldest = Row { keys: vec![one], ..row(false) };
-        begun.put(&[&oldest]);
+        started.put(&[&oldest]);
         for _ in 0..MOST.get() {
-            begun.put(&[&row(false)]);
+            started.put(&[&row(false)]);
         }
-        assert_eq!(begun.keys(&oldest), None);
-        assert_eq!(begun.rows().len(), MOST.get());
+        assert_eq!(started.keys(&oldest), None);
+        assert_eq!(started.rows().len(), MOST.get());
     }
 }

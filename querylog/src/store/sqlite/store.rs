@@ -1,20 +1,4 @@
-//! SQLite: the store that is in the process.
-//!
-//! One thread writes, and puts all that waits into one transaction, so that many records share one `fsync`. Readers
-//! have connections of their own, and wait neither for the writer nor for each other.
-
-mod connections;
-mod exports;
-mod jobs;
-mod opened_file;
-mod reader;
-mod rows;
-mod settings;
-mod statements;
-mod tables;
-#[cfg(test)]
-mod tests;
-mod writer;
+//! The store itself: [`Sqlite`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,27 +12,26 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use self::connections::open_reader;
-use self::reader::{find, first_of_each, read_range};
-use self::rows::read_row;
-use self::writer::{Put, Task, Writer};
-use super::{COLUMNS, ExportedRow, Hits, Key, Row, Store, StoreError, short_columns};
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
-
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
-use crate::store::{RowRange, Selection};
+use crate::store::sql::{COLUMNS, short_columns};
+use crate::store::sqlite::connections::open_reader;
+use crate::store::sqlite::reader::{exported, find, first_of_each, read_range};
+use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::settings::{SqliteSettings, Synchronous};
+use crate::store::sqlite::statements;
+use crate::store::sqlite::writer::{Put, Task, Writer};
+use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
-pub use self::settings::{SqliteSettings, Synchronous};
-
-/// How long a call waits for its turn before it is told that there is too much to do.
+/// How long a call waits for its turn before it fails with [`StoreError::Overloaded`].
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A store in a file of SQLite. A clone is the same store.
+/// A store in a file of SQLite. Clones share the store.
 ///
-/// The file is in WAL mode: beside it are two others, of the same name with `-wal` and `-shm` behind it. Other processes
-/// may read and write it meanwhile.
+/// The file is in WAL mode: next to it are two others, with `-wal` and `-shm` appended to its name. Other processes may
+/// read and write it at the same time.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -60,20 +43,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Sqlite(Arc<Inner>);
+pub struct Sqlite(pub(super) Arc<Inner>);
 
-struct Inner {
-    path: PathBuf,
-    writer: Writer,
+pub(super) struct Inner {
+    pub(super) path: PathBuf,
+    pub(super) writer: Writer,
     /// `None` once it is dropped.
-    tasks: Option<mpsc::Sender<Task>>,
-    thread: Option<thread::JoinHandle<()>>,
-    turns: Arc<Semaphore>,
-    readers: Mutex<Vec<Connection>>,
+    pub(super) tasks: Option<mpsc::Sender<Task>>,
+    pub(super) thread: Option<thread::JoinHandle<()>>,
+    pub(super) turns: Arc<Semaphore>,
+    pub(super) readers: Mutex<Vec<Connection>>,
 }
 
 impl Sqlite {
-    /// Opens a file with the settings as they are by default.
+    /// Opens a file with the default settings.
     ///
     /// # Errors
     ///
@@ -82,7 +65,7 @@ impl Sqlite {
         Self::settings(path).open()
     }
 
-    /// The settings of a store in a file, to be changed and opened.
+    /// Returns the settings of a store in a file.
     pub fn settings(path: impl AsRef<Path>) -> SqliteSettings {
         SqliteSettings {
             path: path.as_ref().to_owned(),
@@ -92,8 +75,8 @@ impl Sqlite {
         }
     }
 
-    /// Asks a question on a connection of its own, on a thread that may block.
-    async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Runs a query on its own connection, on a thread that may block.
+    pub(super) async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -101,33 +84,33 @@ impl Sqlite {
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.0.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| StoreError::Overloaded)?.map_err(|_| StoreError::Closed)?;
         let inner = Arc::clone(&self.0);
-        let answer = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             let spare = inner.readers().pop();
             let mut connection = spare.map_or_else(|| open_reader(&inner.path), Ok)?;
-            let answer = question(&mut connection).map_err(StoreError::failed);
+            let result = query(&mut connection).map_err(StoreError::failed);
             inner.readers().push(connection);
             drop(turn);
-            answer
+            result
         });
-        answer.await.unwrap_or_else(|error| Err(StoreError::failed(error)))
+        task.await.unwrap_or_else(|error| Err(StoreError::failed(error)))
     }
 
-    /// Changes something by the thread that writes, in turn with the records.
-    async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
+    /// Runs a change on the writer thread, in turn with the records.
+    pub(super) async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (done, changed) = oneshot::channel();
         let task = Task::Change(Box::new(move |connection| {
-            // Nobody waits for it where the caller is gone.
+            // The caller may be gone.
             let _ = done.send(connection.and_then(change));
         }));
         self.send(task).await?;
         changed.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
     }
 
-    /// Hands something to the thread that writes.
+    /// Sends a task to the writer thread.
     async fn send(&self, task: Task) -> Result<(), StoreError> {
         let tasks = self.0.tasks.as_ref().ok_or(StoreError::Closed)?;
         tasks.send_timeout(task, PATIENCE).await.map_err(|error| match error {
@@ -143,12 +126,12 @@ impl Inner {
     }
 }
 
-/// Waits until what was put is written.
+/// Waits until everything that was sent is written.
 impl Drop for Inner {
     fn drop(&mut self) {
         drop(self.tasks.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("audit log: the thread that writes to SQLite panicked");
+            tracing::error!("audit log: the writer thread of SQLite panicked");
         }
     }
 }
@@ -182,7 +165,7 @@ impl Store for Sqlite {
     }
 
     async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut select = connection.prepare_cached(statements::GAPS)?;
             let read = |row: &rusqlite::Row<'_>| {
                 let count: Option<i64> = row.get(2)?;
@@ -200,7 +183,7 @@ impl Store for Sqlite {
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {
         let id = id.to_owned();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE id = ?1"))?;
             select.query_row([id], read_row).optional()
         })
@@ -208,11 +191,11 @@ impl Store for Sqlite {
     }
 
     async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.ask(move |connection| read_range(connection, COLUMNS, &range, limit, read_row)).await
+        self.read(move |connection| read_range(connection, COLUMNS, &range, limit, read_row)).await
     }
 
     async fn short_page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.ask(move |connection| read_range(connection, &short_columns("NULL"), &range, limit, read_row)).await
+        self.read(move |connection| read_range(connection, &short_columns("NULL"), &range, limit, read_row)).await
     }
 
     async fn first_of_each(
@@ -221,38 +204,39 @@ impl Store for Sqlite {
         of: Distinct,
         scan: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.ask(move |connection| {
-            // Both steps see the same rows.
+        self.read(move |connection| {
+            // Both queries see the same rows.
             first_of_each(&connection.transaction()?, &range, of, scan)
         })
         .await
     }
 
     async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
-        self.ask(move |connection| find(&connection.transaction()?, &range, limit, scan)).await
+        self.read(move |connection| find(&connection.transaction()?, &range, limit, scan)).await
     }
 
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
         let object = object.to_owned();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             connection.prepare_cached("SELECT 1 FROM record WHERE object = ?1")?.exists([object])
         })
         .await
     }
 
     async fn secret(&self) -> Result<[u8; 32], StoreError> {
-        self.ask(|connection| connection.query_row("SELECT bytes FROM secret", [], |row| row.get(0))).await
+        self.read(|connection| connection.query_row("SELECT bytes FROM secret", [], |row| row.get(0))).await
     }
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
-        self.read_any_open(window).await
+        let (start, end) = (window.start.as_micros(), window.end.as_micros());
+        self.read(move |connection| connection.prepare_cached(statements::OPEN)?.exists([start, end])).await
     }
 
     async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
-        self.read_exported(range, limit).await
+        self.read(move |connection| exported(connection, &range, limit)).await
     }
 
-    fn jobs(&self) -> Option<&dyn super::Jobs> {
+    fn jobs(&self) -> Option<&dyn Jobs> {
         Some(self)
     }
 }
