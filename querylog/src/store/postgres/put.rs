@@ -55,6 +55,7 @@ impl Put<'_> {
             some.sort_unstable_by(|one, other| one.record.id.cmp(&other.record.id));
             if trusts {
                 some = self.put_new(transaction, some).await?;
+                some = self.end_started(transaction, some).await?;
             }
             if !some.is_empty() {
                 let statement = transaction.prepare_cached(&statements::put(self.partition)).await?;
@@ -87,6 +88,27 @@ impl Put<'_> {
         let (new, others): (Vec<_>, _) = rows.into_iter().partition(is_new);
         let time = |row: &Row| Some(row.record.timestamp.as_micros());
         put_entries(transaction, &new, statements::PUT_NEW_ENTRIES, time, |_| None).await?;
+        Ok(others)
+    }
+
+    /// Ends the rows that this process has started, which is an update, and returns the others.
+    async fn end_started<'a>(
+        self,
+        transaction: &Transaction<'_>,
+        rows: Vec<&'a Row>,
+    ) -> Result<Vec<&'a Row>, tokio_postgres::Error> {
+        let is_ours = |row: &&Row| row.ended && self.started.keys(row).is_some();
+        let started: Vec<&Row> = rows.iter().copied().filter(is_ours).collect();
+        if started.is_empty() {
+            return Ok(rows);
+        }
+        let statement = transaction.prepare_cached(&statements::end()).await?;
+        let ended = transaction.query(&statement, &Columns::of(&started).parameters()).await?;
+        let ended: HashSet<&[u8]> = ended.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let has_ended = |row: &&Row| ended.contains(row.record.id.as_str().as_bytes());
+        let (ended, others): (Vec<_>, _) = rows.into_iter().partition(has_ended);
+        let time = |row: &Row| Some(row.record.timestamp.as_micros());
+        put_entries(transaction, &ended, statements::PUT_NEW_ENTRIES, time, |row| self.started.keys(row)).await?;
         Ok(others)
     }
 }

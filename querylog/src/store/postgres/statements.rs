@@ -35,7 +35,7 @@ pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (Strin
 /// Returns the statement that inserts or replaces rows, and returns the ids and times of those that it changed.
 pub(super) fn put(partition: Option<Partition>) -> String {
     let key = tables::record_key(partition);
-    committing(&format!(
+    insert(&format!(
         "ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
         WHERE (NOT record.ended AND excluded.ended)
             OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
@@ -44,27 +44,41 @@ pub(super) fn put(partition: Option<Partition>) -> String {
 
 /// Returns the statement that inserts the rows that do not exist, and returns their ids and times.
 pub(super) fn put_new(partition: Option<Partition>) -> String {
-    committing(&format!("ON CONFLICT ({}) DO NOTHING", tables::record_key(partition)))
+    insert(&format!("ON CONFLICT ({}) DO NOTHING", tables::record_key(partition)))
 }
 
-/// Returns a statement that puts rows, and notes each that was inserted or replaced under the number of the
-/// transaction.
-fn committing(conflict: &str) -> String {
+/// The statement that ends rows which have started, and returns their ids and times. To update a row costs less than to
+/// find out that it cannot be inserted.
+pub(super) fn end() -> String {
+    let set = REPLACED.replace("excluded.", "new.");
+    committing(&format!(
+        "UPDATE record SET {set} FROM {ROWS} AS new ({COLUMNS})
+        WHERE record.id = new.id AND record.timestamp = new.timestamp AND NOT record.ended
+        RETURNING record.id, record.timestamp"
+    ))
+}
+
+fn insert(conflict: &str) -> String {
+    committing(&format!("INSERT INTO record ({COLUMNS}) SELECT * FROM {ROWS} {conflict} RETURNING id, timestamp"))
+}
+
+/// Notes each row that a statement puts or replaces, under the number of the transaction.
+fn committing(put: &str) -> String {
     format!(
-        "WITH put AS (
-            INSERT INTO record ({COLUMNS})
-            SELECT * FROM unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[],
-                $7::BYTEA[], $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[],
-                $13::BYTEA[], $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[],
-                $20::BYTEA[], $21::TEXT[], $22::SMALLINT[], $23::BIGINT[])
-            {conflict} RETURNING id, timestamp
-        ), noted AS (
+        "WITH put AS ({put}), noted AS (
             INSERT INTO committed (seq, id, timestamp)
             SELECT (SELECT seq_base FROM about) + txid_current(), id, timestamp FROM put ON CONFLICT DO NOTHING
         )
         SELECT id, timestamp FROM put"
     )
 }
+
+/// Rows, column by column.
+const ROWS: &str = "
+    unnest($1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BYTEA[], $7::BYTEA[], $8::BYTEA[],
+        $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[], $14::BIGINT[], $15::BOOLEAN[],
+        $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[], $20::BYTEA[], $21::TEXT[], $22::SMALLINT[],
+        $23::BIGINT[])";
 
 pub(super) const PUT_GAP: &str = "
     INSERT INTO gap (from_time, to_time, count, why) SELECT $1::BIGINT, $2::BIGINT, $3::BIGINT, $4::BYTEA
