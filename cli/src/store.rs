@@ -85,7 +85,7 @@ impl StoreArgs {
         if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
             return Ok(None);
         }
-        let settings = Postgres::settings(&self.store);
+        let settings = Postgres::builder(&self.store);
         let settings = match tables {
             Tables::Existing => settings.existing(),
             Tables::Create(Some(partition)) => settings.partition_by(partition),
@@ -101,8 +101,8 @@ impl StoreArgs {
             .filter(|path| !path.is_empty())
             .ok_or_else(|| UsageError::new("--store: expected sqlite:PATH or postgres://USER@HOST/DATABASE"))?;
         let settings = match tables {
-            Tables::Existing => Sqlite::settings(path).existing(),
-            Tables::Create(None) => Sqlite::settings(path),
+            Tables::Existing => Sqlite::builder(path).existing(),
+            Tables::Create(None) => Sqlite::builder(path),
             Tables::Create(Some(_)) => return Err(UsageError::new("--partition-by: SQLite has no partitions").into()),
         };
         let of_store = |error| of_option(&format!("--store {}", self.store), &error);

@@ -12,6 +12,13 @@ fn options() -> OpenOptions {
     options
 }
 
+/// Gives the mode to a file that existed already, too.
+fn private(file: File) -> io::Result<File> {
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o640))?;
+    Ok(file)
+}
+
 /// Creates a file for appending, which must not exist yet.
 pub(crate) fn append_new(path: &Path) -> io::Result<File> {
     options().append(true).create_new(true).open(path)
@@ -19,12 +26,12 @@ pub(crate) fn append_new(path: &Path) -> io::Result<File> {
 
 /// Opens a file for appending, and creates it if it does not exist.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
-    options().append(true).create(true).open(path)
+    private(options().append(true).create(true).open(path)?)
 }
 
 /// Creates a file, or truncates it if it exists.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
-    options().write(true).create(true).truncate(true).open(path)
+    private(options().write(true).create(true).truncate(true).open(path)?)
 }
 
 /// Opens a file for reading and writing, and creates it if it does not exist.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 #[tokio::test]
 async fn prune_drops_old_partitions() {
-    let Some((settings, url)) = audit::postgres_settings().await else {
+    let Some((settings, url)) = audit::postgres_builder().await else {
         eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
@@ -49,7 +49,7 @@ async fn prune_drops_old_partitions() {
 
 #[tokio::test]
 async fn errors_do_not_show_the_password_of_the_store() {
-    let Some((settings, url)) = audit::postgres_settings().await else {
+    let Some((settings, url)) = audit::postgres_builder().await else {
         eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
@@ -64,7 +64,7 @@ async fn errors_do_not_show_the_password_of_the_store() {
 
 #[tokio::test]
 async fn queries_create_no_tables() {
-    let Some((settings, url)) = audit::postgres_settings().await else {
+    let Some((settings, url)) = audit::postgres_builder().await else {
         eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };
@@ -86,7 +86,7 @@ async fn queries_create_no_tables() {
 
 #[tokio::test]
 async fn serve_reports_if_it_has_no_exports() {
-    let Some((_, url)) = audit::postgres_settings().await else {
+    let Some((_, url)) = audit::postgres_builder().await else {
         eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
         return;
     };

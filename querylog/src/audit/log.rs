@@ -115,6 +115,9 @@ impl AuditLog {
     }
 
     async fn put_rows(&self, mut rows: Vec<Row>) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         self.0.take_out(&mut rows).await?;
         self.0.store.put(rows.into()).await
     }

@@ -143,6 +143,9 @@ impl Channel for StoreChannel {
     }
 }
 
+/// How many rows are put at once: so many that a commit costs little, so few that other writers do not wait for long.
+const MAX_ROWS: usize = 8_192;
+
 /// Records on their way to a store, and what became of each.
 #[derive(Debug, Default)]
 struct Records {
@@ -185,10 +188,10 @@ impl Batch for Records {
         self.prepared.as_ref().map_or(self.waiting.len(), |prepared| prepared.row_numbers.len()) as u64
     }
 
-    fn unwritten(&self) -> u64 {
-        let Some(Prepared { row_numbers, todo, .. }) = &self.prepared else { return self.waiting.len() as u64 };
-        let is_unwritten = |row: &&usize| todo.iter().any(|rows| rows.contains(*row));
-        row_numbers.iter().filter(is_unwritten).count() as u64
+    fn unwritten(&self) -> Vec<u64> {
+        let Some(Prepared { row_numbers, todo, .. }) = &self.prepared else { return (0..self.len()).collect() };
+        let is_unwritten = |row: &usize| todo.iter().any(|rows| rows.contains(row));
+        (0..).zip(row_numbers).filter(|(_, row)| is_unwritten(row)).map(|(number, _)| number).collect()
     }
 
     fn rejected(&self) -> Vec<u64> {
@@ -207,12 +210,13 @@ impl Prepared {
             row_numbers.push(index);
             match latest.get_mut(index) {
                 None => latest.push(record),
-                Some(start) if !start.has_ended() => *start = record,
+                Some(start) if !start.has_ended() && record.has_ended() => *start = record,
                 Some(_) => {}
             }
         }
-        let mut todo = Vec::new();
-        todo.push(0..latest.len());
+        // The first rows are put first.
+        let starts = (0..latest.len()).step_by(MAX_ROWS);
+        let todo = starts.map(|start| start..latest.len().min(start + MAX_ROWS)).rev().collect();
         let making = latest.into_iter().map(row_of).collect();
         Self { row_numbers, making, rows: [].into(), todo, rejected: HashSet::new() }
     }

@@ -112,7 +112,7 @@ impl ExportService {
             return Ok(status(job));
         }
         let earlier = match &job.token {
-            Some(token) => jobs.get_by_token(&job.owner, token).await?,
+            Some(token) => jobs.by_token(&job.owner, token).await?,
             None => None,
         };
         earlier.map(status).ok_or(NotAccepted::TooMany)
@@ -123,7 +123,7 @@ impl ExportService {
         let core = &self.0.core;
         let jobs = core.jobs()?;
         let sees = |job: &Job| account.scopes.iter().any(|scope| scope.covers(&job.scope));
-        let Some(job) = jobs.get(id).await?.filter(sees) else { return Ok(None) };
+        let Some(job) = jobs.by_id(id).await?.filter(sees) else { return Ok(None) };
         let has_expired = job.body.url.as_ref().is_none_or(|url| url.expires <= core.clock.now());
         if job.state != ExportState::Complete || !has_expired {
             return Ok(Some(status(job)));
@@ -133,7 +133,7 @@ impl ExportService {
             return Ok(Some(status(renewed)));
         }
         // Another process was faster.
-        Ok(jobs.get(id).await?.map(status))
+        Ok(jobs.by_id(id).await?.map(status))
     }
 
     /// Returns exports that this account may see, the newest first, and the place of the last one if more follow.

@@ -54,8 +54,9 @@ impl Batch for Lines {
         self.count
     }
 
-    fn unwritten(&self) -> u64 {
-        memchr_iter(b'\n', self.rest()).count() as u64
+    fn unwritten(&self) -> Vec<u64> {
+        let unwritten = memchr_iter(b'\n', self.rest()).count() as u64;
+        (self.count - unwritten..self.count).collect()
     }
 
     fn recycled(mut self) -> Self {

@@ -319,3 +319,42 @@ fn closing_waits_as_long_as_it_takes_if_the_limit_is_the_longest_duration() {
     log.close_blocking(Duration::MAX).unwrap();
     assert_eq!(disk.lines().0.len(), 7);
 }
+
+#[test]
+fn stats_and_acknowledgements_agree_if_the_writer_panics() {
+    struct Broken;
+    impl Disk for Broken {
+        fn create(&mut self, _: Timestamp, _: bool) -> io::Result<Box<dyn DiskFile>> {
+            panic!("a mistake in the writer");
+        }
+        fn rolled(&mut self) {}
+        fn stopped(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = open_with(Broken, settings().overload(Overload::Fail { wait: Duration::ZERO }), None);
+    assert_eq!(log.append(&record()).wait(SOON), Some(Err(AppendError::Closed)));
+    wait_for("the writer is gone", || log.overload().is_some());
+    assert_eq!((log.stats().queued, log.stats().failed), (0, 1));
+}
+
+#[test]
+fn closing_leaves_a_gap_for_what_it_did_not_write() {
+    let disk = Memory::default();
+    let log = log(&disk);
+    disk.fail(|failures| failures.slow = true);
+    let hung = log.append(&record());
+    wait_for("the first is being written", || log.stats().queued == 1 && !disk.text().is_empty());
+    let queued: Vec<_> = (0..5).map(|_| log.append(&record())).collect();
+    log.close_blocking(Duration::from_millis(50)).unwrap_err();
+    // Nobody waits for the disk any longer.
+    for ack in queued.iter().chain([&hung]) {
+        assert_eq!(ack.wait(SOON), Some(Err(AppendError::Closed)));
+    }
+    disk.fail(|failures| failures.slow = false);
+    wait_for("the gap", || !disk.lines().1.is_empty());
+    assert_eq!(disk.lines().1.iter().map(|gap| gap.count.unwrap()).sum::<u64>(), 5);
+    wait_for("the writer is gone", || log.stats().queued == 0);
+    assert_eq!((log.stats().written, log.stats().failed), (1, 5));
+    assert!(!disk.state().stopped, "the next process must report that something is missing");
+}

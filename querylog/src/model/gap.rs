@@ -98,6 +98,10 @@ impl Gaps {
         self.0.iter().all(Option::is_none)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
+        self.0.iter().flatten()
+    }
+
     pub(crate) fn first(&self) -> Option<&Gap> {
         self.0.iter().flatten().next()
     }

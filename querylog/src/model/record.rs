@@ -95,6 +95,7 @@ pub struct ResponsePart {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The whole response was handed to the server.
     Complete,
@@ -104,10 +105,12 @@ pub enum Outcome {
     Panicked,
     /// The request was rejected because of its tags, before any handler ran.
     Refused,
+    /// An outcome of a later version of this crate, whose word is not known here.
+    Other,
 }
 
 impl Outcome {
-    const ALL: [Self; 4] = [Self::Complete, Self::Aborted, Self::Panicked, Self::Refused];
+    const ALL: [Self; 5] = [Self::Complete, Self::Aborted, Self::Panicked, Self::Refused, Self::Other];
 
     /// Returns the name of the outcome in a log.
     pub const fn as_str(self) -> &'static str {
@@ -116,6 +119,7 @@ impl Outcome {
             Self::Aborted => "aborted",
             Self::Panicked => "panicked",
             Self::Refused => "refused",
+            Self::Other => "other",
         }
     }
 }

@@ -19,6 +19,7 @@ pub enum RecordQuery {
 
 /// Whose records a query is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Whose {
     /// Those of the user, by e-mail address, in every environment.
     Own,

@@ -129,21 +129,39 @@ pub enum AppendError {
     #[error("not written to the query log: the log is closed")]
     Closed,
     /// The destination could not be written for as long as the settings allow.
-    #[error("not written to the query log: {0}")]
+    #[error("not written to the query log: the file or store could not be written ({0})")]
     Failed(io::ErrorKind),
 }
+
+/// The number that stands for a whole batch. No record has it.
+pub(crate) const WHOLE: u64 = u64::MAX;
 
 /// What became of a batch.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) result: Result<(), AppendError>,
-    /// The numbers of the records that were rejected all the same, in order.
+    /// The numbers of the records that were rejected, in order,
     pub(crate) rejected: Vec<u64>,
+    /// and of those that are not written; all of the batch for `None`.
+    pub(crate) unwritten: Option<Vec<u64>>,
 }
 
 impl Written {
     fn of(&self, number: u64) -> Result<(), AppendError> {
-        if self.rejected.binary_search(&number).is_ok() { Err(AppendError::Rejected) } else { self.result }
+        let has = |numbers: &Vec<u64>| numbers.binary_search(&number).is_ok();
+        if has(&self.rejected) {
+            return Err(AppendError::Rejected);
+        }
+        if self.unwritten.as_ref().is_none_or(|unwritten| number == WHOLE || has(unwritten)) {
+            self.result
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The same result for all records of a batch.
+    pub(crate) fn all(result: Result<(), AppendError>) -> Self {
+        Self { result, rejected: Vec::new(), unwritten: None }
     }
 }
 

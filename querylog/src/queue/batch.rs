@@ -25,10 +25,10 @@ pub(crate) trait Batch: Default + fmt::Debug + Send + 'static {
     /// How many items there are.
     fn len(&self) -> u64;
 
-    /// How many of them are neither written nor rejected yet.
-    fn unwritten(&self) -> u64;
+    /// The numbers of those that are neither written nor rejected yet, in order. The first item has the number 0.
+    fn unwritten(&self) -> Vec<u64>;
 
-    /// The numbers of those that the destination rejects for good, in order. The first item has the number 0.
+    /// The numbers of those that the destination rejects for good, in order.
     fn rejected(&self) -> Vec<u64> {
         Vec::new()
     }

@@ -1,6 +1,6 @@
 //! Whether a queue has room, and what became of its records: what is read without its lock.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,6 +24,8 @@ pub(crate) struct Gate {
     pub(crate) overload: Overload,
     /// Bytes that are queued or being written. Written under the queue's lock.
     pub(crate) filled: AtomicUsize,
+    /// Whether the writer is gone, so that nothing is written any more.
+    pub(crate) ended: AtomicBool,
     /// Notified when there may be room.
     pub(crate) freed: Notify,
     pub(crate) tally: Tally,
@@ -38,25 +40,34 @@ pub(crate) struct Tally {
     pub(crate) rejected: AtomicU64,
     pub(crate) queued: AtomicU64,
     pub(crate) open: AtomicU64,
+    /// Records that a writer which panicked had in hand. They are among those that failed.
+    pub(crate) orphaned: AtomicU64,
 }
 
 impl Gate {
     pub(crate) fn new(limits: Limits, overload: Overload) -> Self {
-        Self { limits, overload, filled: AtomicUsize::new(0), freed: Notify::new(), tally: Tally::default() }
+        Self {
+            limits,
+            overload,
+            filled: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            freed: Notify::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// Whether a request that starts now must wait. The last quarter of the queue is for requests that run already, so
     /// that those which are let in find room when they end.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.filled.load(Relaxed) > self.limits.queue / 4 * 3
+        self.filled.load(Relaxed) > self.limits.queue / 4 * 3 || self.ended.load(Relaxed)
     }
 
-    /// Waits until the queue is not full.
+    /// Waits until the queue is not full, or will never have room again.
     pub(crate) async fn room(&self) {
         loop {
             let freed = self.freed.notified();
-            if !self.is_full() {
+            if !self.is_full() || self.ended.load(Relaxed) {
                 return;
             }
             freed.await;

@@ -201,9 +201,13 @@ impl QueryLog {
         }
     }
 
-    /// Counts a request that is rejected with 503, at those destinations that are full.
+    /// Counts a request that is rejected with 503: at those destinations that are full, and at one at least.
     pub(crate) fn reject(&self) {
-        self.queues().filter(|queue| queue.gate().is_full()).for_each(AnyQueue::reject);
+        let full: Vec<_> = self.queues().filter(|queue| queue.gate().is_full()).collect();
+        // There may be room since the request was rejected.
+        let fails = |queue: &&dyn AnyQueue| matches!(queue.gate().overload, Overload::Fail { .. });
+        let first = self.queues().find(fails).into_iter().filter(|_| full.is_empty());
+        full.iter().copied().chain(first).for_each(AnyQueue::reject);
     }
 
     /// Counts a request that has started.
@@ -242,14 +246,18 @@ impl Channels {
         let deadline = deadline.and_then(|deadline| deadline.checked_add(Duration::from_millis(50)));
         let all_ended = queues.iter().map(|queue| queue.wait_ended(deadline)).filter(|ended| !ended).count() == 0;
         let waiting: u64 = queues.iter().map(|queue| queue.gate().tally.queued.load(Relaxed)).sum();
-        let records = waiting + count_failed() - failed_before;
+        let orphaned: u64 = queues.iter().map(|queue| queue.gate().tally.orphaned.load(Relaxed)).sum();
+        let records = (waiting + count_failed() - failed_before).max(orphaned);
         if all_ended && records == 0 { Ok(()) } else { Err(CloseError { records }) }
     }
 }
 
 impl Drop for Channels {
     fn drop(&mut self) {
-        if let Err(error) = self.close(Instant::now().checked_add(DRAIN)) {
+        // A close that took too long has waited already.
+        let is_late = self.0.iter().any(|channel| channel.queue().is_closing());
+        let limit = if is_late { Duration::ZERO } else { DRAIN };
+        if let Err(error) = self.close(Instant::now().checked_add(limit)) {
             tracing::error!(%error, "query log: dropped before everything was written");
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::gap::{Gaps, Why};
 use crate::model::time::Timestamp;
-use crate::queue::ack::{AppendError, Done, State, Written};
+use crate::queue::ack::{AppendError, Done, State, WHOLE, Written};
 use crate::queue::batch::Batch;
 use crate::queue::gate::Gate;
 
@@ -79,7 +79,7 @@ pub(crate) struct Taken<B> {
 /// If the writer panics with a batch in hand, those who wait learn of it.
 impl<B> Drop for Taken<B> {
     fn drop(&mut self) {
-        self.done.set(Written { result: Err(AppendError::Closed), rejected: Vec::new() });
+        self.done.set(Written::all(Err(AppendError::Closed)));
     }
 }
 
@@ -97,7 +97,7 @@ impl<B: Batch> Queue<B> {
             writer: Writer::Busy,
             closing: None,
         };
-        state.taken.set(Written { result: Ok(()), rejected: Vec::new() });
+        state.taken.set(Written::all(Ok(())));
         Self { state: Mutex::new(state), work: Condvar::new(), gate, ended: Done::default() }
     }
 
@@ -205,7 +205,8 @@ impl<B: Batch> Queue<B> {
     /// Takes a batch back that is written, or that the writer gives up: what is unwritten of it is then missing.
     pub(crate) fn finish(&self, mut taken: Taken<B>, result: Result<(), AppendError>) {
         let batch = std::mem::take(&mut taken.batch);
-        let (lost, rejected) = (batch.unwritten(), batch.rejected());
+        let (unwritten, rejected) = (batch.unwritten(), batch.rejected());
+        let lost = unwritten.len() as u64;
         let missing = lost + rejected.len() as u64;
         let tally = &self.gate.tally;
         tally.written.fetch_add(batch.len() - missing, Relaxed);
@@ -225,7 +226,7 @@ impl<B: Batch> Queue<B> {
             }
             self.gate.filled.store(state.batch.bytes(), Relaxed);
         }
-        taken.done.set(Written { result, rejected });
+        taken.done.set(Written { result, rejected, unwritten: Some(unwritten) });
         self.gate.freed.notify_waiters();
     }
 
@@ -247,13 +248,31 @@ impl<B: Batch> Queue<B> {
         }
     }
 
-    /// The writer is gone: those who wait for a batch learn that it is not written.
+    /// It is too late to write what is queued: counts it as missing, and returns all that is known to be missing.
+    pub(crate) fn give_up(&self) -> Gaps {
+        let mut state = self.lock();
+        let batch = std::mem::take(&mut state.batch);
+        let came = state.came;
+        state.gaps.note_since(came, Why::Failed, batch.len());
+        self.gate.tally.failed.fetch_add(batch.len(), Relaxed);
+        self.gate.tally.queued.fetch_sub(batch.len(), Relaxed);
+        state.done.set(Written::all(Err(AppendError::Closed)));
+        std::mem::take(&mut state.gaps)
+    }
+
+    /// The writer is gone: those who wait for a batch learn that it is not written, and requests that it has no room.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closing.get_or_insert_with(|| Some(Instant::now()));
-        state.done.set(Written { result: Err(AppendError::Closed), rejected: Vec::new() });
+        state.done.set(Written::all(Err(AppendError::Closed)));
         drop(state);
-        self.ended.set(Written { result: Ok(()), rejected: Vec::new() });
+        self.gate.ended.store(true, Relaxed);
+        // What the writer had in hand, if it panicked.
+        let left = self.gate.tally.queued.swap(0, Relaxed);
+        self.gate.tally.failed.fetch_add(left, Relaxed);
+        self.gate.tally.orphaned.store(left, Relaxed);
+        self.gate.freed.notify_waiters();
+        self.ended.set(Written::all(Ok(())));
     }
 }
 
@@ -270,7 +289,10 @@ pub(crate) trait AnyQueue {
     /// Takes no more records. The writer may take until `deadline` to write those there are.
     fn close(&self, deadline: Option<Instant>);
 
-    /// Waits until the writer is gone; returns whether it is.
+    /// Whether it takes no more records.
+    fn is_closing(&self) -> bool;
+
+    /// Waits until the writer is gone; returns whether it is. If it is not, those who wait for a record wait no longer.
     fn wait_ended(&self, deadline: Option<Instant>) -> bool;
 }
 
@@ -287,15 +309,13 @@ impl<B: Batch> AnyQueue for Queue<B> {
     }
 
     fn flush(&self) -> [State; 2] {
-        // No record of a batch has this number, so that those which are rejected do not show.
-        const NONE: u64 = u64::MAX;
         let mut state = self.lock();
-        let taken = State::queued(Arc::clone(&state.taken), NONE);
+        let taken = State::queued(Arc::clone(&state.taken), WHOLE);
         if state.batch.len() == 0 {
             return [taken, State::Known(Ok(()))];
         }
         state.is_urgent = true;
-        let waiting = State::queued(Arc::clone(&state.done), NONE);
+        let waiting = State::queued(Arc::clone(&state.done), WHOLE);
         self.wake_writer(state);
         [taken, waiting]
     }
@@ -314,7 +334,18 @@ impl<B: Batch> AnyQueue for Queue<B> {
         self.work.notify_one();
     }
 
+    fn is_closing(&self) -> bool {
+        self.lock().closing.is_some()
+    }
+
     fn wait_ended(&self, deadline: Option<Instant>) -> bool {
-        self.ended.wait_until(deadline).is_some()
+        if self.ended.wait_until(deadline).is_some() {
+            return true;
+        }
+        let state = self.lock();
+        for done in [&state.taken, &state.done] {
+            done.set(Written::all(Err(AppendError::Closed)));
+        }
+        false
     }
 }

@@ -65,6 +65,15 @@ impl<S: Sink> Writer<S> {
                 Task::End { wrote_all } => break wrote_all,
             }
         };
+        if !wrote_all {
+            // One attempt: it is late already.
+            for gap in self.queue.give_up().iter() {
+                if let Err(error) = self.sink.write_gap(gap) {
+                    tracing::error!(%error, %gap, "query log: failed to write what is missing");
+                    break;
+                }
+            }
+        }
         if let Err(error) = self.sink.close(wrote_all && self.unclean.is_none() && !self.fails) {
             tracing::error!(%error, "query log: failed to close");
         }

@@ -4,7 +4,6 @@
 mod audit;
 #[cfg(feature = "export")]
 mod export;
-#[cfg(feature = "audit-api")]
 mod page_token;
 mod response;
 

@@ -33,10 +33,10 @@ pub trait Jobs: Send + Sync {
     async fn insert(&self, job: Job, limit: JobLimit) -> Result<bool, StoreError>;
 
     /// Returns the job with an id.
-    async fn get(&self, id: &str) -> Result<Option<Job>, StoreError>;
+    async fn by_id(&self, id: &str) -> Result<Option<Job>, StoreError>;
 
     /// Returns the job of an owner with a token.
-    async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError>;
+    async fn by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError>;
 
     /// Removes the token from the job of an owner, if the job was created at this time or before. Everything else stays
     /// as it is, including the version, so this does not disturb the process that works on the job.

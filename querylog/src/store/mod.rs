@@ -31,9 +31,9 @@ pub(crate) use self::payloads::scheme_of;
 #[cfg(all(test, feature = "postgres"))]
 pub(crate) use self::postgres::tests::schema as postgres_schema;
 #[cfg(feature = "postgres")]
-pub use self::postgres::{Partition, Postgres, PostgresSettings};
+pub use self::postgres::{Partition, Postgres, PostgresBuilder};
 pub use self::range::RowRange;
 pub use self::row::{Key, Members, Row};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{Sqlite, SqliteSettings, Synchronous};
+pub use self::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 pub use crate::model::cursor::Cursor;

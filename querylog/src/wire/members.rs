@@ -44,7 +44,7 @@ pub(crate) struct RequestMember<'a> {
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct ResponseMember {
     code: Option<u16>,
-    outcome: Option<Text<Outcome>>,
+    outcome: Option<OutcomeMember>,
 }
 
 #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -121,7 +121,7 @@ impl<'a> RequestMember<'a> {
 
 impl ResponseMember {
     pub(crate) fn of(record: &Record) -> Self {
-        Self { code: record.response.status, outcome: record.response.outcome.map(Text) }
+        Self { code: record.response.status, outcome: record.response.outcome.map(OutcomeMember) }
     }
 
     #[cfg(feature = "export")]
@@ -131,6 +131,22 @@ impl ResponseMember {
 
     pub(crate) fn into_part(self, body_bytes: u64) -> ResponsePart {
         ResponsePart { status: self.code, outcome: self.outcome.map(|outcome| outcome.0), body_bytes }
+    }
+}
+
+/// An outcome by its word. A word of a later version is another outcome, and no error.
+struct OutcomeMember(Outcome);
+
+impl Serialize for OutcomeMember {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for OutcomeMember {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self(word.parse().unwrap_or(Outcome::Other)))
     }
 }
 

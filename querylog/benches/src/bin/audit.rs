@@ -318,7 +318,7 @@ async fn fill(log: &AuditLog, count: usize) -> Result<(), Failure> {
 }
 
 async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
-    let log = AuditLog::new(Sqlite::settings(path).synchronous(Synchronous::Normal).open()?);
+    let log = AuditLog::new(Sqlite::builder(path).synchronous(Synchronous::Normal).open()?);
     fill(&log, count).await?;
     println!("a file of {} MB, {} MB of memory", std::fs::metadata(path)?.len() / 1_000_000, memory());
     println!("pages of 100, in microseconds:");

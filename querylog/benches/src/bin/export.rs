@@ -50,7 +50,7 @@ fn record(number: usize) -> Record {
 async fn main() -> Result<(), Box<dyn Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
     let folder = tempfile::tempdir()?;
-    let log = AuditLog::new(Sqlite::settings(folder.path().join("audit.db")).synchronous(Synchronous::Normal).open()?);
+    let log = AuditLog::new(Sqlite::builder(folder.path().join("audit.db")).synchronous(Synchronous::Normal).open()?);
     let begin = Instant::now();
     for first in (0..count).step_by(2_000) {
         log.put_requests(&(first..count.min(first + 2_000)).map(record).collect::<Vec<_>>()).await?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::store::{Partition, Postgres, PostgresSettings};
+use tagtrail_querylog::store::{Partition, Postgres, PostgresBuilder};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
 use tagtrail_querylog::audit::{Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -77,7 +77,7 @@ struct Server {
 
 /// A schema of its own: its tables, and a connection that knows nothing of this crate.
 struct Schema {
-    settings: PostgresSettings,
+    settings: PostgresBuilder,
     plain: Client,
     name: String,
 }
@@ -88,7 +88,7 @@ impl Server {
         tokio::spawn(connection);
         plain.batch_execute(&format!("CREATE SCHEMA {name}; SET search_path = {name}")).await?;
         let and = if self.url.contains('?') { '&' } else { '?' };
-        let settings = Postgres::settings(&format!("{}{and}options=-c%20search_path%3D{name}", self.url));
+        let settings = Postgres::builder(&format!("{}{and}options=-c%20search_path%3D{name}", self.url));
         let settings = match self.partition {
             Some(partition) => settings.partition_by(partition),
             None => settings,

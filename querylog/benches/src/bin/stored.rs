@@ -37,7 +37,7 @@ fn main() -> Result<(), Failure> {
         for (what, in_flight) in [("ended at once", 0), ("2,000 in flight", 2_000)] {
             let nothing = run(AuditLog::new(Nothing), count, in_flight)?;
             let path = folder.path().join(format!("{round}-{in_flight}.db"));
-            let sqlite = run(AuditLog::new(Sqlite::settings(path).synchronous(Synchronous::Normal).open()?), count, in_flight)?;
+            let sqlite = run(AuditLog::new(Sqlite::builder(path).synchronous(Synchronous::Normal).open()?), count, in_flight)?;
             println!("  {what}: to nothing {nothing:.2}, to SQLite {sqlite:.2}");
         }
     }

@@ -86,7 +86,7 @@ async fn jobs_are_due_by_the_clock_of_a_store_that_has_one() {
         let others = fixture.get(&others.id).await.unwrap();
         assert_eq!((others.state, others.version), (ExportState::Requested, 0), "somebody works on it");
         // The times of the row are by that clock too.
-        let job = jobs(&log).get(&id).await.unwrap().unwrap();
+        let job = jobs(&log).by_id(&id).await.unwrap().unwrap();
         for time in [job.created, job.body.started.unwrap(), job.body.updated] {
             assert!((time.as_micros() - now.as_micros()).abs() < HOUR / 2, "{job:?}");
         }
@@ -108,7 +108,7 @@ async fn a_url_is_valid_by_the_clock_of_the_machine_that_checks_it() {
     assert!((HOUR - 60_000_000..=HOUR).contains(&left(&export)), "{export:?}");
     assert_eq!(fixture.get(&id).await.unwrap(), export);
     // As long as the file is kept, and no longer: that is by the other clock.
-    let mut job = jobs(&log).get(&id).await.unwrap().unwrap();
+    let mut job = jobs(&log).by_id(&id).await.unwrap().unwrap();
     (job.state, job.due) = (ExportState::CreatingNewUrl, Timestamp::now());
     job.body.kept_until = Some(later(job.due, HOUR / 2));
     assert!(jobs(&log).compare_and_swap(job).await.unwrap());

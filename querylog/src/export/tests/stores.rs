@@ -31,13 +31,13 @@ async fn an_owner_has_one_job_with_a_token_until_it_is_released() {
         let mut others = job("e", Some("t"), 0);
         others.owner = "other".into();
         assert!(jobs.insert(others, unlimited()).await.unwrap());
-        assert_eq!(jobs.get_by_token("owner", "t").await.unwrap(), Some(job("a", Some("t"), 0)));
-        assert_eq!(jobs.get_by_token("owner", "x").await.unwrap(), None);
+        assert_eq!(jobs.by_token("owner", "t").await.unwrap(), Some(job("a", Some("t"), 0)));
+        assert_eq!(jobs.by_token("owner", "x").await.unwrap(), None);
 
         jobs.release_token("owner", "t", Timestamp::from_micros(-1)).await.unwrap();
         assert!(!jobs.insert(job("b", Some("t"), 0), unlimited()).await.unwrap(), "it was created later");
         jobs.release_token("owner", "t", Timestamp::from_micros(0)).await.unwrap();
-        assert_eq!(jobs.get("a").await.unwrap(), Some(job("a", None, 0)), "of the same version");
+        assert_eq!(jobs.by_id("a").await.unwrap(), Some(job("a", None, 0)), "of the same version");
         assert!(jobs.insert(job("b", Some("t"), 0), unlimited()).await.unwrap());
     }
 }

@@ -31,21 +31,21 @@ impl Jobs for Postgres {
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             vec![&id, &owner, &token, &scope, &state, &job.version, &created, &due, &body, &most];
         parameters.extend(bounds.iter().map(|bound| bound as &(dyn ToSql + Sync)));
-        Ok(!self.query(&text, &parameters).await?.is_empty())
+        Ok(!self.write(&text, &parameters).await?.is_empty())
     }
 
-    async fn get(&self, id: &str) -> Result<Option<Job>, StoreError> {
+    async fn by_id(&self, id: &str) -> Result<Option<Job>, StoreError> {
         self.query(&statements::of_id(), &[&id.as_bytes()]).await?.first().map(read_job).transpose()
     }
 
-    async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
+    async fn by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
         let found = self.query(&statements::of_token(), &[&owner.as_bytes(), &token.as_bytes()]).await?;
         found.first().map(read_job).transpose()
     }
 
     async fn release_token(&self, owner: &str, token: &str, created: Timestamp) -> Result<(), StoreError> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&owner.as_bytes(), &token.as_bytes(), &created.as_micros()];
-        self.query(statements::RELEASE_TOKEN, &parameters).await.map(drop)
+        self.write(statements::RELEASE_TOKEN, &parameters).await.map(drop)
     }
 
     async fn list(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
@@ -71,16 +71,16 @@ impl Jobs for Postgres {
         let body = job.body_text()?;
         let (id, state, body) = (job.id.as_bytes(), job.state.as_str().as_bytes(), body.as_bytes());
         let parameters: [&(dyn ToSql + Sync); 5] = [&id, &job.version, &state, &job.due.as_micros(), &body];
-        Ok(!self.query(statements::COMPARE_AND_SWAP, &parameters).await?.is_empty())
+        Ok(!self.write(statements::COMPARE_AND_SWAP, &parameters).await?.is_empty())
     }
 
     async fn postpone(&self, id: &str, version: i64, due: Timestamp) -> Result<bool, StoreError> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&id.as_bytes(), &version, &due.as_micros()];
-        Ok(!self.query(statements::POSTPONE, &parameters).await?.is_empty())
+        Ok(!self.write(statements::POSTPONE, &parameters).await?.is_empty())
     }
 
     async fn delete(&self, id: &str, version: i64) -> Result<bool, StoreError> {
-        Ok(!self.query(statements::DELETE, &[&id.as_bytes(), &version]).await?.is_empty())
+        Ok(!self.write(statements::DELETE, &[&id.as_bytes(), &version]).await?.is_empty())
     }
 }
 

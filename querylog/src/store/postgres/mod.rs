@@ -29,7 +29,7 @@ mod tls;
 #[cfg(not(feature = "postgres-tls"))]
 use self::no_tls as encryption;
 pub use self::partitions::Partition;
-pub use self::settings::PostgresSettings;
+pub use self::settings::PostgresBuilder;
 pub use self::store::Postgres;
 #[cfg(feature = "postgres-tls")]
 use self::tls as encryption;

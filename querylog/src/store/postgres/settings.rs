@@ -1,4 +1,4 @@
-//! The settings of a store in PostgreSQL: [`PostgresSettings`].
+//! The settings of a store in PostgreSQL: [`PostgresBuilder`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::store::postgres::partitions::{Partition, Partitions};
 use crate::store::postgres::store::{PATIENCE, Postgres};
 use crate::store::postgres::{encryption, tables};
 
-/// The settings of a store in PostgreSQL. See [`Postgres::settings`].
+/// The settings of a store in PostgreSQL. See [`Postgres::builder`].
 ///
 /// ```no_run
 /// use tagtrail_querylog::store::{Partition, Postgres};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let settings = Postgres::settings("postgres://audit@db.internal/audit?sslmode=verify-full");
+/// let settings = Postgres::builder("postgres://audit@db.internal/audit?sslmode=verify-full");
 /// let store = settings.connections(4).partition_by(Partition::Month).connect().await?;
 /// # Ok(())
 /// # }
@@ -42,14 +42,14 @@ use crate::store::postgres::{encryption, tables};
 /// it, `prefer` is not encrypted, and requiring encryption is an error.
 #[derive(Clone)]
 #[must_use]
-pub struct PostgresSettings {
+pub struct PostgresBuilder {
     url: String,
     connections: usize,
     partition: Option<Partition>,
     existing: bool,
 }
 
-impl PostgresSettings {
+impl PostgresBuilder {
     pub(super) fn new(url: &str) -> Self {
         Self { url: url.to_owned(), connections: 16, partition: None, existing: false }
     }
@@ -101,10 +101,10 @@ impl PostgresSettings {
 }
 
 /// Does not show the URL, which may contain a password.
-impl fmt::Debug for PostgresSettings {
+impl fmt::Debug for PostgresBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, partition, existing, .. } = self;
-        f.debug_struct("PostgresSettings")
+        f.debug_struct("PostgresBuilder")
             .field("connections", connections)
             .field("partition", partition)
             .field("existing", existing)
@@ -176,6 +176,6 @@ mod tests {
             let error = manager(url).err().unwrap().to_string();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
         }
-        assert!(!format!("{:?}", Postgres::settings("postgres://u:hunter2@h/d")).contains("hunter2"));
+        assert!(!format!("{:?}", Postgres::builder("postgres://u:hunter2@h/d")).contains("hunter2"));
     }
 }

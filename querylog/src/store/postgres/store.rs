@@ -20,7 +20,7 @@ use crate::store::postgres::error::{failed, is_transient, no_connection, not_put
 use crate::store::postgres::partitions::{Partition, Partitions};
 use crate::store::postgres::put::Put;
 use crate::store::postgres::rows::{read_cursor, read_exported, read_gap, read_row};
-use crate::store::postgres::settings::PostgresSettings;
+use crate::store::postgres::settings::PostgresBuilder;
 use crate::store::postgres::started::Started;
 use crate::store::postgres::statements::{self, INDEXED};
 use crate::store::postgres::tables;
@@ -55,14 +55,14 @@ impl Postgres {
     /// Connects with the default settings.
     ///
     /// # Errors
-    /// As [`PostgresSettings::connect`].
+    /// As [`PostgresBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        Self::settings(url).connect().await
+        Self::builder(url).connect().await
     }
 
     /// Returns the settings of a store in the database of a URL.
-    pub fn settings(url: &str) -> PostgresSettings {
-        PostgresSettings::new(url)
+    pub fn builder(url: &str) -> PostgresBuilder {
+        PostgresBuilder::new(url)
     }
 
     /// Drops the partitions whose records all started before a time, and returns how many were dropped. Records before
@@ -101,6 +101,23 @@ impl Postgres {
         let connection = self.connection().await?;
         let statement = connection.prepare_cached(text).await.map_err(failed)?;
         connection.query(&statement, parameters).await.map_err(failed)
+    }
+
+    /// Runs a statement that writes, unless another process has migrated the tables to another version meanwhile.
+    pub(super) async fn write(
+        &self,
+        text: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await.map_err(failed)?;
+        if tables::version(&transaction).await.map_err(failed)? != tables::VERSION {
+            return Err(StoreError::unusable(tables::LATER));
+        }
+        let statement = transaction.prepare_cached(text).await.map_err(failed)?;
+        let rows = transaction.query(&statement, parameters).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(rows)
     }
 
     async fn range(
@@ -162,7 +179,7 @@ impl Store for Postgres {
     async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
         let count = gap.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         let (from, to, why) = (gap.from.as_micros(), gap.to.as_micros(), gap.why.as_bytes());
-        self.query(statements::PUT_GAP, &[&from, &to, &count, &why]).await.map(drop)
+        self.write(statements::PUT_GAP, &[&from, &to, &count, &why]).await.map(drop)
     }
 
     async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {

@@ -129,9 +129,12 @@ const PARTITIONED_4: &str = "CREATE TABLE IF NOT EXISTS committed_default PARTIT
 
 /// Raises the numbers of transactions if the tables were restored into a server whose ids are lower.
 const MOVE_UP: &str = "
-    UPDATE about SET seq_base = newest.seq + 1 - txid_snapshot_xmin(txid_current_snapshot())
-    FROM (SELECT max(seq) AS seq FROM committed) AS newest
-    WHERE newest.seq >= seq_base + txid_snapshot_xmax(txid_current_snapshot())";
+    UPDATE about SET seq_base = (SELECT max(seq) FROM committed) + 1 - txid_snapshot_xmin(txid_current_snapshot())";
+
+/// Whether the numbers must be moved up. Anyone who may only read may ask this.
+const IS_BELOW: &str = "
+    SELECT coalesce((SELECT max(seq) FROM committed) >= seq_base + txid_snapshot_xmax(txid_current_snapshot()), false)
+    FROM about";
 
 /// Returns the key of records. That of a partitioned table includes the time.
 pub(super) fn record_key(partition: Option<Partition>) -> &'static str {
@@ -175,8 +178,10 @@ pub(super) async fn prepare(
     if version > VERSION {
         return Err(StoreError::unusable(LATER));
     }
-    if !existing {
-        connection.batch_execute(MOVE_UP).await.map_err(|error| StoreError::failed(message(&error)))?;
+    let fails = |error: tokio_postgres::Error| StoreError::failed(message(&error));
+    let is_below: bool = connection.query_one(IS_BELOW, &[]).await.and_then(|row| row.try_get(0)).map_err(fails)?;
+    if is_below && !existing {
+        connection.batch_execute(MOVE_UP).await.map_err(fails)?;
     }
     let current = Partition::from_number(partition)?;
     match (wanted, current) {

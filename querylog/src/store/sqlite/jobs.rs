@@ -29,13 +29,13 @@ impl Jobs for Sqlite {
         .await
     }
 
-    async fn get(&self, id: &str) -> Result<Option<Job>, StoreError> {
+    async fn by_id(&self, id: &str) -> Result<Option<Job>, StoreError> {
         let id = id.to_owned();
         self.read(move |connection| prepared(connection, &statements::of_id())?.query_row([id], read_job).optional())
             .await
     }
 
-    async fn get_by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
+    async fn by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
         let of = [owner, token].map(str::to_owned);
         self.read(move |connection| prepared(connection, &statements::of_token())?.query_row(of, read_job).optional())
             .await
@@ -159,7 +159,7 @@ mod tests {
         assert!(error.contains("restore it"), "{error}");
         std::fs::rename(&away, &path).unwrap();
         assert!(store.insert(job(), limit(10)).await.unwrap());
-        assert_eq!(store.get("1").await.unwrap(), Some(job()));
+        assert_eq!(store.by_id("1").await.unwrap(), Some(job()));
     }
 
     #[tokio::test]
@@ -182,8 +182,8 @@ mod tests {
         assert!(store.compare_and_swap(Job { due: later, ..job.clone() }).await.is_err());
         assert!(store.postpone("1", 0, later).await.is_err());
         assert!(store.delete("1", 0).await.is_err());
-        assert_eq!(store.get("1").await.unwrap(), Some(job.clone()));
-        assert_eq!(store.get("2").await.unwrap(), None);
+        assert_eq!(store.by_id("1").await.unwrap(), Some(job.clone()));
+        assert_eq!(store.by_id("2").await.unwrap(), None);
         admin.execute_batch("DROP TRIGGER inserts; DROP TRIGGER updates; DROP TRIGGER deletes").unwrap();
         for (version, is_changed) in [(7, false), (0, true)] {
             assert_eq!(store.postpone("1", version, later).await.unwrap(), is_changed);

@@ -16,5 +16,5 @@ mod tables;
 mod tests;
 mod writer;
 
-pub use self::settings::{SqliteSettings, Synchronous};
+pub use self::settings::{SqliteBuilder, Synchronous};
 pub use self::store::Sqlite;

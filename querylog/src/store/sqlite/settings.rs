@@ -1,4 +1,4 @@
-//! The settings of a store in SQLite: [`SqliteSettings`].
+//! The settings of a store in SQLite: [`SqliteBuilder`].
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use crate::store::sqlite::writer::Writer;
 
 /// The safety of a row when [`put`](crate::store::Store::put) has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Synchronous {
     /// The row is on disk: it survives a power cut (`synchronous=FULL`).
     #[default]
@@ -22,17 +23,17 @@ pub enum Synchronous {
     Normal,
 }
 
-/// The settings of a [`Sqlite`] store. See [`Sqlite::settings`].
+/// The settings of a [`Sqlite`] store. See [`Sqlite::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SqliteSettings {
+pub struct SqliteBuilder {
     pub(super) path: PathBuf,
     pub(super) synchronous: Synchronous,
     pub(super) readers: usize,
     pub(super) existing: bool,
 }
 
-impl SqliteSettings {
+impl SqliteBuilder {
     /// Sets the safety of an acknowledged row. By default, it is on disk.
     pub fn synchronous(self, synchronous: Synchronous) -> Self {
         Self { synchronous, ..self }

@@ -20,8 +20,9 @@ use crate::store::sql::{COLUMNS, short_columns};
 use crate::store::sqlite::connections::open_reader;
 use crate::store::sqlite::reader::{exported, find, first_of_each, read_range};
 use crate::store::sqlite::rows::read_row;
-use crate::store::sqlite::settings::{SqliteSettings, Synchronous};
+use crate::store::sqlite::settings::{SqliteBuilder, Synchronous};
 use crate::store::sqlite::statements;
+use crate::store::sqlite::tables;
 use crate::store::sqlite::writer::{Put, Task, Writer};
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
@@ -60,14 +61,14 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// As [`SqliteSettings::open`].
+    /// As [`SqliteBuilder::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::settings(path).open()
+        Self::builder(path).open()
     }
 
     /// Returns the settings of a store in a file.
-    pub fn settings(path: impl AsRef<Path>) -> SqliteSettings {
-        SqliteSettings {
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder {
             path: path.as_ref().to_owned(),
             synchronous: Synchronous::default(),
             readers: 4,
@@ -107,7 +108,9 @@ impl Sqlite {
             let _ = done.send(connection.and_then(change));
         }));
         self.send(task).await?;
-        changed.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::failed)
+        changed.await.map_err(|_| StoreError::Closed)?.map_err(|error| {
+            if tables::is_later(&error) { StoreError::unusable(error) } else { StoreError::failed(error) }
+        })
     }
 
     /// Sends a task to the writer thread.

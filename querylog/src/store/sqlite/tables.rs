@@ -98,12 +98,17 @@ const VERSION_4: &str = "
 ";
 
 /// Fails if the tables are of a later version, because another process has migrated them meanwhile.
-pub(super) fn check_version(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    if version(transaction)? == VERSIONS[VERSIONS.len() - 1].0 {
+pub(super) fn check_version(connection: &Connection) -> rusqlite::Result<()> {
+    if version(connection)? == VERSIONS[VERSIONS.len() - 1].0 {
         return Ok(());
     }
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_SCHEMA);
     Err(rusqlite::Error::SqliteFailure(code, Some(LATER.to_owned())))
+}
+
+/// Whether a write was stopped by [`check_version`].
+pub(super) fn is_later(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(_, Some(message)) if message == LATER)
 }
 
 const LATER: &str = "the file was written by a later version of tagtrail-querylog; update this program";

@@ -143,7 +143,7 @@ fn file_of_an_earlier_version_is_migrated() {
 fn existing_creates_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
-    let existing = || Sqlite::settings(&path).existing().open();
+    let existing = || Sqlite::builder(&path).existing().open();
     assert_eq!(existing().unwrap_err().to_string(), "the file does not exist");
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();

@@ -54,7 +54,13 @@ impl Failure {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        if failure.is_rejection() { Self::rejected(failure) } else { Self::failed(failure) }
+        if failure.is_rejection() {
+            Self::rejected(failure)
+        } else if tables::is_later(&failure.0) {
+            Self::unusable(failure)
+        } else {
+            Self::failed(failure)
+        }
     }
 }
 
@@ -140,6 +146,7 @@ impl Connected {
     /// Returns the connection, unless the file is gone, so that nobody would find what it writes.
     fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
         if self.file.is_where_it_was() {
+            tables::check_version(&self.connection)?;
             return Ok(&mut self.connection);
         }
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);

@@ -19,7 +19,7 @@ const TRIES: u32 = 40;
 
 fn open(folder: &Path) -> AuditLog {
     // A kill leaves what the operating system has: the sync is another matter, and slow.
-    AuditLog::new(Sqlite::settings(folder.join("audit.db")).synchronous(Synchronous::Normal).open().unwrap())
+    AuditLog::new(Sqlite::builder(folder.join("audit.db")).synchronous(Synchronous::Normal).open().unwrap())
 }
 
 /// The process that is killed: this test, started by the other one. Tells what is acknowledged.

@@ -193,7 +193,7 @@ async fn refusing(folder: &std::path::Path) -> Vec<AuditLog> {
     let trigger = "CREATE TRIGGER refuses BEFORE INSERT ON record WHEN NEW.udf_name = 'refused'
                    BEGIN SELECT RAISE(ABORT, 'refused'); END";
     rusqlite::Connection::open(&path).unwrap().execute_batch(trigger).unwrap();
-    if let Some((settings, url)) = audit::postgres_settings().await {
+    if let Some((settings, url)) = audit::postgres_builder().await {
         logs.push(AuditLog::new(settings.connect().await.unwrap()));
         let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::audit::AuditRecord;
 use tagtrail_querylog::server::AuditApi;
-use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresSettings, Sqlite, Synchronous};
+use tagtrail_querylog::store::{Partition, Payloads, Postgres, PostgresBuilder, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, Timestamp};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -109,7 +109,7 @@ pub fn sorted(mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
 /// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names, with partitions if
 /// `TAGTRAIL_TEST_POSTGRES_PARTITIONS` is set too; without a server, tests take SQLite.
 pub async fn postgres() -> Option<Postgres> {
-    let (settings, _) = postgres_settings().await?;
+    let (settings, _) = postgres_builder().await?;
     let settings = match std::env::var_os("TAGTRAIL_TEST_POSTGRES_PARTITIONS") {
         Some(_) => settings.partition_by(Partition::Month),
         None => settings,
@@ -118,7 +118,7 @@ pub async fn postgres() -> Option<Postgres> {
 }
 
 /// The settings of that store, and its URL.
-pub async fn postgres_settings() -> Option<(PostgresSettings, String)> {
+pub async fn postgres_builder() -> Option<(PostgresBuilder, String)> {
     let url = std::env::var("TAGTRAIL_TEST_POSTGRES").ok()?;
     let schema = format!("test_{}", Uuid::now_v7().simple());
     let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
@@ -126,7 +126,7 @@ pub async fn postgres_settings() -> Option<(PostgresSettings, String)> {
     admin.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
     let and = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{and}options=-c%20search_path%3D{schema}");
-    Some((Postgres::settings(&url), url))
+    Some((Postgres::builder(&url), url))
 }
 
 pub struct Server {
@@ -147,7 +147,7 @@ impl Server {
         let log = if let Some(store) = postgres().await {
             AuditLog::new(store)
         } else {
-            let settings = Sqlite::settings(folder.path().join("audit.db"));
+            let settings = Sqlite::builder(folder.path().join("audit.db"));
             AuditLog::new(settings.synchronous(Synchronous::Normal).open().unwrap())
         }
         .payloads(Payloads::folder(folder.path().join("audit.db.payloads")).unwrap());

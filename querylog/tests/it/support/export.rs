@@ -75,7 +75,7 @@ pub async fn log(folder: &std::path::Path) -> AuditLog {
     if let Some(store) = postgres().await {
         return AuditLog::new(store);
     }
-    let settings = Sqlite::settings(folder.join("audit.db")).synchronous(Synchronous::Normal);
+    let settings = Sqlite::builder(folder.join("audit.db")).synchronous(Synchronous::Normal);
     AuditLog::new(settings.open().unwrap())
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn schema() -> Option<(Client, String)> {
 }
 
 async fn connect(url: &str, partition: Option<Partition>) -> Result<Postgres, StoreError> {
-    let settings = Postgres::settings(url).connections(4);
+    let settings = Postgres::builder(url).connections(4);
     match partition {
         Some(partition) => settings.partition_by(partition).connect().await,
         None => settings.connect().await,

@@ -66,7 +66,7 @@ async fn unrelated_tables_are_left_alone() {
         let Some((admin, url)) = schema().await else { return };
         admin.batch_execute(&format!("CREATE TABLE {table}")).await.unwrap();
         for existing in [false, true] {
-            let settings = Postgres::settings(&url);
+            let settings = Postgres::builder(&url);
             let settings = if existing { settings.existing() } else { settings };
             let error = settings.connect().await.unwrap_err().to_string();
             assert!(error.contains("unrelated tables"), "{table}: {error}");
