@@ -1,7 +1,7 @@
-//! What the query log costs, and how much it takes: `cargo run --release`, in this folder.
+//! The cost and the throughput of the query log: `cargo run --release`, in this folder.
 //!
-//! The files are in the folder that is the first argument, else in the current one: give one on the disk that is to be
-//! measured. All writers get the same bytes, lines of 530, in the same run.
+//! The files are in the folder of the first argument, or else in the current one, which should be on the disk to
+//! measure. All writers get the same bytes, in lines of 530 bytes, in the same run.
 
 use std::convert::Infallible;
 use std::env;
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     throughput(&root, &record)
 }
 
-/// A record whose line has so many bytes.
+/// Returns a record whose line has this many bytes.
 fn record_of_line_length() -> Record {
     let tags = Tags::from_pairs([("project", "blog"), ("env", "prod")]).unwrap_or_else(|_| Tags::empty());
     let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), "");
@@ -56,7 +56,7 @@ fn record_of_line_length() -> Record {
     record
 }
 
-/// CPU time of this thread.
+/// Returns the CPU time of this thread.
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
@@ -71,7 +71,7 @@ async fn hello<B>(_: Request<B>) -> std::result::Result<Response<Full<Bytes>>, I
     Ok(Response::new(Full::new(Bytes::from_static(b"hello"))))
 }
 
-/// The CPU time that a request costs with the layer, over that without it.
+/// Shows the CPU time of a request with the layer, compared with that without it.
 fn layer(root: &Path) -> Result<()> {
     const REQUESTS: u32 = 100_000;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -108,7 +108,7 @@ where
     B: Body,
 {
     let mut cx = Context::from_waker(Waker::noop());
-    let begin = (cpu(), process_cpu());
+    let start = (cpu(), process_cpu());
     for _ in 0..count {
         let request = Request::get("http://localhost/posts/7")
             .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -119,24 +119,24 @@ where
         let Ok(request) = request else { return Default::default() };
         assert!(service.poll_ready(&mut cx).is_ready());
         let mut future = pin!(service.call(request));
-        let Poll::Ready(Ok(answer)) = future.as_mut().poll(&mut cx) else { panic!("not ready") };
-        let mut body = pin!(answer.into_body());
+        let Poll::Ready(Ok(response)) = future.as_mut().poll(&mut cx) else { panic!("not ready") };
+        let mut body = pin!(response.into_body());
         while let Poll::Ready(Some(_)) = body.as_mut().poll_frame(&mut cx) {}
     }
-    (cpu() - begin.0, process_cpu() - begin.1)
+    (cpu() - start.0, process_cpu() - start.1)
 }
 
-/// What of it is making the line, and what is handing it over.
+/// Shows how much of that is writing the line, and how much is queueing it.
 fn parts(root: &Path, record: &Record) -> Result<()> {
     const RECORDS: u32 = 200_000;
-    let begin = cpu();
+    let start = cpu();
     for _ in 0..RECORDS {
         std::hint::black_box(record.to_string());
     }
     let encoded = cpu() - begin;
     let folder = tempfile::tempdir_in(root)?;
     let log = LogFiles::new(folder.path()).queue_bytes(256 << 20).open()?;
-    let begin = cpu();
+    let start = cpu();
     for _ in 0..RECORDS {
         log.append(record);
     }
@@ -150,7 +150,7 @@ fn parts(root: &Path, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// How long it takes to append, while every batch is synced and something else keeps the disk busy.
+/// Shows how long appending takes, while every batch is synced and something else keeps the disk busy.
 fn hand_over_while_the_disk_is_slow(root: &Path, record: &Record) -> Result<()> {
     let folder = tempfile::tempdir_in(root)?;
     let log = LogFiles::new(folder.path()).durability(Durability::Synced).open()?;
@@ -168,10 +168,10 @@ fn hand_over_while_the_disk_is_slow(root: &Path, record: &Record) -> Result<()> 
             }
             Ok(())
         });
-        let begin = Instant::now();
+        let start = Instant::now();
         let mut ack = None;
-        while begin.elapsed() < Duration::from_secs(5) {
-            // About ten thousand a second, as requests come.
+        while start.elapsed() < Duration::from_secs(5) {
+            // About ten thousand a second, like requests.
             for _ in 0..10 {
                 let at = Instant::now();
                 ack = Some(log.append(record));
@@ -202,7 +202,7 @@ fn hand_over_while_the_disk_is_slow(root: &Path, record: &Record) -> Result<()> 
     Ok(())
 }
 
-/// How much memory a flood takes.
+/// Shows the memory of a flood.
 fn memory(root: &Path, record: &Record) -> Result<()> {
     const QUEUE: usize = 16 << 20;
     let folder = tempfile::tempdir_in(root)?;
@@ -225,7 +225,7 @@ fn memory(root: &Path, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Kilobytes of memory that are resident now, and at most so far.
+/// Returns the resident memory in kilobytes, now and at its peak.
 fn resident() -> Result<(u64, u64)> {
     let status = fs::read_to_string("/proc/self/status")?;
     let of =
@@ -233,7 +233,7 @@ fn resident() -> Result<(u64, u64)> {
     Ok((of("VmRSS:").unwrap_or_default(), of("VmHWM:").unwrap_or_default()))
 }
 
-/// Records a second, from the first to the last one written.
+/// Shows the records a second, from the first to the last one written.
 fn throughput(root: &Path, record: &Record) -> Result<()> {
     const RECORDS: u64 = 1_000_000;
     println!("\nrecords a second, {RECORDS} of them, and what was lost");
@@ -241,23 +241,23 @@ fn throughput(root: &Path, record: &Record) -> Result<()> {
     for round in 1..=3 {
         println!("round {round}");
         let folder = tempfile::tempdir_in(root)?;
-        let begin = Instant::now();
+        let start = Instant::now();
         let mut file = BufWriter::new(File::create(folder.path().join("plain"))?);
         for _ in 0..RECORDS {
             file.write_all(&line)?;
         }
         file.flush()?;
-        rate("BufWriter, the same line", RECORDS, begin, 0);
-        let begin = Instant::now();
+        rate("BufWriter, the same line", RECORDS, start, 0);
+        let start = Instant::now();
         for _ in 0..RECORDS {
             writeln!(file, "{record}")?;
         }
         file.flush()?;
-        rate("BufWriter, each record made text", RECORDS, begin, 0);
+        rate("BufWriter, each record formatted", RECORDS, start, 0);
         drop(folder);
         for lossy in [true, false] {
             let folder = tempfile::tempdir_in(root)?;
-            let begin = Instant::now();
+            let start = Instant::now();
             let (mut writer, guard) = NonBlockingBuilder::default()
                 .lossy(lossy)
                 .finish(tracing_appender::rolling::never(folder.path(), "appender"));
@@ -266,8 +266,8 @@ fn throughput(root: &Path, record: &Record) -> Result<()> {
             }
             drop(guard);
             let lost = writer.error_counter().dropped_lines() as u64;
-            let what = if lossy { "tracing-appender, as it is by default" } else { "tracing-appender, not lossy" };
-            rate(what, RECORDS - lost, begin, lost);
+            let what = if lossy { "tracing-appender, lossy by default" } else { "tracing-appender, not lossy" };
+            rate(what, RECORDS - lost, start, lost);
         }
         for (durability, threads) in [
             (Durability::Buffered, 1),
@@ -287,13 +287,13 @@ fn throughput(root: &Path, record: &Record) -> Result<()> {
 
 fn ours(what: &str, settings: LogFiles, record: &Record, records: u64, threads: u64) -> Result<()> {
     let log = settings.open()?;
-    let begin = Instant::now();
+    let start = Instant::now();
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 for number in 0..records / threads {
                     let ack = log.append(record);
-                    // As a service that waits for room does: no more than the queue takes.
+                    // Like a service that waits for room: no more than the queue can hold.
                     if number % 64 == 0 && log.stats().queued > 16_000 {
                         let _ = ack.wait(LONG);
                     }
@@ -303,11 +303,11 @@ fn ours(what: &str, settings: LogFiles, record: &Record, records: u64, threads: 
     });
     log.close_blocking(LONG)?;
     let counters = log.stats();
-    rate(what, counters.written, begin, counters.shed + counters.failed);
+    rate(what, counters.written, start, counters.shed + counters.failed);
     Ok(())
 }
 
-fn rate(what: &str, records: u64, begin: Instant, lost: u64) {
-    let seconds = begin.elapsed().as_secs_f64();
+fn rate(what: &str, records: u64, start: Instant, lost: u64) {
+    let seconds = start.elapsed().as_secs_f64();
     println!("{what:38} {:>9.0}   lost {lost}", records as f64 / seconds);
 }

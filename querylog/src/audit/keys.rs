@@ -1,4 +1,4 @@
-//! The keys of the index of requests: those that a request has, and those that are asked for.
+//! The keys of the index of requests: those of a request, and those of a filter.
 
 use tagtrail::TraceId;
 
@@ -18,8 +18,8 @@ enum Member<'a> {
     Route(&'a str),
 }
 
-/// Returns the keys that are asked for, each once. The one that most likely has the fewest entries comes first. There
-/// are none if all requests of the environment are asked for.
+/// Returns the keys of a filter, each once. The key that probably has the fewest entries comes first. There are none if
+/// the filter matches all requests of the environment.
 pub(crate) fn keys_of_filter(environment: &str, filter: &RequestFilter) -> Vec<Key> {
     let tags = filter.tags.iter().map(|Tag { name, value }| Member::Tag(name, value));
     let trace = filter.trace.map(Member::Trace).into_iter();
@@ -47,11 +47,11 @@ pub(crate) fn keys_of(record: &Record) -> [Vec<Key>; 2] {
     let keys = |members: Vec<Member<'_>>| -> Vec<Key> {
         environment.iter().flat_map(|environment| members.iter().map(|member| member.key(environment))).collect()
     };
-    // The handler notes the database. By then the keys of the start are stored.
+    // The handler sets the database, when the keys of the start are stored already.
     [keys(started), keys(ended).into_iter().chain(exported_keys(record)).collect()]
 }
 
-/// Returns the keys by which exports find a request: of its region group, of its database, and of those above that.
+/// Returns the keys by which exports find a request: of its region group, its database, and the databases above.
 fn exported_keys(record: &Record) -> impl Iterator<Item = Key> {
     let region_group = record.notes.region_group.as_deref();
     let path: Vec<_> = region_group.into_iter().chain(record.notes.database.iter().map(String::as_str)).collect();
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_a_filter_are_those_of_the_requests_that_match_it() {
+    fn keys_match_if_the_filter_does() {
         let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let mut record = Record::new(&trail, "/posts/7");
         record.request.route = Some("/posts/{id}".into());
@@ -129,12 +129,12 @@ mod tests {
             assert!(!has_all("env2"), "{filter:?}");
         }
         assert_eq!(keys.len(), 6);
-        let nobodys = Record { notes: crate::Notes::default(), ..record };
-        assert_eq!(keys_of(&nobodys).concat(), []);
+        let without_environment = Record { notes: crate::Notes::default(), ..record };
+        assert_eq!(keys_of(&without_environment).concat(), []);
     }
 
     #[test]
-    fn keys_of_a_filter_start_with_the_rarest_and_are_there_once() {
+    fn keys_of_a_filter_are_distinct_and_start_with_the_rarest() {
         let all = RequestFilter::new;
         let keys = |filter: &RequestFilter| keys_of_filter("e", filter);
         let failed = StatusMatch::Class(5);

@@ -1,4 +1,4 @@
-//! The audit log: [`AuditLog`], a store and what is asked of it.
+//! The audit log: [`AuditLog`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::model::window::Window;
 use crate::store::Sqlite;
 use crate::store::{Payloads, Row, Store, StoreError};
 
-/// An audit log: records are put into it, and found again by [who asks](Self::scoped). A clone is the same log.
+/// An audit log, which keeps records in a store. Queries are [scoped](Self::scoped) to an environment. Clones share the
+/// log.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -46,8 +47,8 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the audit log in a file of SQLite, with a folder beside it for long values, of the same name with `.payloads`
-    /// after it. Both are created if they are not there. Blocks while it does so.
+    /// Opens the audit log in a file of SQLite, with a folder next to it for long values, whose name ends in
+    /// `.payloads`. Both are created if they do not exist. Blocks meanwhile.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl AuditLog {
         Ok(Self::new(Sqlite::open(path)?).payloads(Payloads::folder(folder)?))
     }
 
-    /// Creates the audit log that is in a store, long values too.
+    /// Creates an audit log in a store, which keeps long values too.
     pub fn new(store: impl Store) -> Self {
         Self { store: Arc::new(store), payloads: None }
     }
@@ -70,8 +71,8 @@ impl AuditLog {
         Self { payloads: Some(payloads), ..self }
     }
 
-    /// Deletes what a crash left in the object store: objects of this age and over that no record has. Returns how
-    /// many. An hour is a good age; a record that is put gets its objects shortly before its row.
+    /// Deletes objects that a crash left in the object store: those of at least this age that no record has. Returns
+    /// their number. An hour is a good age, since objects are stored shortly before their row.
     ///
     /// # Errors
     ///
@@ -87,42 +88,39 @@ impl AuditLog {
     pub(super) async fn whole(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
         match &self.payloads {
             Some(payloads) => payloads.put_back(rows).await,
-            None if rows.iter().any(|row| row.object.is_some()) => {
-                Err(StoreError::failed("records have long values in an object store, and none is set up"))
-            }
+            None if rows.iter().any(|row| row.object.is_some()) => Err(StoreError::failed(
+                "records have long values in an object store, but none is configured; see `AuditLog::payloads`",
+            )),
             None => Ok(rows.into_iter().map(|row| row.record).collect()),
         }
     }
 
-    /// Puts records into the log, and returns when they are as safe as the store makes them. To put one twice is
-    /// harmless; one that was only started, or had no execution time, is completed.
+    /// Puts records into the log, and returns when they are as safe as the store makes them. Putting a record twice is
+    /// harmless. A record that was only started, or that had no execution time, is completed.
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
-    /// it.
+    /// If the store fails, is overloaded, or [rejects](StoreError::Rejected) a record: then put the others without it.
     pub async fn put(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, true)).collect()).await
     }
 
-    /// Puts the starts of records into the log: those of work that runs. Each is there without its end until it is
-    /// [put](Self::put).
+    /// Puts the starts of records into the log, for work that is still running. Each is stored without its end until it
+    /// is [put](Self::put).
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
-    /// it.
+    /// If the store fails, is overloaded, or [rejects](StoreError::Rejected) a record: then put the others without it.
     pub async fn begin(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.put_rows(records.into_iter().map(|record| Row::of(record, false)).collect()).await
     }
 
-    /// Puts requests into the log, as a [query log](crate::LogStore) does: with all that is known of them, so
-    /// that they are found by trace, tag, status and route too. One that has no outcome has only started.
+    /// Puts requests into the log, as a [query log](crate::LogStore) does: with all of their details, so that they are
+    /// also found by trace, tag, status and route. A request without an outcome has only started.
     ///
     /// # Errors
     ///
-    /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
-    /// it.
+    /// If the store fails, is overloaded, or [rejects](StoreError::Rejected) a record: then put the others without it.
     pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
         self.put_rows(requests.iter().cloned().map(row_of).collect()).await
     }
@@ -132,7 +130,7 @@ impl AuditLog {
         self.store.put(rows.into()).await
     }
 
-    /// Moves the long values of rows to the object store. What is there already stays, so that it may be called again.
+    /// Moves the long values of rows to the object store. Values that were moved already stay, so this can be retried.
     pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
         match &self.payloads {
             Some(payloads) => payloads.take_out(rows).await,
@@ -144,8 +142,8 @@ impl AuditLog {
         &*self.store
     }
 
-    /// Returns what is known to be missing and touches a window, in the order of time: what a [`LogStore`](crate::LogStore)
-    /// could not write, of all environments.
+    /// Returns the gaps that overlap a window, in the order of time: what a [`LogStore`](crate::LogStore) could not
+    /// write, in all environments.
     ///
     /// # Errors
     ///
@@ -154,7 +152,7 @@ impl AuditLog {
         self.store.gaps(window).await
     }
 
-    /// Returns the log as an environment may ask it: all questions are about its records.
+    /// Returns the log as an environment may query it: all queries are about its records.
     pub fn scoped(&self, exec_env_id: impl Into<String>) -> ScopedAuditLog {
         ScopedAuditLog::new(self.clone(), exec_env_id.into())
     }

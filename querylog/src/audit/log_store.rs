@@ -1,4 +1,4 @@
-//! A log in an audit log: [`LogStore`].
+//! An audit log as a destination: [`LogStore`].
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -23,8 +23,8 @@ use crate::queue::pending::{AnyQueue, Queue};
 use crate::queue::writer;
 use crate::store::{Row, StoreError};
 
-/// An audit log that a [`QueryLog`] writes to. A record is there when its request starts, without an end, and is
-/// completed when it ends; if both fall into a batch, it is written once.
+/// An audit log that a [`QueryLog`] writes to. A record is stored when its request starts, and completed when the
+/// request ends. If both are in one batch, it is written once.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -40,12 +40,12 @@ use crate::store::{Row, StoreError};
 /// ```
 ///
 /// The caller of a record is set by [`QueryLogLayer::caller`](crate::QueryLogLayer::caller), or in the handler by
-/// [`RecordHandle::update`](crate::RecordHandle::update). A record without an environment is not found by questions
-/// about an environment, about requests or about a trace.
+/// [`RecordHandle::update`](crate::RecordHandle::update). A record without an environment is not found by queries for
+/// an environment, for requests or for a trace.
 ///
-/// An acknowledged record is as safe as the store makes it. In [`QueryLog::stats`] the start and the end of a request
-/// count one each. What is missing, since the queue was full or the store failed, is counted, and kept in the store as a
-/// [`Gap`](crate::Gap): see [`AuditLog::gaps`].
+/// An acknowledged record is as safe as the store makes it. In [`QueryLog::stats`], the start and the end of a request
+/// count one each. Records that are missing because the queue was full or the store failed are counted, and kept in the
+/// store as a [`Gap`](crate::Gap): see [`AuditLog::gaps`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct LogStore {
@@ -73,8 +73,8 @@ impl LogStore {
         Self { overload, ..self }
     }
 
-    /// Sets how many bytes of records wait for the store at most: 64 MiB (2^26) by default, and at least 4 KiB (2^12). A
-    /// single record cannot be larger.
+    /// Sets the maximum number of bytes of records that wait for the store: 64 MiB (2^26) by default, and at least 4
+    /// KiB (2^12). A single record cannot be larger.
     pub fn queue_bytes(self, bytes: usize) -> Self {
         Self { queue: bytes, ..self }
     }
@@ -85,13 +85,13 @@ impl LogStore {
         Self { gather: (bytes, time), ..self }
     }
 
-    /// Sets for how long the writer retries when the store fails, before it drops a batch; 10 seconds by default. A
-    /// record that the store [rejects](StoreError::Rejected) is dropped at once, and no other with it.
+    /// Sets how long the writer retries when the store fails, before it drops a batch; 10 seconds by default. A record
+    /// that the store [rejects](StoreError::Rejected) is dropped at once, without the others.
     pub fn retry_for(self, retry: Duration) -> Self {
         Self { retry, ..self }
     }
 
-    /// Opens a log that writes to this audit log alone: starts the thread that writes.
+    /// Opens a log that writes only to this audit log: starts the writer thread.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl LogStore {
         check_queue_bytes(self.queue)?;
         let (batch, linger) = self.gather;
         let limits = Limits { queue: self.queue, batch: batch.min(self.queue / 2), linger };
-        // With a thread of its own: connections that are made here serve others too, while nothing is written.
+        // With its own thread, since connections that are opened here also serve others while nothing is written.
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let sink = StoreSink { log: self.log, runtime: Some(runtime) };
@@ -119,7 +119,7 @@ impl Start for LogStore {
     }
 }
 
-/// With the default settings of a [`LogStore`].
+/// Starts a [`LogStore`] with the default settings.
 impl Start for AuditLog {
     fn start(self) -> Result<Opened, OpenError> {
         LogStore::new(self).start()
@@ -143,7 +143,7 @@ impl Channel for StoreChannel {
     }
 }
 
-/// Records on their way to a store, and what became of each.
+/// Records on their way to a store, and the result of each.
 #[derive(Debug, Default)]
 struct Records {
     waiting: Vec<Record>,
@@ -224,8 +224,8 @@ struct StoreSink {
 }
 
 impl StoreSink {
-    /// Puts rows that are ready. If the store rejects them, each half on its own, so that all are put but those that it
-    /// rejects alone.
+    /// Puts rows that are prepared. If the store rejects them, each half is put separately, and so on, so that only the
+    /// rows that it rejects on their own are left out.
     fn put(&self, prepared: &mut Prepared) -> Result<(), StoreError> {
         let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
         let Prepared { rows, todo, rejected, .. } = prepared;
@@ -275,7 +275,7 @@ impl Sink for StoreSink {
     }
 }
 
-/// In an async function a runtime cannot be dropped by waiting for it.
+/// In an async function, a runtime cannot be dropped by waiting for it.
 impl Drop for StoreSink {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {

@@ -1,4 +1,4 @@
-//! What an environment may ask of an audit log: [`ScopedAuditLog`].
+//! The audit log as an environment may query it: [`ScopedAuditLog`].
 
 use async_trait::async_trait;
 use tagtrail::TraceId;
@@ -20,8 +20,8 @@ use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
 use crate::store::{Hits, Row, RowRange, Selection, StoreError};
 
-/// An audit log as one environment, and one of its users, may ask it: [`AuditLog::scoped`] returns it, and
-/// [`Questions`] are what it can be asked. A clone is the same.
+/// An audit log as an environment, and one of its users, may query it. [`AuditLog::scoped`] returns it, and
+/// [`Questions`] has its queries. Cloning it is cheap.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -58,7 +58,7 @@ pub struct ScopedAuditLog {
     user_email: Option<String>,
 }
 
-/// How many entries of an index are read for one page of requests.
+/// The maximum number of entries of an index that are read for a page of requests.
 const MAX_ENTRIES: usize = 5_000;
 
 impl ScopedAuditLog {
@@ -66,8 +66,7 @@ impl ScopedAuditLog {
         Self { log, environment, user_email: None }
     }
 
-    /// Sets the user who asks, by e-mail address. Without one, [`RecordQuery::Own`] is
-    /// [`Forbidden`](QueryErrorKind::Forbidden).
+    /// Sets the user, by e-mail address. Without one, [`RecordQuery::Own`] is [`Forbidden`](QueryErrorKind::Forbidden).
     #[must_use]
     pub fn of_user(self, email: impl Into<String>) -> Self {
         Self { user_email: Some(email.into()), ..self }
@@ -85,7 +84,7 @@ impl ScopedAuditLog {
     }
 
     async fn hits<Q>(&self, scan: &Scan<Q>, filter: &RequestFilter, limit: usize) -> Result<Hits, QueryError> {
-        // After a page of none there would be no place to continue from.
+        // An empty page would have no position to continue from.
         let limit = limit.max(1);
         let keys = keys_of_filter(&self.environment, filter);
         if !keys.is_empty() {
@@ -96,8 +95,8 @@ impl ScopedAuditLog {
         Ok(Hits { rows, behind })
     }
 
-    /// Returns the requests of rows that were found. An entry of the index may be of what was known when the request
-    /// started.
+    /// Returns the requests of rows that match a filter: an entry of the index may be from the start of a request, and
+    /// outdated.
     fn requests_of(&self, rows: Vec<Row>, filter: &RequestFilter) -> Vec<Record> {
         let is_ours = |record: &Record| record.notes.caller.exec_env_id.as_ref() == Some(&self.environment);
         rows.into_iter().filter_map(request_of).filter(|record| is_ours(record) && filter.matches(record)).collect()
@@ -136,14 +135,14 @@ impl Questions for ScopedAuditLog {
     async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, QueryError> {
         let filter = RequestFilter::new().trace(trace_id);
         let Hits { rows, behind } = self.hits(&Scan::new((), Window::ALL), &filter, TraceTree::MOST).await?;
-        // They may be thousands: not on a thread that others wait for.
+        // There may be thousands, so this must not block the runtime.
         let scoped = self.clone();
         let trace = move || TraceTree::of(scoped.requests_of(rows, &filter), behind.is_none());
         tokio::task::spawn_blocking(trace).await.map_err(|error| StoreError::failed(error).into())
     }
 }
 
-/// The first rows, and the place of the last one if there are more after it.
+/// Returns the first rows, and the position of the last one if more follow.
 fn cut(mut rows: Vec<Row>, limit: usize) -> (Vec<Row>, Option<Cursor>) {
     let is_more = rows.len() > limit;
     rows.truncate(limit);

@@ -55,7 +55,7 @@ impl Clone for State {
 }
 
 impl State {
-    /// Of a record that is in a batch, under this number.
+    /// Creates the state of a record in a batch, by its number.
     pub(crate) fn queued(batch: Arc<Done>, number: u64) -> Self {
         Self::Queued { batch, number, listener: None }
     }
@@ -78,7 +78,8 @@ impl State {
 }
 
 impl Ack {
-    /// Of a record that has these states at the destinations of a log; none if there is nothing to wait for.
+    /// Creates the acknowledgement of a record from its states at the destinations; without any, there is nothing to
+    /// wait for.
     pub(crate) fn of(states: impl IntoIterator<Item = State>) -> Self {
         let mut states = states.into_iter();
         Self { first: states.next().unwrap_or(State::Known(Ok(()))), others: states.collect() }
@@ -88,7 +89,7 @@ impl Ack {
     ///
     /// # Errors
     ///
-    /// As the future.
+    /// As when awaiting the acknowledgement.
     pub fn wait(&self, limit: Duration) -> Option<Result<(), AppendError>> {
         let end = Instant::now().checked_add(limit);
         let mut states = std::iter::once(&self.first).chain(&self.others);
@@ -133,11 +134,11 @@ pub enum AppendError {
     Failed(io::ErrorKind),
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) result: Result<(), AppendError>,
-    /// The numbers of the records that were rejected all the same, in order.
+    /// The numbers of the records that were rejected, in order.
     pub(crate) rejected: Vec<u64>,
 }
 
@@ -147,7 +148,7 @@ impl Written {
     }
 }
 
-/// Whether a batch is written: set once, for all who wait.
+/// The result of a batch, which is set once, and wakes everyone who waits.
 #[derive(Default)]
 pub(crate) struct Done {
     written: OnceLock<Written>,
@@ -155,7 +156,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// Sets what became of the batch. What is set first stays.
+    /// Sets the result, unless it is set already.
     pub(crate) fn set(&self, written: Written) {
         if self.written.set(written).is_ok() {
             self.event.notify(usize::MAX);
@@ -168,7 +169,7 @@ impl Done {
                 return Poll::Ready(written);
             }
             match listener {
-                // What was set since the look above wakes this one.
+                // A result that is set from here on wakes this listener; the loop checks again.
                 None => *listener = Some(Box::pin(self.event.listen())),
                 Some(listening) => {
                     ready!(listening.as_mut().poll(cx));
@@ -178,7 +179,7 @@ impl Done {
         }
     }
 
-    /// Waits; without an end for `None`.
+    /// Waits until a time; forever if that is `None`.
     pub(crate) fn wait_until(&self, end: Option<Instant>) -> Option<&Written> {
         loop {
             if let Some(written) = self.written.get() {

@@ -1,4 +1,4 @@
-//! What is queued and written together, and where it goes: [`Batch`], [`Sink`].
+//! What is queued and written together: [`Batch`], [`Sink`].
 
 use std::fmt;
 use std::io;
@@ -7,33 +7,32 @@ use std::time::Duration;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 
-/// The records that a destination writes at once, in the form in which it takes them: lines of text for files, records
-/// for a store.
+/// The records that a destination writes at once, in its form: lines of text for files, records for a store.
 pub(crate) trait Batch: Default + fmt::Debug + Send + 'static {
-    /// One of them, as it is queued.
+    /// A record in the form in which it is queued.
     type Item<'a>;
 
-    /// How many bytes of memory an item takes.
+    /// Returns the number of bytes of memory that an item takes.
     fn weigh(item: &Self::Item<'_>) -> usize;
 
-    /// Adds an item. All of them together never weigh more than `limit`.
+    /// Adds an item. Together, the items never weigh more than `limit`.
     fn push(&mut self, item: Self::Item<'_>, limit: usize);
 
-    /// How many bytes of memory the items take.
+    /// Returns the number of bytes of memory that the items take.
     fn bytes(&self) -> usize;
 
-    /// How many items there are.
+    /// Returns the number of items.
     fn len(&self) -> u64;
 
-    /// How many of them are neither written nor rejected yet.
+    /// Returns the number of items that are neither written nor rejected yet.
     fn unwritten(&self) -> u64;
 
-    /// The numbers of those that the destination rejects for good, in order. The first item has the number 0.
+    /// Returns the numbers of the items that the destination has rejected, in order. The first item has the number 0.
     fn rejected(&self) -> Vec<u64> {
         Vec::new()
     }
 
-    /// An empty batch, which takes over memory that is worth keeping.
+    /// Returns an empty batch, which reuses memory that is worth keeping.
     fn recycled(self) -> Self {
         Self::default()
     }
@@ -41,25 +40,25 @@ pub(crate) trait Batch: Default + fmt::Debug + Send + 'static {
 
 /// Where batches are written.
 pub(crate) trait Sink: Send + 'static {
-    /// What it writes at once.
+    /// The batch that it writes.
     type Batch: Batch;
 
-    /// Writes what is unwritten of a batch, and marks each item that is written or rejected. What costs work, or leaves
-    /// something behind, is done once, however often this is called for a batch.
+    /// Writes the unwritten items of a batch, and marks each that is written or rejected. Work that is expensive or has
+    /// side effects is done once, however often this is called for a batch.
     fn write(&mut self, batch: &mut Self::Batch) -> io::Result<()>;
 
-    /// Writes that records are missing.
+    /// Writes a gap.
     fn write_gap(&mut self, gap: &Gap) -> io::Result<()>;
 
-    /// How long it is until there is something to do without a batch.
+    /// Returns the time until [`tick`](Self::tick) must be called.
     fn until_tick(&self, _now: Timestamp) -> Option<Duration> {
         None
     }
 
-    /// Does it.
+    /// Does work that does not depend on a batch.
     fn tick(&mut self, _now: Timestamp) {}
 
-    /// Ends. `has_all` if no record is missing that is not reported.
+    /// Closes the sink. `has_all` says that every missing record is reported.
     fn close(&mut self, _has_all: bool) -> io::Result<()> {
         Ok(())
     }

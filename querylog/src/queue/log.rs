@@ -13,15 +13,13 @@ use crate::queue::gate::LogStats;
 use crate::queue::overload::Overload;
 use crate::queue::pending::AnyQueue;
 
-/// The query log of a process: records in, and written to each of its [destinations](Destination). A clone is the same
-/// log.
+/// The query log of a process, which writes records to each of its [destinations](Destination). Clones share the log.
 ///
-/// Each destination has a queue with a limit, and a thread that writes in batches. See
-/// [`Durability`](crate::Durability) for what a crash can take, and [`Overload`] for what happens when a destination
-/// does not keep up.
+/// Each destination has a bounded queue, and a thread that writes in batches. See [`Durability`](crate::Durability) for
+/// what a crash can take, and [`Overload`] for what happens when a destination does not keep up.
 ///
-/// [Close](Self::close) it when the service has ended. If the last clone is dropped without that, the drop closes it,
-/// and waits for at most five seconds.
+/// [Close](Self::close) the log when the service has ended. If the last clone is dropped without that, the drop closes
+/// it, and waits for at most five seconds.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -51,11 +49,11 @@ pub struct QueryLogBuilder(Vec<Start>);
 
 type Start = Box<dyn FnOnce() -> Result<Opened, OpenError> + Send>;
 
-/// How long a drop waits.
+/// The maximum time that a drop waits.
 const DRAIN: Duration = Duration::from_secs(5);
 
 impl QueryLogBuilder {
-    /// Adds a destination. Each record is written to all of them, to each by its own settings.
+    /// Adds a destination. Each record is written to all destinations, with the settings of each.
     pub fn to(mut self, destination: impl Destination) -> Self {
         self.0.push(Box::new(move || destination.start()));
         self
@@ -99,8 +97,8 @@ impl QueryLog {
         QueryLogBuilder::default()
     }
 
-    /// Records that a request has started, and returns at once. A store has the record from now on, without its end,
-    /// until it is [appended](Self::append). Files have records when they end, so for them there is nothing to do.
+    /// Records that a request has started, and returns at once. A store has the record, without an end, until it is
+    /// [appended](Self::append). Files contain only records that have ended, so nothing is written to them.
     ///
     /// A [`QueryLogLayer`](crate::QueryLogLayer) does this for each request.
     pub fn begin(&self, record: &Record) -> Ack {
@@ -112,7 +110,7 @@ impl QueryLog {
         Ack::of(self.channels().map(|channel| channel.append(Cow::Borrowed(record))))
     }
 
-    /// Queues a record without a copy, if that can be.
+    /// Queues a record, without a copy if possible.
     pub(crate) fn append_owned(&self, record: Record) -> Ack {
         match &*self.0.0 {
             [only] => Ack::of([only.append(Cow::Owned(record))]),
@@ -120,15 +118,15 @@ impl QueryLog {
         }
     }
 
-    /// Has what was appended until now written without waiting for a batch to grow. The returned [`Ack`] is ready when
-    /// that is done.
+    /// Writes what was appended until now without waiting for batches to grow. The returned [`Ack`] is ready when
+    /// everything is written.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// # let log = tagtrail_querylog::LogFiles::new(folder.path()).open()?;
-    /// // At the end of a batch job, say.
+    /// // For example, at the end of a batch job.
     /// log.flush().await?;
     /// # Ok(())
     /// # }
@@ -137,8 +135,7 @@ impl QueryLog {
         Ack::of(self.channels().flat_map(|channel| channel.queue().flush()))
     }
 
-    /// Returns what became of the records until now, summed over all destinations, except that a request which is
-    /// running counts once.
+    /// Returns the statistics, summed over all destinations. A running request counts only once.
     pub fn stats(&self) -> LogStats {
         let each = self.stats_by_destination();
         let mut sum = LogStats { open: each.first().map_or(0, |stats| stats.open), ..LogStats::default() };
@@ -152,17 +149,18 @@ impl QueryLog {
         sum
     }
 
-    /// Returns what became of the records until now, for each destination, in the order in which they were added.
+    /// Returns the statistics of each destination, in the order in which they were added.
     pub fn stats_by_destination(&self) -> Vec<LogStats> {
         self.queues().map(|queue| queue.gate().tally.stats()).collect()
     }
 
-    /// Takes no more records, and waits until those that are queued are written. Requests that have not ended by now
-    /// have no record in files, where a [`Gap`](crate::Gap) says how many, and one without an end in a store.
+    /// Closes the log: it accepts no more records, and this waits until those in the queue are written. Requests that
+    /// are still running have no record in files, where a [`Gap`](crate::Gap) counts them, and a record without an end
+    /// in a store.
     ///
     /// # Errors
     ///
-    /// If not all is written in this time: how many records are not.
+    /// If records are not written in time. The error has their number.
     pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
         let log = self.clone();
         let deadline = Instant::now().checked_add(limit);
@@ -173,7 +171,7 @@ impl QueryLog {
         }
     }
 
-    /// As [`close`](Self::close), outside of async functions: blocks the thread.
+    /// Closes the log like [`close`](Self::close), but blocks the thread.
     ///
     /// # Errors
     ///
@@ -187,8 +185,8 @@ impl QueryLog {
         Self(Arc::new(Channels(destinations.into_iter().map(|destination| destination.0).collect())))
     }
 
-    /// What a request that starts now must do about queues that are full: the strictest policy of theirs, with the
-    /// longest wait. `None` if none is full.
+    /// Returns what a request that starts now must do about full queues: the strictest of their policies, with the
+    /// longest wait. `None` if no queue is full.
     pub(crate) fn overload(&self) -> Option<Overload> {
         let full = self.queues().map(AnyQueue::gate).filter(|gate| gate.is_full());
         full.map(|gate| gate.overload).reduce(Overload::strictest)
@@ -201,7 +199,7 @@ impl QueryLog {
         }
     }
 
-    /// Counts a request that is rejected with 503, at those destinations that are full.
+    /// Counts a request that is rejected with 503, at the destinations that are full.
     pub(crate) fn reject(&self) {
         self.queues().filter(|queue| queue.gate().is_full()).for_each(AnyQueue::reject);
     }
@@ -234,9 +232,9 @@ impl Channels {
         let queues: Vec<_> = self.0.iter().map(|channel| channel.queue()).collect();
         let failed = |queue: &dyn AnyQueue| queue.gate().tally.failed.load(Relaxed);
         let failed_before: u64 = queues.iter().map(|queue| failed(*queue)).sum();
-        // All of them at once, so that one which hangs takes no time from the others.
+        // All at once, so that a destination that hangs takes no time from the others.
         queues.iter().for_each(|queue| queue.close(deadline));
-        // A moment longer, for what a writer does after its deadline.
+        // A little longer, for the work of a writer after its deadline.
         let deadline = deadline.and_then(|deadline| deadline.checked_add(Duration::from_millis(50)));
         let have_ended = queues.iter().fold(true, |ended, queue| queue.wait_ended(deadline) && ended);
         let queued: u64 = queues.iter().map(|queue| queue.gate().tally.queued.load(Relaxed)).sum();
@@ -253,11 +251,11 @@ impl Drop for Channels {
     }
 }
 
-/// A log was closed before everything was written.
+/// The error of a log that was closed before everything was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the query log did not close in time: {records} records are not written")]
 #[non_exhaustive]
 pub struct CloseError {
-    /// How many records were queued, and are not written.
+    /// The number of records that were queued and not written.
     pub records: u64,
 }

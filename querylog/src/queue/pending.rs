@@ -1,7 +1,7 @@
-//! The queue of a destination: one batch that is filled while the writer has another.
+//! The queue of a destination: one batch is filled while the writer has another.
 //!
-//! Appending is a lock and a copy or a move. The writer takes all there is, which makes a batch; while it is busy the
-//! next batch grows. What is in both counts against the limit.
+//! Appending takes a lock, and a copy or a move. The writer takes everything that is queued as a batch; while it is
+//! busy, the next batch grows. Both count against the limit.
 
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,7 +20,7 @@ pub(crate) struct Queue<B> {
     /// The writer waits for this.
     work: Condvar,
     pub(crate) gate: Gate,
-    /// Set when the writer is gone.
+    /// Set when the writer has ended.
     pub(crate) ended: Done,
 }
 
@@ -33,7 +33,7 @@ struct Pending<B> {
     came: Timestamp,
     done: Arc<Done>,
     gaps: Gaps,
-    /// What the writer has, and how many bytes that is.
+    /// The batch that the writer has, and its bytes.
     taken: Arc<Done>,
     taken_bytes: usize,
     /// Whether the batch is written without waiting for it to grow.
@@ -42,12 +42,12 @@ struct Pending<B> {
     closing: Option<Closing>,
 }
 
-/// Until when the writer may take to drain; `None` for as long as it takes.
+/// The deadline for the writer to drain the queue; `None` if there is none.
 type Closing = Option<Instant>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
-    /// Waits for a first record.
+    /// Waits for the first record.
     Idle,
     /// Waits for a batch to grow.
     Gathering,
@@ -55,18 +55,18 @@ enum Writer {
     Busy,
 }
 
-/// What the writer must do next.
+/// The next task of the writer.
 pub(crate) enum Task<B> {
     Write(Box<Taken<B>>),
-    /// It is the time that was named.
+    /// The requested time has come.
     Tick,
-    /// The log is closed, and all is written or it is too late.
+    /// The log is closed, and everything is written, or the deadline has passed.
     End {
         wrote_all: bool,
     },
 }
 
-/// What the writer has in hand.
+/// The batch that the writer has.
 #[derive(Default)]
 pub(crate) struct Taken<B> {
     pub(crate) batch: B,
@@ -76,7 +76,7 @@ pub(crate) struct Taken<B> {
     done: Arc<Done>,
 }
 
-/// If the writer panics with a batch in hand, those who wait learn of it.
+/// If the writer panics while it has a batch, everyone who waits is notified.
 impl<B> Drop for Taken<B> {
     fn drop(&mut self) {
         self.done.set(Written { result: Err(AppendError::Closed), rejected: Vec::new() });
@@ -202,7 +202,7 @@ impl<B: Batch> Queue<B> {
         }
     }
 
-    /// Takes a batch back that is written, or that the writer gives up: what is unwritten of it is then missing.
+    /// Returns a batch that is written, or that the writer drops: its unwritten items are then missing.
     pub(crate) fn finish(&self, mut taken: Taken<B>, result: Result<(), AppendError>) {
         let batch = std::mem::take(&mut taken.batch);
         let (lost, rejected) = (batch.unwritten(), batch.rejected());
@@ -216,7 +216,7 @@ impl<B: Batch> Queue<B> {
             let mut state = self.lock();
             state.taken_bytes = 0;
             state.gaps.merge(std::mem::take(&mut taken.gaps));
-            // They are missing from the time on when they came, and not only since they were dropped.
+            // They are missing since they were queued, and not only since they were dropped.
             let from = taken.came.unwrap_or(Timestamp::MAX);
             state.gaps.note_since(from, Why::Failed, lost);
             state.gaps.note_since(from, Why::Rejected, rejected.len() as u64);
@@ -229,7 +229,7 @@ impl<B: Batch> Queue<B> {
         self.gate.freed.notify_waiters();
     }
 
-    /// Waits before the writer tries again. Returns whether it may: not if the log must be closed by now.
+    /// Waits before the writer retries. Returns whether it may: it may not if the deadline for closing has passed.
     pub(crate) fn pause(&self, pause: Duration) -> bool {
         let end = Instant::now() + pause;
         let mut state = self.lock();
@@ -247,7 +247,7 @@ impl<B: Batch> Queue<B> {
         }
     }
 
-    /// The writer is gone: those who wait for a batch learn that it is not written.
+    /// Notifies everyone who waits for a batch that the writer has ended without writing it.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closing.get_or_insert_with(|| Some(Instant::now()));
@@ -257,20 +257,21 @@ impl<B: Batch> Queue<B> {
     }
 }
 
-/// A queue, whatever its batches are.
+/// A queue with any kind of batch.
 pub(crate) trait AnyQueue {
     fn gate(&self) -> &Gate;
 
-    /// Counts a request that is rejected with 503, since the queue is full.
+    /// Counts a request that is rejected with 503 because the queue is full.
     fn reject(&self);
 
-    /// Has everything that is queued written without delay: two states, of what is being written and of what waits.
+    /// Writes everything that is queued without delay. Returns two states: of what is being written, and of what is
+    /// queued.
     fn flush(&self) -> [State; 2];
 
-    /// Takes no more records. The writer may take until `deadline` to write those there are.
+    /// Accepts no more records. The writer has until `deadline` to write those in the queue.
     fn close(&self, deadline: Option<Instant>);
 
-    /// Waits until the writer is gone; returns whether it is.
+    /// Waits until the writer has ended, and returns whether it has.
     fn wait_ended(&self, deadline: Option<Instant>) -> bool;
 }
 
@@ -287,7 +288,7 @@ impl<B: Batch> AnyQueue for Queue<B> {
     }
 
     fn flush(&self) -> [State; 2] {
-        // No record of a batch has this number, so that those which are rejected do not show.
+        // No record of a batch has this number, so rejected records are not reported here.
         const NONE: u64 = u64::MAX;
         let mut state = self.lock();
         let taken = State::queued(Arc::clone(&state.taken), NONE);

@@ -1,4 +1,4 @@
-//! What the layer records, whatever becomes of a request.
+//! What the layer records of requests, however they end.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ fn request(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }
 
-/// The records of the requests, each answered by the router to its end.
+/// Sends requests to a router, reads the responses to their ends, and returns the records.
 async fn records(
     routes: Router,
     layer: impl FnOnce(QueryLogLayer) -> QueryLogLayer,
@@ -32,8 +32,8 @@ async fn records(
     let logged = Logged::new();
     let app = routes.layer(layer(QueryLogLayer::new(logged.log.clone())).with_inbound(Admit::Continue));
     for request in requests {
-        let answer = app.clone().oneshot(request).await.unwrap();
-        let _ = to_bytes(answer.into_body(), usize::MAX).await;
+        let response = app.clone().oneshot(request).await.unwrap();
+        let _ = to_bytes(response.into_body(), usize::MAX).await;
     }
     logged.records()
 }
@@ -45,7 +45,7 @@ async fn record_of(routes: Router, request: Request<Body>) -> Record {
 }
 
 #[tokio::test]
-async fn a_record_has_what_the_request_and_the_handler_said() {
+async fn record_contains_the_request_and_what_the_handler_adds() {
     async fn handler(record: RecordHandle, body: Bytes) -> (StatusCode, String) {
         record.update(|notes| {
             notes.caller.user_id = Some("ada".into());
@@ -69,9 +69,9 @@ async fn a_record_has_what_the_request_and_the_handler_said() {
     let routes = Router::new().route("/posts/{id}", post(handler));
     let logged = Logged::new();
     let app = routes.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").with_inbound(Admit::Continue));
-    let answer = app.oneshot(request).await.unwrap();
-    let named = answer.headers()["traceparent"].to_str().unwrap().to_owned();
-    to_bytes(answer.into_body(), 100).await.unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    let named = response.headers()["traceparent"].to_str().unwrap().to_owned();
+    to_bytes(response.into_body(), 100).await.unwrap();
 
     let record = logged.records().remove(0);
     assert_eq!(record.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
@@ -89,11 +89,11 @@ async fn a_record_has_what_the_request_and_the_handler_said() {
     assert_eq!(record.notes.operation.cache, Some(false));
     assert_eq!(record.notes.database, ["classic", "shop"]);
     assert_eq!(record.notes.counter("rows"), 3);
-    assert!(!logged.text().contains("secret"), "neither headers, query string nor output are in the file");
+    assert!(!logged.text().contains("secret"), "headers, query string and output are not in the file");
 }
 
 #[tokio::test]
-async fn the_members_of_a_line_are_those_of_the_format_in_their_order() {
+async fn line_has_the_members_of_the_format_in_order() {
     let logged = Logged::new();
     let app = Router::new().fallback(|| async { "hello" });
     let app = app.layer(QueryLogLayer::new(logged.log.clone()).host("web-1").with_inbound(Admit::Continue));
@@ -117,10 +117,10 @@ async fn the_members_of_a_line_are_those_of_the_format_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
+async fn rejected_request_has_a_record_with_its_trace_and_without_tags() {
     let logged = Logged::new();
-    let told = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&told);
+    let rejections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&rejections);
     let slow = Duration::from_millis(5);
     let slowly = move |_: &Parts| {
         std::thread::sleep(slow);
@@ -137,9 +137,9 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
         .body(Body::empty())
         .unwrap();
     let sent = Timestamp::now().saturating_sub(Duration::from_millis(1));
-    let answer = app.oneshot(request).await.unwrap();
-    let named = answer.headers()["traceparent"].clone();
-    let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    let named = response.headers()["traceparent"].clone();
+    let body = to_bytes(response.into_body(), 1000).await.unwrap();
     let record = logged.records().remove(0);
     assert_eq!((record.response.status, record.response.outcome), (Some(400), Some(Outcome::Refused)));
     assert_eq!(named, format!("00-{}-{}-01", record.trace_id, record.span_id));
@@ -151,17 +151,17 @@ async fn a_refused_request_has_a_record_with_its_trace_and_no_tags() {
         duration >= slow && record.start_time >= sent && record.start_time.saturating_add(duration) <= Timestamp::now(),
         "{record:?}"
     );
-    assert_eq!(told.load(SeqCst), 1, "the service's own function is told too");
+    assert_eq!(rejections.load(SeqCst), 1, "the callback of the service is called too");
 }
 
-/// A router that answers everything with this body.
+/// Returns a router that responds to every request with a body.
 fn streaming(frames: &[Step]) -> Router {
     let frames = frames.to_vec();
     Router::new().fallback(move || async move { Response::new(Body::new(Frames::new(frames))) })
 }
 
 #[tokio::test]
-async fn a_streamed_answer_has_its_whole_size_and_time() {
+async fn streamed_response_is_recorded_with_its_full_size_and_duration() {
     let steps = [Step::Data("12345"), Step::Wait(30), Step::Data("678"), Step::Wait(30), Step::Data("9")];
     let record = record_of(streaming(&steps), request("/")).await;
     assert_eq!((record.response.outcome, record.response.body_bytes), (Some(Outcome::Complete), 9));
@@ -169,14 +169,14 @@ async fn a_streamed_answer_has_its_whole_size_and_time() {
 }
 
 #[tokio::test]
-async fn an_answer_whose_body_fails_is_aborted() {
+async fn response_is_aborted_if_its_body_fails() {
     let record = record_of(streaming(&[Step::Data("12345"), Step::Fail]), request("/")).await;
     assert_eq!((record.response.outcome, record.response.body_bytes), (Some(Outcome::Aborted), 5));
     assert_eq!(record.response.status, Some(200));
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_shows() {
+async fn request_is_aborted_if_the_client_disconnects() {
     let logged = Logged::new();
     let routes = streaming(&[Step::Data("12345"), Step::Wait(60_000)]);
     let routes = routes.route("/never", get(std::future::pending::<()>));
@@ -184,8 +184,8 @@ async fn a_client_that_goes_away_shows() {
     let mut body = app.clone().oneshot(request("/")).await.unwrap().into_body();
     body.frame().await.unwrap().unwrap();
     drop(body);
-    let unanswered = tokio::time::timeout(Duration::from_millis(20), app.oneshot(request("/never"))).await;
-    assert!(unanswered.is_err());
+    let pending = tokio::time::timeout(Duration::from_millis(20), app.oneshot(request("/never"))).await;
+    assert!(pending.is_err());
     let records = logged.records();
     assert_eq!(records[0].response.outcome, Some(Outcome::Aborted));
     assert_eq!((records[0].response.status, records[0].response.body_bytes), (Some(200), 5));
@@ -194,7 +194,7 @@ async fn a_client_that_goes_away_shows() {
 }
 
 #[tokio::test]
-async fn a_panic_shows_wherever_it_is_and_whoever_catches_it() {
+async fn panic_is_recorded_wherever_it_happens() {
     async fn panics(record: RecordHandle) -> String {
         record.update(|notes| notes.add("before", 1));
         panic!("in the handler")
@@ -207,30 +207,30 @@ async fn a_panic_shows_wherever_it_is_and_whoever_catches_it() {
     let app = routes
         .layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue))
         .layer(tower_http::catch_panic::CatchPanicLayer::new());
-    let answer = app.clone().oneshot(request("/handler")).await.unwrap();
-    assert_eq!(answer.status(), 500);
+    let response = app.clone().oneshot(request("/handler")).await.unwrap();
+    assert_eq!(response.status(), 500);
     let body = app.clone().oneshot(request("/body")).await.unwrap().into_body();
     assert!(tokio::spawn(to_bytes(body, 100)).await.unwrap_err().is_panic());
 
     let layer = QueryLogLayer::new(logged.log.clone()).standalone();
     let mut service = layer.layer(service_fn(|_| {
         panic!("in call");
-        #[allow(unreachable_code, reason = "the type of the answer")]
+        #[allow(unreachable_code, reason = "the type of the response")]
         std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
     }));
     let call = std::panic::AssertUnwindSafe(|| service.call(request("/call")));
     assert!(std::panic::catch_unwind(call).is_err());
 
     let records = logged.records();
-    let told: Vec<_> =
+    let recorded: Vec<_> =
         records.iter().map(|r| (r.request.path.as_str(), r.response.status, r.response.body_bytes)).collect();
-    assert_eq!(told, [("/handler", None, 0), ("/body", Some(200), 5), ("/call", None, 0)]);
+    assert_eq!(recorded, [("/handler", None, 0), ("/body", Some(200), 5), ("/call", None, 0)]);
     assert!(records.iter().all(|record| record.response.outcome == Some(Outcome::Panicked)));
     assert_eq!(records[0].notes.counter("before"), 1);
 }
 
 #[tokio::test]
-async fn an_answer_that_servers_do_not_poll_is_complete() {
+async fn response_is_complete_if_servers_need_not_poll_its_body() {
     let head = Request::head("/").body(Body::empty()).unwrap();
     let logged = Logged::new();
     let routes = Router::new()
@@ -245,18 +245,18 @@ async fn an_answer_that_servers_do_not_poll_is_complete() {
     let app = routes.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue));
     drop(app.clone().oneshot(head).await.unwrap());
     drop(app.clone().oneshot(request("/none")).await.unwrap());
-    // A server that knows the length asks for no more than that.
+    // A server that knows the length does not poll any further.
     let mut sized = app.clone().oneshot(request("/sized")).await.unwrap().into_body();
     sized.frame().await.unwrap().unwrap();
     drop(sized);
-    // And what is dropped before it is whole is not.
+    // A body that is dropped before its end is not complete.
     drop(app.clone().oneshot(request("/unread")).await.unwrap());
     let outcomes: Vec<_> = logged.records().iter().map(|record| record.response.outcome.unwrap()).collect();
     assert_eq!(outcomes, [Outcome::Complete, Outcome::Complete, Outcome::Complete, Outcome::Aborted]);
 }
 
 #[tokio::test]
-async fn the_error_of_a_service_passes_and_is_aborted() {
+async fn error_of_the_service_is_returned_and_recorded_as_aborted() {
     let logged = Logged::new();
     let layer = QueryLogLayer::new(logged.log.clone()).standalone();
     let service = layer.layer(service_fn(|_| async { Err::<Response<Full<Bytes>>, _>("down") }));
@@ -266,7 +266,7 @@ async fn the_error_of_a_service_passes_and_is_aborted() {
 }
 
 #[tokio::test]
-async fn the_ids_that_calls_send_are_in_the_record() {
+async fn record_contains_the_parent_ids_that_outbound_requests_send() {
     async fn calls(trail: Trail) -> String {
         let outbound = Outbound::new(Disclose::All);
         let mut sent = Vec::new();
@@ -281,8 +281,8 @@ async fn the_ids_that_calls_send_are_in_the_record() {
     let logged = Logged::new();
     let app = Router::new().route("/", get(calls));
     let app = app.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Restart));
-    let answer = app.oneshot(request("/")).await.unwrap();
-    let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
+    let response = app.oneshot(request("/")).await.unwrap();
+    let text = to_bytes(response.into_body(), 10_000).await.unwrap();
     let sent: Vec<_> = str::from_utf8(&text).unwrap().split(',').collect();
     let record = logged.records().remove(0);
     let recorded: Vec<_> = record.sent.iter().map(ToString::to_string).collect();
@@ -290,12 +290,12 @@ async fn the_ids_that_calls_send_are_in_the_record() {
 }
 
 #[tokio::test]
-async fn without_the_inbound_layer_the_answer_says_what_is_missing() {
+async fn response_says_what_is_missing_without_the_inbound_layer() {
     let logged = Logged::new();
     let app = Router::new().route("/", get(|| async { "hello" })).layer(QueryLogLayer::new(logged.log.clone()));
-    let answer = app.oneshot(request("/")).await.unwrap();
-    assert_eq!(answer.status(), 500);
-    let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    let response = app.oneshot(request("/")).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let body = to_bytes(response.into_body(), 1000).await.unwrap();
     let text = str::from_utf8(&body).unwrap();
     assert!(text.contains("InboundLayer") && text.contains("standalone"), "{text}");
     assert!(logged.records().is_empty());
@@ -308,7 +308,7 @@ async fn without_the_inbound_layer_the_answer_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn only_what_passes_filter_and_sample_is_recorded() {
+async fn request_is_recorded_if_it_passes_filter_and_sample() {
     let routes = || {
         Router::new()
             .route("/health", get(|| async { "up" }))
@@ -317,7 +317,7 @@ async fn only_what_passes_filter_and_sample_is_recorded() {
     let all = || vec![request("/health"), request("/fails"), request("/nowhere")];
     let paths = |records: Vec<Record>| records.into_iter().map(|record| record.request.path).collect::<Vec<_>>();
 
-    let filtered = records(routes(), |layer| layer.filter(|head| head.uri.path() != "/health"), all()).await;
+    let filtered = records(routes(), |layer| layer.filter(|parts| parts.uri.path() != "/health"), all()).await;
     assert_eq!(paths(filtered), ["/fails", "/nowhere"]);
     let none = records(routes(), |layer| layer.sample(Sample::Never), all()).await;
     assert!(none.is_empty());
@@ -325,7 +325,7 @@ async fn only_what_passes_filter_and_sample_is_recorded() {
     let always = records(routes(), |layer| layer.sample(Sample::Never).or_if(failing), all()).await;
     assert_eq!(paths(always), ["/fails"]);
 
-    // The same traces are in the sample of every service.
+    // Every service samples the same traces.
     let traced = |id: u64| {
         let parent = format!("00-0af7651916cd43dd{id:016x}-b7ad6b7169203331-03");
         Request::get(format!("/{id}")).header("traceparent", parent).body(Body::empty()).unwrap()
@@ -337,7 +337,7 @@ async fn only_what_passes_filter_and_sample_is_recorded() {
 }
 
 #[tokio::test]
-async fn headers_are_recorded_by_name_and_never_secret_ones() {
+async fn headers_are_recorded_by_name_unless_they_are_secret() {
     let names = ["accept", "authorization", "cookie", "proxy-authorization", "x-key"].map(HeaderName::from_static);
     let mut key = HeaderValue::from_static("secret");
     key.set_sensitive(true);
@@ -348,7 +348,7 @@ async fn headers_are_recorded_by_name_and_never_secret_ones() {
         .header("proxy-authorization", "Basic secret")
         .header("cookie", "a=secret")
         .header("x-key", key)
-        .header("user-agent", "not asked for")
+        .header("user-agent", "not listed")
         .body(Body::empty())
         .unwrap();
     let records = records(Router::new(), |layer| layer.headers(names).query_string(), vec![request]).await;
@@ -357,32 +357,32 @@ async fn headers_are_recorded_by_name_and_never_secret_ones() {
 }
 
 #[tokio::test]
-async fn an_acknowledged_answer_ends_when_its_record_is_on_disk() {
+async fn response_is_held_until_its_record_is_on_disk() {
     let logged = Logged::new();
     let routes = streaming(&[Step::Data("12345"), Step::Wait(5), Step::Data("67890")]);
     let routes = routes.route("/empty", get(|| async {})).route("/whole", get(|| async { "hello" }));
     let app = routes
         .layer(QueryLogLayer::new(logged.log.clone()).hold_response_until_written().with_inbound(Admit::Continue));
     for (path, length) in [("/stream", 10), ("/empty", 0), ("/whole", 5)] {
-        let answer = app.clone().oneshot(request(path)).await.unwrap();
-        let body = to_bytes(answer.into_body(), 100).await.unwrap();
+        let response = app.clone().oneshot(request(path)).await.unwrap();
+        let body = to_bytes(response.into_body(), 100).await.unwrap();
         assert_eq!(body.len(), length);
         let last = logged.read().pop().unwrap();
         assert_eq!(
             (last.request.path.as_str(), last.response.body_bytes),
             (path, length as u64),
-            "already in the file"
+            "the record is already in the file"
         );
     }
-    // A record that cannot be written does not hold an answer for ever.
+    // A record that cannot be written does not hold a response forever.
     logged.log.close_blocking(Duration::from_secs(5)).unwrap();
-    let answer = app.clone().oneshot(request("/whole")).await.unwrap();
-    assert_eq!(to_bytes(answer.into_body(), 100).await.unwrap(), "hello");
+    let response = app.clone().oneshot(request("/whole")).await.unwrap();
+    assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), "hello");
     assert_eq!(logged.log.stats().shed, 1);
 }
 
 #[tokio::test]
-async fn notes_come_too_late_when_the_answer_has_ended() {
+async fn notes_are_rejected_after_the_response_has_ended() {
     let kept = Arc::new(std::sync::Mutex::new(None));
     let keeps = Arc::clone(&kept);
     let routes = Router::new().route(
@@ -398,7 +398,7 @@ async fn notes_come_too_late_when_the_answer_has_ended() {
 }
 
 #[tokio::test]
-async fn a_layer_of_a_server_sees_it_all() {
+async fn layer_records_requests_over_a_real_connection() {
     let logged = Logged::new();
     let steps = [Step::Data("12345"), Step::Wait(1), Step::Data("678")];
     let routes = streaming(&steps).route("/echo", post(|body: Bytes| async move { body }));
@@ -418,16 +418,16 @@ async fn a_layer_of_a_server_sees_it_all() {
     client.head(format!("{url}/stream")).send().await.unwrap().bytes().await.unwrap();
     server.abort();
     let records = logged.records();
-    let told: Vec<_> =
+    let recorded: Vec<_> =
         records.iter().map(|r| (r.request.body_bytes, r.response.body_bytes, r.response.outcome)).collect();
     let complete = Some(Outcome::Complete);
-    assert_eq!(told, [(100_000, 100_000, complete), (0, 8, complete), (0, 0, complete)]);
+    assert_eq!(recorded, [(100_000, 100_000, complete), (0, 8, complete), (0, 0, complete)]);
     assert_eq!(records[0].client_ip, Some(IpAddr::from([203, 0, 113, 9])));
     assert_eq!(records[1].client_ip, Some(IpAddr::from([127, 0, 0, 1])));
 }
 
 #[tokio::test]
-async fn requests_that_run_when_the_log_is_closed_are_told_of() {
+async fn running_requests_are_reported_when_the_log_is_closed() {
     let logged = Logged::new();
     let app = Router::new().route("/", get(std::future::pending::<()>));
     let app = app.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue));
@@ -446,9 +446,9 @@ async fn requests_that_run_when_the_log_is_closed_are_told_of() {
     assert_eq!((gaps[0].count, &*gaps[0].why), (Some(3), "not ended when the log was closed"));
 }
 
-/// A service without a log answers the same, byte for byte.
+/// The response is the same, byte for byte, as without a log.
 #[tokio::test]
-async fn answers_are_as_they_were() {
+async fn response_is_unchanged_by_the_layer() {
     let logged = Logged::new();
     let inner = service_fn(|_: Request<_>| async {
         let frames = Frames::new(vec![Step::Data("12345"), Step::Trailers]);
@@ -457,16 +457,16 @@ async fn answers_are_as_they_were() {
     for layer in
         [QueryLogLayer::new(logged.log.clone()), QueryLogLayer::new(logged.log.clone()).hold_response_until_written()]
     {
-        let answer = layer.standalone().layer(inner).oneshot(request("/")).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers().len()), (418, 1));
-        let collected = answer.into_body().collect().await.unwrap();
+        let response = layer.standalone().layer(inner).oneshot(request("/")).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers().len()), (418, 1));
+        let collected = response.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["t"], "1");
         assert_eq!(collected.to_bytes(), "12345");
     }
     assert!(logged.records().iter().all(|record| record.response.outcome == Some(Outcome::Complete)));
 }
 
-/// The futures of a response of the layer's own, and of one whose record is acknowledged before it is sent.
+/// Covers the future of a response that the layer itself sends, and of one that is held until its record is written.
 #[tokio::test]
 async fn futures_panic_if_polled_after_completion() {
     let logged = Logged::new();

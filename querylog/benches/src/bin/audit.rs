@@ -1,5 +1,5 @@
-//! The audit log in SQLite beside plain rusqlite: durable writes in batches, the time of a page, and of an answer while
-//! writes run.
+//! The audit log in SQLite, compared with plain rusqlite: durable writes in batches, the time of a page, and of a
+//! response during writes.
 //!
 //! `cargo run --release --manifest-path querylog/benches/Cargo.toml --bin audit -- [RECORDS [FOLDER]]`
 
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Begun and completed, each in batches of so many.
+/// The number of records in a batch, which are started and completed.
 const BATCH: usize = 1_000;
 const WRITES: usize = 50_000;
 const START: i64 = 1_743_465_600_000_000;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Failure> {
         None => tempfile::tempdir()?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("durable writes, begun and completed, {WRITES} in batches of {BATCH}, a second:");
+    println!("durable writes, started and completed, {WRITES} in batches of {BATCH}, a second:");
     for round in 0..3 {
         let path = |name: &str| folder.path().join(format!("{name}-{round}.db"));
         let plain = plain_records(&path("plain-records"))?;
@@ -49,7 +49,7 @@ fn main() -> Result<(), Failure> {
     runtime.block_on(pages(&folder.path().join("pages.db"), count))
 }
 
-/// Of about 530 bytes as JSON.
+/// Returns a record of about 530 bytes as JSON.
 fn record(number: usize) -> AuditRecord {
     let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(START + number as i64 * 997));
     record.exec_env_id = Some(format!("env-{}", number % 10));
@@ -66,7 +66,7 @@ fn record(number: usize) -> AuditRecord {
     record
 }
 
-/// A request of a service, begun: ten of them are a trace, and it has two tags.
+/// Returns a request that has started. Ten requests form a trace, and each has two tags.
 fn request(number: usize, trails: &mut Option<Trail>) -> Record {
     if number % 10 == 0 {
         *trails = None;
@@ -93,7 +93,7 @@ fn requests(count: usize) -> Vec<Record> {
     (0..count).map(|number| request(number, &mut trail)).collect()
 }
 
-/// How many were written in a second, and in a second of CPU time, which tells more where others work beside it.
+/// The number of writes per second, and per second of CPU time, which is more meaningful on a busy machine.
 #[derive(Clone, Copy)]
 struct Rate {
     a_second: f64,
@@ -102,7 +102,7 @@ struct Rate {
 
 struct Begin(Instant, Duration);
 
-impl Begin {
+impl Start {
     fn now() -> Self {
         Self(Instant::now(), cpu())
     }
@@ -113,7 +113,7 @@ impl Begin {
     }
 }
 
-/// The CPU time of this process.
+/// Returns the CPU time of this process.
 fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -131,35 +131,35 @@ fn show(what: &str, plain: Rate, ours: Rate) {
 }
 
 fn record_batches() -> Vec<(Vec<AuditRecord>, Vec<AuditRecord>)> {
-    let begun: Vec<_> = (0..WRITES).map(record).collect();
+    let started: Vec<_> = (0..WRITES).map(record).collect();
     let ended = |record: &AuditRecord| AuditRecord { execution_time: Some(0.125), ..record.clone() };
-    begun.chunks(BATCH).map(|some| (some.to_vec(), some.iter().map(ended).collect())).collect()
+    started.chunks(BATCH).map(|some| (some.to_vec(), some.iter().map(ended).collect())).collect()
 }
 
 async fn our_records(path: &Path) -> Result<Rate, Failure> {
     let log = AuditLog::new(Sqlite::open(path)?);
     let batches = record_batches();
-    let begin = Begin::now();
-    for (begun, ended) in batches {
-        log.begin(begun).await?;
+    let start = Start::now();
+    for (started, ended) in batches {
+        log.begin(started).await?;
         log.put(ended).await?;
     }
-    Ok(begin.rate())
+    Ok(start.rate())
 }
 
 async fn our_requests(path: &Path) -> Result<Rate, Failure> {
     let log = AuditLog::new(Sqlite::open(path)?);
-    let begun = requests(WRITES);
-    let ended: Vec<_> = begun.iter().enumerate().map(|(number, begun)| completed(begun.clone(), number)).collect();
-    let begin = Begin::now();
-    for (begun, ended) in begun.chunks(BATCH).zip(ended.chunks(BATCH)) {
-        log.put_requests(begun).await?;
+    let started = requests(WRITES);
+    let ended: Vec<_> = started.iter().enumerate().map(|(number, started)| completed(started.clone(), number)).collect();
+    let start = Start::now();
+    for (started, ended) in started.chunks(BATCH).zip(ended.chunks(BATCH)) {
+        log.put_requests(started).await?;
         log.put_requests(ended).await?;
     }
-    Ok(begin.rate())
+    Ok(start.rate())
 }
 
-/// The same tables and settings.
+/// Opens a file with the same tables and settings.
 fn open_plain(path: &Path) -> Result<Connection, Failure> {
     drop(Sqlite::open(path)?);
     let connection = Connection::open(path)?;
@@ -191,14 +191,14 @@ fn insert(transaction: &Transaction<'_>, r: &AuditRecord, details: Option<&str>)
     ])
 }
 
-/// The least work: an insert, and an update by id.
+/// Measures the least work: an insert, and an update by id.
 fn plain_records(path: &Path) -> Result<Rate, Failure> {
     let mut connection = open_plain(path)?;
     let batches = record_batches();
-    let begin = Begin::now();
-    for (begun, ended) in batches {
+    let start = Start::now();
+    for (started, ended) in batches {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for record in &begun {
+        for record in &started {
             insert(&transaction, record, None)?;
         }
         transaction.commit()?;
@@ -212,11 +212,11 @@ fn plain_records(path: &Path) -> Result<Rate, Failure> {
         }
         transaction.commit()?;
     }
-    Ok(begin.rate())
+    Ok(start.rate())
 }
 
-/// The same for requests, whose details and keys are there already: an insert with the keys of the begin, and an update
-/// with those of the end.
+/// Measures the same for requests, whose details and keys are prepared: an insert with the keys of the start, and an
+/// update with those of the end.
 fn plain_requests(path: &Path) -> Result<Rate, Failure> {
     struct Plain {
         record: AuditRecord,
@@ -232,12 +232,12 @@ fn plain_requests(path: &Path) -> Result<Rate, Failure> {
         let request = completed(request, number);
         let status = request.response.status;
         let new_keys = vec![key(&(&env, status)), key(&(&env, "class", status.map(|status| status / 100)))];
-        // As long as the details are.
+        // As long as the details.
         let details = request.to_string()[210..].to_owned();
         Plain { record: request.audit(), details, keys, new_keys }
     });
     let plain: Vec<_> = plain.collect();
-    let begin = Begin::now();
+    let start = Start::now();
     for batch in plain.chunks(BATCH) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for Plain { record, details, keys, .. } in batch {
@@ -255,7 +255,7 @@ fn plain_requests(path: &Path) -> Result<Rate, Failure> {
         drop(update);
         transaction.commit()?;
     }
-    Ok(begin.rate())
+    Ok(start.rate())
 }
 
 fn entries(transaction: &Transaction<'_>, record: &AuditRecord, keys: &[[u8; 16]]) -> rusqlite::Result<()> {
@@ -271,10 +271,10 @@ fn key(what: &impl Hash) -> [u8; 16] {
     (u128::from(half) << 64 | u128::from(half)).to_be_bytes()
 }
 
-/// Half of the records are requests.
+/// Puts records, half of which are requests.
 async fn fill(log: &AuditLog, count: usize) -> Result<(), Failure> {
     let mut trail = None;
-    let begin = Instant::now();
+    let start = Instant::now();
     for first in (0..count).step_by(2_000) {
         let numbers = first..count.min(first + 2_000);
         let records = numbers.clone().filter(|number| number % 20 >= 10);
@@ -284,7 +284,7 @@ async fn fill(log: &AuditLog, count: usize) -> Result<(), Failure> {
         log.put(records.collect()).await?;
         log.put_requests(&requests).await?;
     }
-    println!("{count} records, half of them requests, put in {:.0} s", begin.elapsed().as_secs_f64());
+    println!("{count} records, half of them requests, put in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -345,7 +345,7 @@ async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
         times.read += latest.await??.len();
     }
     times.show("distinct names, 5,000 scanned", true);
-    answers(log, trace.to_string(), count).await?;
+    responses(log, trace.to_string(), count).await?;
     println!("{} MB of memory", memory());
     Ok(())
 }
@@ -377,14 +377,14 @@ impl Times {
 }
 
 async fn times_of<T>(times: &mut Histogram<u64>, work: impl Future<Output = T>) -> Result<T, Failure> {
-    let begin = Instant::now();
+    let start = Instant::now();
     let done = work.await;
-    times.record(u64::try_from(begin.elapsed().as_micros())?)?;
+    times.record(u64::try_from(start.elapsed().as_micros())?)?;
     Ok(done)
 }
 
-/// The first byte of answers over a socket, while requests are put as fast as they can be.
-async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failure> {
+/// Measures the first byte of responses over a socket, while requests are put as fast as possible.
+async fn responses(log: AuditLog, trace: String, count: usize) -> Result<(), Failure> {
     let tokens = r#"{"tokens": [{"token": "t", "kind": "user", "user_id": "user-13", "user_email": "user-13@example.com",
                      "exec_env_id": "env-3"}]}"#;
     let api = AuditApi::new(log.clone(), tokens.parse::<Tokens>()?).await?;
@@ -399,10 +399,10 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
             let mut trail = None;
             while !ended.load(Relaxed) {
                 let first = count + written.load(Relaxed);
-                let begun: Vec<_> = (first..first + BATCH).map(|number| request(number, &mut trail)).collect();
-                log.put_requests(&begun).await?;
+                let started: Vec<_> = (first..first + BATCH).map(|number| request(number, &mut trail)).collect();
+                log.put_requests(&started).await?;
                 let ended: Vec<_> =
-                    begun.into_iter().zip(first..).map(|(begun, number)| completed(begun, number)).collect();
+                    started.into_iter().zip(first..).map(|(started, number)| completed(started, number)).collect();
                 log.put_requests(&ended).await?;
                 written.fetch_add(BATCH, Relaxed);
             }
@@ -410,8 +410,8 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
         }
     });
     let client = reqwest::Client::new();
-    let begin = Instant::now();
-    println!("the first byte of answers while requests are put, in microseconds:");
+    let start = Instant::now();
+    println!("the first byte of responses while requests are put, in microseconds:");
     for path in [
         "/log/self?limit=300".to_owned(),
         "/log/exec-env/self?limit=300&scan_forward=False".to_owned(),
@@ -423,8 +423,8 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
         let mut times = Times::new()?;
         for _ in 0..200 {
             let request = client.get(format!("{base}{path}")).bearer_auth("t");
-            let answer = times.time(request.send()).await??.error_for_status()?;
-            times.read += answer.bytes().await?.len();
+            let response = times.time(request.send()).await??.error_for_status()?;
+            times.read += response.bytes().await?.len();
         }
         let [median, high] = [0.5, 0.99].map(|quantile| times.histogram.value_at_quantile(quantile));
         println!("  {path}: median {median}, p99 {high}, max {}", times.histogram.max());
@@ -433,13 +433,13 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
     writer.await??;
     println!(
         "  meanwhile {:.0} requests a second were put",
-        written.load(Relaxed) as f64 / begin.elapsed().as_secs_f64()
+        written.load(Relaxed) as f64 / start.elapsed().as_secs_f64()
     );
     server.abort();
     Ok(())
 }
 
-/// The resident memory of this process, in MB.
+/// Returns the resident memory of this process, in MB.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,4 +1,4 @@
-//! Exports of the audit log from SQLite: records a second, the share of gzip, memory, and what writes lose meanwhile.
+//! Exports of the audit log from SQLite: records a second, the share of gzip, memory, and the slowdown of writes.
 //!
 //! `cargo run --release --manifest-path querylog/benches/Cargo.toml --bin export -- [RECORDS]`
 
@@ -24,7 +24,7 @@ const START: i64 = 1_743_465_600_000_000;
 const APART: i64 = 997;
 const TOKENS: &str = r#"{"tokens": [{"token": "key", "kind": "account", "region_groups": ["us-std"]}]}"#;
 
-/// Of about 550 bytes as an exported line.
+/// Returns a record whose exported line has about 550 bytes.
 fn record(number: usize) -> Record {
     let tags: Tags = format!("project=shop,env=prod,user=u{}", number % 1_000).parse().expect("tags");
     let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), format!("/products/{}", number % 5_000));
@@ -50,12 +50,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
     let folder = tempfile::tempdir()?;
     let log = AuditLog::new(Sqlite::settings(folder.path().join("audit.db")).synchronous(Synchronous::Normal).open()?);
-    let begin = Instant::now();
+    let start = Instant::now();
     for first in (0..count).step_by(2_000) {
         log.put_requests(&(first..count.min(first + 2_000)).map(record).collect::<Vec<_>>()).await?;
     }
     let megabytes = std::fs::metadata(folder.path().join("audit.db"))?.len() / 1_000_000;
-    println!("{count} records, {megabytes} MB, put in {:.0?}; memory at most {} MB", begin.elapsed(), memory()?);
+    println!("{count} records, {megabytes} MB, put in {:.0?}; memory at most {} MB", start.elapsed(), memory()?);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -67,9 +67,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let path = folder.path().join("logs.jsonl.gz");
     for _ in 0..3 {
-        let begin = Instant::now();
+        let start = Instant::now();
         let file = export(&client, count).await?;
-        let time = begin.elapsed();
+        let time = start.elapsed();
         let downloaded = file.save(&path).await?;
         assert_eq!(downloaded.lines, count as u64);
         let rate = count as f64 / time.as_secs_f64();
@@ -78,29 +78,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
              download and check in {:.2?}",
             downloaded.bytes / 1_000_000,
             memory()?,
-            begin.elapsed() - time,
+            start.elapsed() - time,
         );
     }
     gzip_alone(&path, count)?;
 
-    // What is written meanwhile is durable.
+    // Writes during an export are durable.
     let written = AuditLog::new(Sqlite::open(folder.path().join("audit.db"))?);
     for _ in 0..3 {
         let alone = writes(&written, count, &AtomicBool::new(true)).await?;
         let exporting = Arc::new(AtomicBool::new(true));
         let (client, flag) = (client.clone(), Arc::clone(&exporting));
-        let beside = tokio::spawn(async move {
+        let background = tokio::spawn(async move {
             let mut exported = 0;
             while flag.load(Relaxed) {
                 exported += export(&client, count).await.map(|_| count).unwrap_or_default();
             }
             exported
         });
-        let begin = Instant::now();
+        let start = Instant::now();
         let with = writes(&written, count, &exporting).await?;
-        let exported = beside.await? as f64 / begin.elapsed().as_secs_f64();
+        let exported = background.await? as f64 / start.elapsed().as_secs_f64();
         println!(
-            "durable writes, records a second: {alone:.0} alone, {with:.0} beside an export ({:.0} %), which made \
+            "durable writes, records a second: {alone:.0} alone, {with:.0} during an export ({:.0} %), which exported \
              {exported:.0}",
             with / alone * 100.0
         );
@@ -110,51 +110,51 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn export(client: &ExportClient, count: usize) -> Result<tagtrail_querylog::client::ExportedFile, String> {
     let (start, end) = (Timestamp::from_micros(START), Timestamp::from_micros(START + count as i64 * APART));
-    let scope = "us-std".parse().map_err(|_| "no scope")?;
+    let scope = "us-std".parse().map_err(|_| "invalid scope")?;
     match client.export(scope, start, end).poll_every(Duration::from_millis(20)).wait().await {
         Ok(ExportOutcome::Complete(file)) => Ok(file),
         other => Err(format!("{other:?}")),
     }
 }
 
-/// Records of after the range, for five seconds, as a service writes them: in batches of 500. Says when it ends.
-async fn writes(log: &AuditLog, count: usize, going_on: &AtomicBool) -> Result<f64, Box<dyn Error>> {
+/// Writes records after the range for five seconds, in batches of 500, as a service does. Clears the flag at the end.
+async fn writes(log: &AuditLog, count: usize, exporting: &AtomicBool) -> Result<f64, Box<dyn Error>> {
     let batches: Vec<Vec<Record>> =
         (0..40).map(|batch| (0..500).map(|number| record(count + batch * 500 + number)).collect()).collect();
-    let (begin, mut written) = (Instant::now(), 0);
-    while begin.elapsed() < Duration::from_secs(5) {
+    let (start, mut written) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(5) {
         for batch in &batches {
             let mut batch = batch.clone();
             batch.iter_mut().for_each(|record| record.id = uuid::Uuid::now_v7());
             log.put_requests(&batch).await?;
             written += batch.len();
-            if begin.elapsed() > Duration::from_secs(5) {
+            if start.elapsed() > Duration::from_secs(5) {
                 break;
             }
         }
     }
-    going_on.store(false, Relaxed);
-    Ok(written as f64 / begin.elapsed().as_secs_f64())
+    exporting.store(false, Relaxed);
+    Ok(written as f64 / start.elapsed().as_secs_f64())
 }
 
-/// The same lines, compressed on one thread, and nothing else.
+/// Compresses the same lines on one thread, without doing anything else.
 fn gzip_alone(path: &std::path::Path, count: usize) -> Result<(), Box<dyn Error>> {
     let mut lines = Vec::new();
     GzDecoder::new(std::fs::File::open(path)?).take(200 << 20).read_to_end(&mut lines)?;
     let records = lines.iter().filter(|&&byte| byte == b'\n').count();
-    let begin = Instant::now();
+    let start = Instant::now();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     for piece in lines.chunks(1 << 20) {
         gzip.write_all(piece)?;
         gzip.get_mut().clear();
     }
     gzip.finish()?;
-    let rate = records as f64 / begin.elapsed().as_secs_f64();
+    let rate = records as f64 / start.elapsed().as_secs_f64();
     println!("gzip alone, of {records} of {count}: {rate:.0} records a second; {} bytes a line", lines.len() / records);
     Ok(())
 }
 
-/// The most memory that this process had, in megabytes.
+/// Returns the peak memory of this process, in megabytes.
 fn memory() -> Result<u64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;

@@ -1,6 +1,7 @@
-//! The audit log in PostgreSQL beside plain SQL: durable writes of requests in batches, and the time of a page.
+//! The audit log in PostgreSQL, compared with plain SQL: durable writes of requests in batches, and the time of a page.
 //!
-//! `.ci/with-postgres cargo run --release --manifest-path querylog/benches/Cargo.toml --bin postgres -- [RECORDS] [month|day]`
+//! `.ci/with-postgres cargo run --release --manifest-path querylog/benches/Cargo.toml --bin postgres -- [RECORDS]
+//! [month|day]`
 
 use std::error::Error;
 use std::pin::pin;
@@ -17,10 +18,10 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Begun and completed, each in batches of so many.
+/// The number of requests in a batch, which are started and completed.
 const BATCH: usize = 1_000;
 const WRITES: usize = 99 * BATCH;
-/// The first of January 2025.
+/// January 1, 2025.
 const START: i64 = 1_735_689_600_000_000;
 
 const COLUMNS: &str = "id, timestamp, exec_env_id, user_id, user_email, udf_id, udf_name, execution_engine, \
@@ -30,8 +31,8 @@ const ARRAYS: &str = "$1::BYTEA[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::B
                       $8::BYTEA[], $9::DOUBLE PRECISION[], $10::BOOLEAN[], $11::BYTEA[], $12::BYTEA[], $13::BYTEA[], \
                       $14::BIGINT[], $15::BOOLEAN[], $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[]";
 
-/// A request that has begun.
-fn begun(number: usize, trail: &Trail) -> Record {
+/// Returns a request that has started.
+fn started(number: usize, trail: &Trail) -> Record {
     let mut record = Record::new(trail, &format!("/projects/{}/rollup", number % 5_000));
     record.start_time = Timestamp::from_micros(START + number as i64 * 60_000_000);
     record.request.route = Some(format!("/projects/{{id}}/{}", number % 50));
@@ -64,7 +65,7 @@ fn requests(first: usize, count: usize) -> Vec<(usize, Record)> {
             let tags: Tags = format!("project=p{},env=prod", number / 4 % 100).parse().expect("two tags");
             trail = Trail::start(Sample::Always).with_tags(tags);
         }
-        (number, begun(number, &trail))
+        (number, started(number, &trail))
     };
     (first..first + count).map(traced).collect()
 }
@@ -74,7 +75,7 @@ struct Server {
     partition: Option<Partition>,
 }
 
-/// A schema of its own: its tables, and a connection that knows nothing of this crate.
+/// A separate schema, and a connection without this crate.
 struct Schema {
     settings: PostgresSettings,
     plain: Client,
@@ -121,19 +122,19 @@ async fn main() -> Result<()> {
     pages(&server, count).await
 }
 
-/// The three take turns, batch by batch, so that all have the same share of what else the machine does.
+/// The three take turns, batch by batch, so that other load on the machine affects all equally.
 async fn writes(server: &Server) -> Result<()> {
-    let begun = requests(0, WRITES);
-    let ended: Vec<Record> = begun.iter().map(|(number, record)| ended(record.clone(), *number)).collect();
-    let begun: Vec<Record> = begun.into_iter().map(|(_, record)| record).collect();
-    // What plain SQL writes: the same rows, which are read from the tables.
+    let started = requests(0, WRITES);
+    let ended: Vec<Record> = started.iter().map(|(number, record)| ended(record.clone(), *number)).collect();
+    let started: Vec<Record> = started.into_iter().map(|(_, record)| record).collect();
+    // Plain SQL writes the same rows, which are read from the tables.
     let schema = server.schema("ours").await?;
     let log = schema.log().await?;
-    log.put_requests(&begun).await?;
-    let at_begin = Rows::read(&schema.plain).await?;
+    log.put_requests(&started).await?;
+    let at_start = Rows::read(&schema.plain).await?;
     log.put_requests(&ended).await?;
     let mut at_end = Rows::read(&schema.plain).await?;
-    at_end.without_entries_of(&at_begin);
+    at_end.without_entries_of(&at_start);
     let size = "SELECT avg(pg_column_size(record))::BIGINT FROM record";
     let size: i64 = schema.plain.query_one(size, &[]).await?.get(0);
     schema.end().await?;
@@ -143,24 +144,24 @@ async fn writes(server: &Server) -> Result<()> {
     let mut copied = server.schema("copied").await?;
     let some: Vec<Record> = ended.iter().step_by(BATCH).cloned().collect();
     for schema in [&schema, &plain, &copied] {
-        // Makes the tables, and their partitions.
+        // Creates the tables and their partitions.
         schema.log().await?.put_requests(&some).await?;
         schema.plain.batch_execute("TRUNCATE record, entry").await?;
     }
     let log = schema.log().await?;
     let statements = Statements::prepare(&plain.plain).await?;
     let mut times = [Duration::ZERO; 3];
-    for (batch, (begun, ended)) in begun.chunks(BATCH).zip(ended.chunks(BATCH)).enumerate() {
+    for (batch, (started, ended)) in started.chunks(BATCH).zip(ended.chunks(BATCH)).enumerate() {
         for turn in 0..3 {
             let whose = (batch + turn) % 3;
             let start = Instant::now();
             match whose {
                 0 => {
-                    log.put_requests(begun).await?;
+                    log.put_requests(started).await?;
                     log.put_requests(ended).await?;
                 }
-                1 => statements.write(&mut plain.plain, batch, &at_begin, &at_end).await?,
-                _ => copy_batch(&mut copied.plain, batch, &at_begin, &at_end).await?,
+                1 => statements.write(&mut plain.plain, batch, &at_start, &at_end).await?,
+                _ => copy_batch(&mut copied.plain, batch, &at_start, &at_end).await?,
             }
             times[whose] += start.elapsed();
         }
@@ -179,7 +180,7 @@ async fn writes(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The rows of the two tables, in the order in which the records were made.
+/// The rows of the two tables, in the order in which the records were created.
 struct Rows {
     records: Vec<Row>,
     entries: Vec<Vec<Row>>,
@@ -219,7 +220,7 @@ impl Rows {
     }
 }
 
-/// Rows, column by column.
+/// The columns of some rows.
 fn columns(rows: &[Row]) -> Vec<Box<dyn ToSql + Sync + Send + '_>> {
     fn column<'a, T: tokio_postgres::types::FromSql<'a>>(rows: &'a [Row], place: usize) -> Vec<Option<T>> {
         rows.iter().map(|row| row.get(place)).collect()
@@ -239,7 +240,7 @@ fn references<'a>(columns: &'a [Box<dyn ToSql + Sync + Send + '_>]) -> Vec<&'a (
     columns.iter().map(|column| &**column as &(dyn ToSql + Sync)).collect()
 }
 
-/// The same rows, tables and indexes, and the least work: what begins is inserted, and updated by its id when it ends.
+/// The least work with the same rows, tables and indexes: an insert for a start, and an update by id for an end.
 struct Statements {
     insert: Statement,
     update: Statement,
@@ -261,8 +262,8 @@ impl Statements {
         Ok(Self { insert, update, entries: client.prepare(entries).await? })
     }
 
-    async fn write(&self, client: &mut Client, batch: usize, at_begin: &Rows, at_end: &Rows) -> Result<()> {
-        for (rows, statement) in [(at_begin, &self.insert), (at_end, &self.update)] {
+    async fn write(&self, client: &mut Client, batch: usize, at_start: &Rows, at_end: &Rows) -> Result<()> {
+        for (rows, statement) in [(at_start, &self.insert), (at_end, &self.update)] {
             let transaction = client.transaction().await?;
             transaction.execute(statement, &references(&columns(rows.batch(batch)))).await?;
             transaction.execute(&self.entries, &references(&columns(&rows.entries[batch]))).await?;
@@ -272,11 +273,11 @@ impl Statements {
     }
 }
 
-/// Rows that have ended, and will not be written again, by `COPY`.
-async fn copy_batch(client: &mut Client, batch: usize, at_begin: &Rows, at_end: &Rows) -> Result<()> {
+/// Writes rows by `COPY` that have ended, and are not written again.
+async fn copy_batch(client: &mut Client, batch: usize, at_start: &Rows, at_end: &Rows) -> Result<()> {
     let transaction = client.transaction().await?;
     copy(&transaction, "record", COLUMNS, at_end.batch(batch).iter()).await?;
-    let entries = at_begin.entries[batch].iter().chain(&at_end.entries[batch]);
+    let entries = at_start.entries[batch].iter().chain(&at_end.entries[batch]);
     copy(&transaction, "entry", "key, timestamp, id", entries).await?;
     Ok(transaction.commit().await?)
 }

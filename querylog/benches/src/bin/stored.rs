@@ -1,4 +1,4 @@
-//! What a request costs on its way to a store, in CPU time.
+//! The CPU time of a request on its way to a store.
 //!
 //! `cargo run --release --manifest-path querylog/benches/Cargo.toml --bin stored -- [REQUESTS]`
 
@@ -14,7 +14,7 @@ use tagtrail_querylog::audit::Distinct;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// A store that takes everything and keeps nothing: what is left is the way to it.
+/// A store that accepts everything and keeps nothing, so that only the path to it is measured.
 #[derive(Debug)]
 struct Nothing;
 
@@ -52,7 +52,7 @@ fn run(audit: AuditLog, count: usize, in_flight: usize) -> Result<f64, Failure> 
     for (number, record) in records.into_iter().enumerate() {
         log.begin(&record);
         open.push_back(record);
-        // As fast as a writer can follow: the queue holds some 10,000.
+        // As fast as the writer can follow: the queue holds about 10,000.
         if open.len() > in_flight {
             end(&log, open.pop_front());
         }
@@ -84,7 +84,7 @@ fn request(number: usize) -> Record {
     record
 }
 
-/// The CPU time of this process.
+/// Returns the CPU time of this process.
 fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))

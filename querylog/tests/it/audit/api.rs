@@ -1,4 +1,4 @@
-//! The REST API of the audit log: every documented mode beside a naive response, and every mistake.
+//! The REST API of the audit log: every documented mode, compared with a naive reader, and every error.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::audit::AuditRecord;
 use tagtrail_querylog::server::AuditApi;
 
-/// What an oracle asks of a record.
+/// The condition of a naive reader.
 type Test = Box<dyn Fn(&AuditRecord) -> bool>;
 
 fn pages() -> Vec<(&'static str, String, Test)> {
@@ -44,7 +44,7 @@ fn pages() -> Vec<(&'static str, String, Test)> {
 }
 
 #[tokio::test]
-async fn every_page_has_what_a_naive_reader_finds() {
+async fn pages_contain_what_a_naive_reader_finds() {
     let records = records(3_000);
     let server = Server::with(&records).await;
     let records = sorted(records);
@@ -100,7 +100,7 @@ async fn distinct_returns_the_latest_of_each_value_among_the_newest() {
 }
 
 #[tokio::test]
-async fn a_record_is_found_by_its_id_only_in_its_environment() {
+async fn record_is_found_by_its_id_only_in_its_environment() {
     let records = records(200);
     let server = Server::with(&records).await;
     for record in &records {
@@ -124,7 +124,7 @@ async fn a_record_is_found_by_its_id_only_in_its_environment() {
 }
 
 #[tokio::test]
-async fn a_limit_is_reported_and_kept() {
+async fn limit_is_reported_and_applied() {
     let server = Server::with(&records(900)).await;
     for (limit, used) in
         [("", 100), ("?limit=1", 1), ("?limit=300", 300), ("?limit=301", 300), ("?limit=3&limit=5&x=y", 5)]
@@ -170,12 +170,12 @@ async fn invalid_parameters_are_rejected_by_name() {
     }
     let response = server.get("ada", "/log/distinct-udf-id/self?max_records_to_scan=x&start_timestamp=x").await;
     assert_eq!(response.json["detail"].as_array().unwrap().len(), 2);
-    // They have no such parameter.
+    // These paths have no such parameter.
     assert_eq!(server.get("ada", "/log/distinct-udf-id/self?limit=x&page_token=x").await.status, 200);
 }
 
 #[tokio::test]
-async fn every_response_is_json_for_every_path_and_method() {
+async fn response_is_json_for_every_path_and_method() {
     let server = Server::start().await;
     for (path, status) in [
         ("/v1/log/by-udf-name/", 404),
@@ -215,7 +215,7 @@ async fn every_response_is_json_for_every_path_and_method() {
 }
 
 #[tokio::test]
-async fn the_api_is_under_the_paths_that_are_given() {
+async fn api_is_served_under_the_given_paths() {
     let server = Server::start().await;
     let api = AuditApi::new(server.log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
     let api = api.at_paths(["/audit", ""]);
@@ -230,7 +230,7 @@ async fn the_api_is_under_the_paths_that_are_given() {
 }
 
 #[tokio::test]
-async fn a_caller_without_a_known_token_is_rejected() {
+async fn caller_is_rejected_without_a_known_token() {
     let server = Server::start().await;
     for scheme in ["Bearer", "bearer", "Fused-Service-Token", "FUSED-ENV-BEARER", "fused-rtenv-bearer"] {
         let request = Request::get("/v1/user/self").header("authorization", format!("{scheme} ada"));
@@ -290,7 +290,7 @@ async fn a_caller_without_a_known_token_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_page_token_is_bound_to_all_that_was_asked() {
+async fn page_token_is_bound_to_the_query_and_the_caller() {
     let server = Server::with(&records(2_000)).await;
     let path = "/log/by-udf-name/rollup?limit=2&start_timestamp=2025-04-01";
     let response = server.get("ada", path).await;
@@ -339,7 +339,7 @@ async fn a_page_token_is_bound_to_all_that_was_asked() {
             assert_eq!(server.get("ada", &format!("{path}&page_token={damaged}")).await.status, 422, "{damaged}");
         }
     }
-    // Another server on the same store knows the token; one on another store does not.
+    // Another server on the same store accepts the token; one on another store does not.
     let api = AuditApi::new(server.log.clone(), TOKENS.parse::<Tokens>().unwrap()).await.unwrap();
     let replica = Server { router: api.router_with_fallback(), log: server.log.clone(), folder: server.folder.clone() };
     assert_eq!(replica.get("ada", &format!("{path}&page_token={token}")).await.status, 200);
@@ -348,7 +348,7 @@ async fn a_page_token_is_bound_to_all_that_was_asked() {
 }
 
 #[tokio::test]
-async fn pages_have_each_record_once_while_others_are_written() {
+async fn pages_contain_each_record_once_while_others_are_written() {
     for forward in [true, false] {
         let all = records(1_500);
         let server = Server::with(&all[..1_000]).await;
@@ -379,7 +379,7 @@ async fn pages_have_each_record_once_while_others_are_written() {
 }
 
 #[tokio::test]
-async fn a_caller_sees_no_record_of_another_environment() {
+async fn caller_sees_no_record_of_another_environment() {
     let all = records(1_000);
     let server = Server::with(&all).await;
     for (token, env, email) in
@@ -405,7 +405,7 @@ async fn a_caller_sees_no_record_of_another_environment() {
 }
 
 #[tokio::test]
-async fn a_value_with_metacharacters_is_matched_exactly() {
+async fn value_with_metacharacters_is_matched_exactly() {
     let server = Server::start().await;
     let mut put = Vec::new();
     for (number, text) in VALUES.iter().enumerate() {

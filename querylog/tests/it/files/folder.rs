@@ -1,4 +1,4 @@
-//! The files on a real disk: what is in them, what becomes of them, and what others may do to them.
+//! Files on a real disk: their lines, their rolling and retention, and changes by others.
 
 use std::fs;
 use std::io::Write;
@@ -25,7 +25,7 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A record with something in every member.
+/// Returns a record with a value in every member.
 fn full() -> Record {
     let trail = Trail::from_context(tagtrail::TraceContext::new(
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap(),
@@ -73,7 +73,7 @@ fn line_of(record: &Record, form: LineFormat) -> String {
 }
 
 #[test]
-fn a_line_has_every_member_in_order() {
+fn line_has_every_member_in_order() {
     let record = full();
     let expected = format!(
         concat!(
@@ -96,7 +96,7 @@ fn a_line_has_every_member_in_order() {
 }
 
 #[test]
-fn an_exported_line_has_the_documented_members() {
+fn exported_line_has_the_documented_members() {
     let record = full();
     let line = line_of(&record, LineFormat::Exported { api_version: "1".into() });
     let expected = serde_json::json!({
@@ -109,8 +109,8 @@ fn an_exported_line_has_the_documented_members() {
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), expected);
 
-    let unended = Record::new(&Trail::start(Sample::Never), "/");
-    let line = line_of(&unended, LineFormat::Exported { api_version: "1".into() });
+    let running = Record::new(&Trail::start(Sample::Never), "/");
+    let line = line_of(&running, LineFormat::Exported { api_version: "1".into() });
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&value["RESPONSE_CODE"], &value["QUERY_TIME_MS"]), (&"0".into(), &0.into()));
     assert_eq!((&value["DATABASE"], &value["TAGS"]), (&serde_json::json!([]), &serde_json::json!({})));
@@ -118,7 +118,7 @@ fn an_exported_line_has_the_documented_members() {
 }
 
 #[test]
-fn an_audit_record_has_all_fifteen_members() {
+fn audit_record_has_all_fifteen_members() {
     let record = full();
     let expected = serde_json::json!({
         "id": record.id.to_string(), "timestamp": "2024-05-10T18:05:42.871000+00:00", "exec_env_id": "env",
@@ -130,7 +130,7 @@ fn an_audit_record_has_all_fifteen_members() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn record_is_read_back_as_it_was_written() {
     let mut record = full();
     let logged = Logged::with(|settings| settings.format(LineFormat::WithOutput));
     logged.log.append(&record);
@@ -145,7 +145,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_breaks_a_line_or_reaches_a_terminal(texts in proptest::collection::vec("(?s).{0,40}", 8), controls in "[\\x00-\\x1f\\x7f-\\u{9f}\\u{2028}\\u{202e}\\u{2066}\\u{feff}\"\\\\😀]{0,20}") {
+    fn line_has_no_breaks_or_terminal_escapes_for_any_text(texts in proptest::collection::vec("(?s).{0,40}", 8), controls in "[\\x00-\\x1f\\x7f-\\u{9f}\\u{2028}\\u{202e}\\u{2066}\\u{feff}\"\\\\😀]{0,20}") {
         let mut record = record(&format!("{}{controls}", texts[0]));
         record.request.route = Some(texts[1].clone() + &controls);
         record.request.headers = vec![(http::header::USER_AGENT, texts[2].clone() + &controls)];
@@ -168,7 +168,7 @@ proptest! {
 }
 
 #[test]
-fn a_line_of_a_megabyte_is_a_line() {
+fn record_of_a_megabyte_is_one_line() {
     let logged = Logged::new();
     let record = record(&"\u{9b}31m".repeat(250_000));
     logged.log.append(&record);
@@ -176,7 +176,7 @@ fn a_line_of_a_megabyte_is_a_line() {
 }
 
 #[test]
-fn rolled_files_are_compressed_and_the_oldest_go() {
+fn rolled_files_are_compressed_and_the_oldest_are_deleted() {
     let logged = Logged::with(|settings| {
         settings.roll(Roll::at_bytes(3_000)).gzip().keep(Keep::all().at_most_files(4)).durability(Durability::Synced)
     });
@@ -190,10 +190,10 @@ fn rolled_files_are_compressed_and_the_oldest_go() {
         let (plain, gzip) = (files_in(logged.path(), ".jsonl"), files_in(logged.path(), ".jsonl.gz"));
         (plain.len(), gzip.len()) == (1, 3) && files_in(logged.path(), ".tmp").is_empty()
     };
-    wait_for("the newest four, three of them compressed", is_settled);
+    wait_for("the newest four files, three of them compressed", is_settled);
     let read: Vec<_> = logged.records().iter().map(|record| record.id).collect();
     assert!((10..=20).contains(&read.len()), "{}", read.len());
-    assert_eq!(read, ids[60 - read.len()..], "the newest ones, in order");
+    assert_eq!(read, ids[60 - read.len()..], "the newest records, in order");
 }
 
 #[test]
@@ -202,8 +202,8 @@ fn files_are_kept_by_size_and_age() {
     for _ in 0..60 {
         logged.log.append(&record("/")).wait(SOON).unwrap().unwrap();
     }
-    // A file may go while this looks.
-    let size = |path: &std::path::PathBuf| fs::metadata(path).map_or(0, |about| about.len());
+    // A file may be deleted meanwhile.
+    let size = |path: &std::path::PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
     let bytes = || files_in(logged.path(), ".jsonl").iter().map(size).sum::<u64>();
     wait_for("at most 7,000 bytes", || bytes() <= 7_000);
     logged.log.close_blocking(SOON).unwrap();
@@ -213,13 +213,13 @@ fn files_are_kept_by_size_and_age() {
     let keep = Keep::all().for_at_most(Duration::from_millis(1));
     std::thread::sleep(Duration::from_millis(5));
     let log = LogFiles::new(logged.path()).keep(keep).open().unwrap();
-    wait_for("none are left", || bytes() == 0);
+    wait_for("no files are left", || bytes() == 0);
     assert!(files_in(logged.path(), ".torn").is_empty());
     drop(log);
 }
 
 #[test]
-fn a_folder_has_one_writer() {
+fn folder_rejects_a_second_writer() {
     let logged = Logged::new();
     let error = LogFiles::new(logged.path()).open().unwrap_err();
     assert!(error.to_string().contains("writing a query log to this folder"), "{error}");
@@ -233,7 +233,7 @@ fn a_folder_has_one_writer() {
 }
 
 #[test]
-fn a_folder_that_is_locked_for_a_moment_is_waited_for() {
+fn open_waits_while_the_folder_is_locked_briefly() {
     let folder = tempfile::tempdir().unwrap();
     let lock = std::fs::File::create(folder.path().join("querylog.lock")).unwrap();
     lock.try_lock().unwrap();
@@ -246,26 +246,26 @@ fn a_folder_that_is_locked_for_a_moment_is_waited_for() {
 }
 
 #[test]
-fn a_torn_tail_is_moved_aside_and_never_a_record() {
+fn torn_tail_is_moved_to_another_file_and_is_never_a_record() {
     let logged = Logged::new();
     logged.log.append(&record("/whole"));
     logged.records();
     let file = files_in(logged.path(), ".jsonl").remove(0);
     let whole = fs::read(&file).unwrap();
     let whole_line = String::from_utf8(whole.clone()).unwrap();
-    // Torn anywhere, also right before its end: a line without its end is no record.
+    // Torn anywhere, even right before its line feed: an incomplete line is not a record.
     for length in [1, 10, whole.len() / 2, whole.len() - 1] {
         fs::write(&file, [&whole[..], &whole[..length]].concat()).unwrap();
         let torn =
             |entry: &Entry| matches!(entry, Entry::Foreign(line) if line.number == 2 && line.why.contains("torn"));
-        assert!(entries_in(logged.path()).iter().any(torn), "reported while it is there");
+        assert!(entries_in(logged.path()).iter().any(torn), "reported until it is moved");
         LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
         assert_eq!(records_in(logged.path()).len(), 1);
         let aside = file.with_extension("jsonl.torn");
         assert_eq!(fs::read_to_string(&aside).unwrap(), format!("{}\n", &whole_line[..length]));
         fs::remove_file(aside).unwrap();
     }
-    // Of a file that is one torn line, and of one with a tail of many blocks.
+    // A file that consists of one torn line, and one whose tail spans many blocks.
     fs::write(&file, &whole[..100]).unwrap();
     LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert_eq!(fs::read(&file).unwrap(), b"");
@@ -275,14 +275,14 @@ fn a_torn_tail_is_moved_aside_and_never_a_record() {
 }
 
 #[test]
-fn an_unclean_stop_leaves_a_gap_and_a_clean_one_does_not() {
+fn unclean_stop_leaves_a_gap_unlike_a_clean_one() {
     let logged = Logged::new();
     let written = record("/");
     logged.log.append(&written);
     logged.log.close_blocking(SOON).unwrap();
     LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     assert!(gaps_in(logged.path()).is_empty());
-    // What a process leaves that was killed.
+    // A killed process leaves this.
     fs::write(logged.path().join("querylog.lock"), "open since 2024-05-10T18:05:42.871000Z\n").unwrap();
     LogFiles::new(logged.path()).open().unwrap().close_blocking(SOON).unwrap();
     let gap = gaps_in(logged.path()).remove(0);
@@ -292,15 +292,15 @@ fn an_unclean_stop_leaves_a_gap_and_a_clean_one_does_not() {
 }
 
 #[test]
-fn the_folder_may_be_removed_and_files_moved_or_deleted_meanwhile() {
+fn log_continues_when_its_folder_or_files_are_removed() {
     let logged = Logged::with(|settings| settings.durability(Durability::Synced));
     let path = logged.path();
     let append = || logged.log.append(&record("/")).wait(SOON).unwrap().unwrap();
     append();
     fs::remove_dir_all(path).unwrap();
     append();
-    assert_eq!(records_in(path).len(), 1, "in the folder, which is there again");
-    assert!(LogFiles::new(path).open().is_err(), "and which is still ours");
+    assert_eq!(records_in(path).len(), 1, "the folder is created again");
+    assert!(LogFiles::new(path).open().is_err(), "the folder is still locked");
     let aside = tempfile::tempdir().unwrap();
     let file = files_in(path, ".jsonl").remove(0);
     fs::rename(&file, aside.path().join(file.file_name().unwrap())).unwrap();
@@ -316,10 +316,10 @@ fn the_folder_may_be_removed_and_files_moved_or_deleted_meanwhile() {
 }
 
 #[test]
-fn where_the_folder_cannot_be_written_records_wait_for_it() {
+fn records_wait_while_the_folder_cannot_be_written() {
     let logged = Logged::new();
     fs::remove_dir_all(logged.path()).unwrap();
-    // A file in its place: not even root can write there.
+    // A file takes its place, so that not even root can write there.
     fs::write(logged.path(), "").unwrap();
     let ack = logged.log.append(&record("/"));
     assert_eq!(ack.wait(Duration::from_millis(200)), None);
@@ -329,7 +329,7 @@ fn where_the_folder_cannot_be_written_records_wait_for_it() {
 }
 
 #[test]
-fn names_sort_in_the_order_of_writing_though_the_clock_goes_backwards() {
+fn names_sort_in_the_order_of_writing_when_the_clock_is_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let future = folder.path().join("querylog-20990510T180542.871000Z.jsonl");
     fs::write(&future, "").unwrap();
@@ -341,11 +341,11 @@ fn names_sort_in_the_order_of_writing_though_the_clock_goes_backwards() {
     let files = files_in(folder.path(), ".jsonl");
     assert_eq!((files.len(), &files[0]), (4, &future));
     let ids: Vec<_> = records_in(folder.path()).iter().map(|record| record.id).collect();
-    assert!(ids.is_sorted(), "ids are of one process, and in the order of time");
+    assert!(ids.is_sorted(), "the ids of one process are in the order of time");
 }
 
 #[test]
-fn foreign_lines_are_reported_and_do_not_end_the_reading() {
+fn foreign_lines_are_reported_and_reading_continues() {
     let logged = Logged::new();
     logged.log.append(&record("/first"));
     logged.records();
@@ -379,26 +379,26 @@ fn foreign_lines_are_reported_and_do_not_end_the_reading() {
     assert!(matches!(&entries[9], Entry::Record(record) if record.request.path == "/first"));
 }
 
-fn write_file(folder: &Path, begin: &str, begins: &[&str]) {
+fn write_file(folder: &Path, created: &str, start_times: &[&str]) {
     let logged = Logged::new();
-    for begin in begins {
-        let mut record = record(begin);
-        record.start_time = begin.parse().unwrap();
+    for start_time in start_times {
+        let mut record = record(start_time);
+        record.start_time = start_time.parse().unwrap();
         logged.log.append(&record);
     }
     logged.log.close_blocking(SOON).unwrap();
-    fs::write(folder.join(format!("querylog-{begin}.jsonl")), logged.text()).unwrap();
+    fs::write(folder.join(format!("querylog-{created}.jsonl")), logged.text()).unwrap();
 }
 
 #[test]
-fn a_time_range_is_read_from_the_files_that_can_have_it() {
+fn time_range_is_read_only_from_files_that_may_overlap_it() {
     let folder = tempfile::tempdir().unwrap();
     write_file(folder.path(), "20240510T100000.000000Z", &["2024-05-10T10:00", "2024-05-10T10:50"]);
-    // Begun before this file was.
+    // The request started before this file did.
     write_file(folder.path(), "20240510T110000.000000Z", &["2024-05-10T10:59", "2024-05-10T11:30"]);
     write_file(folder.path(), "20240510T120000.000000Z", &["2024-05-10T11:59", "2024-05-10T12:00"]);
     fs::write(folder.path().join("querylog-20240510T090000.000000Z.jsonl"), "not read\n").unwrap();
-    fs::write(folder.path().join("notes.jsonl"), "no file of a log\n").unwrap();
+    fs::write(folder.path().join("notes.jsonl"), "not a file of the log\n").unwrap();
     let paths = |from: &str, until: &str| {
         let range = from.parse::<Timestamp>().unwrap()..until.parse().unwrap();
         let entries = LogReader::open(folder.path()).unwrap().between(range).map(Result::unwrap);
@@ -417,7 +417,7 @@ fn a_time_range_is_read_from_the_files_that_can_have_it() {
 }
 
 #[test]
-fn compressed_files_are_read_torn_ones_too() {
+fn compressed_files_are_read_even_if_one_is_torn() {
     let logged = Logged::with(|settings| settings.roll(Roll::at_bytes(1_000)).gzip());
     let ids: Vec<_> = (0..20)
         .map(|_| record("/"))
@@ -437,12 +437,12 @@ fn compressed_files_are_read_torn_ones_too() {
 }
 
 #[test]
-fn a_queue_that_has_no_room_for_records_is_refused() {
+fn queue_is_rejected_if_it_is_too_small() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let error = LogFiles::new(&log).queue_bytes(0).open().unwrap_err().to_string();
     assert!(error.contains("queue_bytes must be at least 4096"), "{error}");
-    assert!(!log.exists(), "nothing is made");
+    assert!(!log.exists(), "nothing is created");
     let audit = tagtrail_querylog::AuditLog::open(folder.path().join("audit.db")).unwrap();
     let error = LogStore::new(audit).queue_bytes(4_095).open().unwrap_err().to_string();
     assert!(error.contains("queue_bytes must be at least 4096"), "{error}");

@@ -1,4 +1,4 @@
-//! A log in files.
+//! Logs in files.
 
 #[cfg(target_os = "linux")]
 mod disk_full;
