@@ -22,7 +22,7 @@ use http_body::Body;
 use http_body_util::Full;
 use rustix::time::{ClockId, clock_gettime};
 use tagtrail::{Admit, InboundLayer, Sample, Tags, Trail};
-use tagtrail_querylog::{Durability, LogFiles, Outcome, QueryLog, QueryLogLayer, Record};
+use tagtrail_querylog::{Durability, LogFiles, Outcome, QueryLogLayer, Record};
 use tower::{Layer, Service, service_fn};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 
@@ -133,14 +133,14 @@ fn parts(root: &Path, record: &Record) -> Result<()> {
     for _ in 0..RECORDS {
         std::hint::black_box(record.to_string());
     }
-    let encoded = cpu() - begin;
+    let encoded = cpu() - start;
     let folder = tempfile::tempdir_in(root)?;
     let log = LogFiles::new(folder.path()).queue_bytes(256 << 20).open()?;
     let start = cpu();
     for _ in 0..RECORDS {
         log.append(record);
     }
-    let appended = cpu() - begin;
+    let appended = cpu() - start;
     log.close_blocking(LONG)?;
     println!(
         "\na record as text {:.2?}; appended, which makes it text too, {:.2?}",

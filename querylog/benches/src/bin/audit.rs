@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::audit::{
+    AuditRecord, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose,
+};
+use tagtrail_querylog::server::AuditApi;
 use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
-use tagtrail_querylog::access::Tokens;
-use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
-use tagtrail_querylog::server::AuditApi;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -100,7 +102,7 @@ struct Rate {
     of_cpu: f64,
 }
 
-struct Begin(Instant, Duration);
+struct Start(Instant, Duration);
 
 impl Start {
     fn now() -> Self {
@@ -150,7 +152,8 @@ async fn our_records(path: &Path) -> Result<Rate, Failure> {
 async fn our_requests(path: &Path) -> Result<Rate, Failure> {
     let log = AuditLog::new(Sqlite::open(path)?);
     let started = requests(WRITES);
-    let ended: Vec<_> = started.iter().enumerate().map(|(number, started)| completed(started.clone(), number)).collect();
+    let ended: Vec<_> =
+        started.iter().enumerate().map(|(number, started)| completed(started.clone(), number)).collect();
     let start = Start::now();
     for (started, ended) in started.chunks(BATCH).zip(ended.chunks(BATCH)) {
         log.put_requests(started).await?;

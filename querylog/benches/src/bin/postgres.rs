@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::audit::{
+    Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose,
+};
 use tagtrail_querylog::store::{Partition, Postgres, PostgresSettings};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
-use tagtrail_querylog::audit::{Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};

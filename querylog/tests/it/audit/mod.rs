@@ -1,6 +1,7 @@
 //! The audit log: its stores, its API and its client.
 
 mod api;
+mod callers;
 mod client;
 #[cfg(target_os = "linux")]
 mod disk;
@@ -12,3 +13,4 @@ mod questions;
 mod requests;
 mod store_errors;
 mod stored;
+mod traces;

@@ -5,3 +5,5 @@ mod disk_full;
 mod folder;
 #[cfg(unix)]
 mod kill;
+mod lines;
+mod reader;

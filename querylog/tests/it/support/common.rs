@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -91,6 +91,15 @@ pub(crate) fn record(name: &str) -> Record {
     let mut record = Record::new(&Trail::start(Sample::Always), name);
     record.end(Duration::from_micros(1_250), Outcome::Complete);
     record
+}
+
+/// Waits until a condition holds, and fails after 20 seconds.
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A step of a body.
