@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::support::audit::{Server, TOKENS, VALUES, escaped, json, records, sorted};
 use axum::body::Body;
 use http::Request;
 use serde_json::json as value;
@@ -10,6 +9,8 @@ use tagtrail_querylog::Timestamp;
 use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::audit::AuditRecord;
 use tagtrail_querylog::server::AuditApi;
+
+use crate::support::audit::{Server, TOKENS, VALUES, escaped, json, records, sorted};
 
 /// The condition of a naive reader.
 type Test = Box<dyn Fn(&AuditRecord) -> bool>;

@@ -1,11 +1,12 @@
 //! The callers of the REST API: tokens, page tokens and environments.
 
-use crate::support::audit::{Server, TOKENS, VALUES, escaped, records};
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json as value};
 use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::server::AuditApi;
+
+use crate::support::audit::{Server, TOKENS, VALUES, escaped, records};
 
 #[tokio::test]
 async fn caller_is_rejected_without_a_known_token() {

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crate::support::audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
 use tagtrail_querylog::audit::{
     AuditRecord, Distinct, Latest, Order, PageToken, QueryErrorKind, Questions, RecordQuery, RequestFilter, Scan, Whose,
@@ -11,6 +10,8 @@ use tagtrail_querylog::audit::{
 use tagtrail_querylog::client::{AuditClient, AuditClientError};
 use tagtrail_querylog::{Timestamp, Window};
 use tokio::net::TcpListener;
+
+use crate::support::audit::{Server, VALUES, records, sorted};
 
 #[tokio::test]
 async fn client_returns_what_a_naive_reader_finds_in_every_mode() {

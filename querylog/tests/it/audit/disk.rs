@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::support::common::SmallDisk;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::Sqlite;
 use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, Window};
+
+use crate::support::common::SmallDisk;
 
 const SOON: Duration = Duration::from_secs(20);
 

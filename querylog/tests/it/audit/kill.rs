@@ -8,12 +8,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::killed::{report, reports_until_killed};
 use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::{Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, Window};
+
+use crate::support::killed::{report, reports_until_killed};
 
 const PROCESSES: u32 = 40;
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::audit::{Server, records};
 use axum::body::Body;
 use http::Request;
 use serde_json::Value;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::Record;
+
+use crate::support::audit::{Server, records};
 
 fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {

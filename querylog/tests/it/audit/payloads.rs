@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::audit::Server;
 use serde_json::Value;
 use tagtrail_querylog::Timestamp;
 use tagtrail_querylog::audit::{AuditRecord, QueryErrorKind, Questions};
 use uuid::Uuid;
+
+use crate::support::audit::Server;
 
 fn record(number: i64) -> AuditRecord {
     let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(number));

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::support::audit::{Server, VALUES, pick, records};
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::audit::{
     AuditRecord, Distinct, Latest, Order, Page, PageToken, QueryError, QueryErrorKind, Questions, RecordQuery,
@@ -10,6 +9,8 @@ use tagtrail_querylog::audit::{
 };
 use tagtrail_querylog::client::AuditClient;
 use tagtrail_querylog::{Outcome, Record, Timestamp, Window};
+
+use crate::support::audit::{Server, VALUES, pick, records};
 
 const START: i64 = 1_743_465_600_000_000;
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::audit::{self, Server, escaped, pick};
 use async_trait::async_trait;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::audit::{AuditRecord, Distinct, Order, Questions, RequestFilter, Scan, StatusMatch};
@@ -11,6 +10,8 @@ use tagtrail_querylog::record::ResponsePart;
 use tagtrail_querylog::store::{Hits, Key, Payloads, Row, RowRange, Selection, Sqlite, Store, StoreError};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
 use uuid::Uuid;
+
+use crate::support::audit::{self, Server, escaped, pick};
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
 const STATUSES: [u16; 7] = [200, 201, 301, 404, 418, 500, 503];

@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
 use tagtrail_querylog::AuditLog;
 use tagtrail_querylog::access::{Authenticator, Principal, Tokens};
 use tagtrail_querylog::audit::Distinct;
 use tagtrail_querylog::server::AuditApi;
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
+
+use crate::support::audit::{Server, TOKENS};
 
 #[derive(Debug)]
 enum Broken {

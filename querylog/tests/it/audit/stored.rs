@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::audit;
-use crate::support::audit::Server;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
@@ -20,6 +18,9 @@ use tagtrail_querylog::{
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use uuid::Uuid;
+
+use crate::support::audit;
+use crate::support::audit::Server;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -1,11 +1,12 @@
 //! Traces across services, as trees.
 
-use crate::support::audit::Server;
 use serde_json::Value;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::{Record, Timestamp, Window};
 use uuid::Uuid;
+
+use crate::support::audit::Server;
 
 const START: i64 = 1_743_465_600_000_000;
 
