@@ -146,8 +146,8 @@ impl Questions for ScopedAuditLog {
 fn cut(mut rows: Vec<Row>, limit: usize) -> (Vec<Row>, Option<Cursor>) {
     let is_more = rows.len() > limit;
     rows.truncate(limit);
-    let place = rows.last().filter(|_| is_more).map(|row| Cursor::of(&row.record));
-    (rows, place)
+    let last = rows.last().filter(|_| is_more).map(|row| Cursor::of(&row.record));
+    (rows, last)
 }
 
 fn range_of<Q, Of>(scan: &Scan<Q>, of: Of) -> Result<RowRange<Of>, QueryError> {

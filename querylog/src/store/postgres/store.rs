@@ -123,13 +123,13 @@ impl Postgres {
     }
 
     /// Reads the rows at some positions, in the same order. Those that do not exist are left out.
-    async fn rows_of(&self, columns: &str, places: &[Cursor]) -> Result<Vec<Row>, StoreError> {
-        let times: Vec<i64> = places.iter().map(|place| place.micros).collect();
-        let ids: Vec<&[u8]> = places.iter().map(|place| place.id.as_bytes()).collect();
+    async fn rows_of(&self, columns: &str, cursors: &[Cursor]) -> Result<Vec<Row>, StoreError> {
+        let times: Vec<i64> = cursors.iter().map(|cursor| cursor.micros).collect();
+        let ids: Vec<&[u8]> = cursors.iter().map(|cursor| cursor.id.as_bytes()).collect();
         let rows = self.query(&statements::rows_at(columns), &[&times, &ids]).await?;
         let rows = rows.iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
         let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (Cursor::of(&row.record), row)).collect();
-        Ok(places.iter().filter_map(|place| rows.remove(place)).collect())
+        Ok(cursors.iter().filter_map(|cursor| rows.remove(cursor)).collect())
     }
 }
 
@@ -196,8 +196,8 @@ impl Store for Postgres {
         let read = self.range(columns, &range, scan).await?;
         let mut seen = HashSet::new();
         let first = read.iter().filter(|row| row.get::<_, Option<&[u8]>>(2).is_some_and(|value| seen.insert(value)));
-        let places = first.map(read_cursor).collect::<Result<Vec<_>, _>>()?;
-        self.rows_of(COLUMNS, &places).await
+        let cursors = first.map(read_cursor).collect::<Result<Vec<_>, _>>()?;
+        self.rows_of(COLUMNS, &cursors).await
     }
 
     async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
@@ -212,7 +212,7 @@ impl Store for Postgres {
         parameters.push(&one_more);
         parameters.extend(keys.iter().skip(1).map(|key| key as &(dyn ToSql + Sync)));
         let mut connection = self.connection().await?;
-        let (mut places, last) = async {
+        let (mut cursors, last) = async {
             // Both queries see the same entries: otherwise, new ones would move the last one.
             let transaction = connection.build_transaction().isolation_level(RepeatableRead).read_only(true);
             let transaction = transaction.start().await?;
@@ -229,17 +229,17 @@ impl Store for Postgres {
         .await
         .map_err(failed)
         .and_then(|(found, last)| {
-            let places = found.iter().map(read_cursor).collect::<Result<Vec<_>, _>>()?;
-            Ok((places, last.as_ref().map(read_cursor).transpose()?))
+            let cursors = found.iter().map(read_cursor).collect::<Result<Vec<_>, _>>()?;
+            Ok((cursors, last.as_ref().map(read_cursor).transpose()?))
         })?;
         drop(connection);
-        let behind = if places.len() > limit {
-            places.truncate(limit);
-            places.last().cloned()
+        let behind = if cursors.len() > limit {
+            cursors.truncate(limit);
+            cursors.last().cloned()
         } else {
             last
         };
-        Ok(Hits { rows: self.rows_of(&short_columns(NULL), &places).await?, behind })
+        Ok(Hits { rows: self.rows_of(&short_columns(NULL), &cursors).await?, behind })
     }
 
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {

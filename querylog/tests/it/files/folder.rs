@@ -63,7 +63,7 @@ fn folder_rejects_a_second_writer() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = LogFiles::new(file.path()).open().unwrap_err();
     assert!(error.to_string().starts_with("cannot open a query log in /"), "{error}");
-    assert!(error.to_string().ends_with(": this is a file, and a folder is needed"), "{error}");
+    assert!(error.to_string().ends_with(": expected a folder, found a file"), "{error}");
 }
 
 #[test]
