@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
-/// Seven windows of a day, the newest first.
+/// Returns seven windows of a day, newest first.
 fn week(now: Timestamp) -> impl Iterator<Item = Window> {
     let ago = move |days: i64| Timestamp::from_micros(now.as_micros() - days * DAY);
     (0..7).map(move |day| (ago(day + 1)..=ago(day)).into())
 }
 
-/// The latest record of each name in the last week, the newest first.
+/// Returns the latest record of each name in the last week, newest first.
 async fn recently_used(log: &dyn Questions, now: Timestamp) -> Result<Vec<AuditRecord>, QueryError> {
     let mut latest = HashMap::new();
     for window in week(now) {
@@ -44,7 +44,7 @@ struct Failing {
     sample_error: Option<String>,
 }
 
-/// The operations that failed in the last week, most failures first.
+/// Returns the operations that failed in the last week, most failures first.
 async fn failing(log: &dyn Questions, now: Timestamp) -> Result<Vec<Failing>, QueryError> {
     let mut failing: HashMap<String, Failing> = HashMap::new();
     for window in week(now) {
@@ -72,7 +72,7 @@ async fn failing(log: &dyn Questions, now: Timestamp) -> Result<Vec<Failing>, Qu
     Ok(failing)
 }
 
-/// Nine days of records: every third of "rollup" fails, every fifth of "report" never ends.
+/// Returns nine days of records: every third of "rollup" fails, and every fifth of "report" never ends.
 fn records(now: Timestamp) -> Vec<AuditRecord> {
     (0..900)
         .map(|number| {
@@ -83,7 +83,7 @@ fn records(now: Timestamp) -> Vec<AuditRecord> {
             record.execution_time = Some(0.25);
             if number % 2 == 0 {
                 record.udf_name = Some("team/rollup".into());
-                record.stderr = (number % 3 == 0).then(|| format!("row {number} is bad"));
+                record.stderr = (number % 3 == 0).then(|| format!("row {number} is invalid"));
             } else {
                 record.udf_name = Some("report".into());
                 record.execution_time = (number % 5 != 0).then_some(1.5);
@@ -123,10 +123,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let names: Vec<_> = used.iter().filter_map(|record| record.udf_name.as_deref()).collect();
     assert_eq!(names, ["team/rollup", "report"]);
-    // Both ends of a window are included: a record at the border of two counts in both.
+    // Both ends of a window are inclusive: a record on the boundary of two windows counts in both.
     let count = |name: &str| failing.iter().find(|failing| failing.name == name).map(|failing| failing.failure_count);
     assert!(count("team/rollup") >= Some(117) && count("report") == Some(70));
-    assert_eq!(failing[0].sample_error.as_deref(), Some("row 0 is bad"));
+    assert_eq!(failing[0].sample_error.as_deref(), Some("row 0 is invalid"));
     server.abort();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A service whose requests are on record in SQLite, and an audit log that answers who did what.
+//! A service whose requests are recorded in SQLite, and queries for who did what.
 //!
 //! `cargo run -p tagtrail-querylog --example audited_service`
 
@@ -36,12 +36,12 @@ async fn post(Path(id): Path<u32>, record: RecordHandle) -> String {
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
 
-    // Every request on record in SQLite, in three lines.
+    // Record every request in SQLite, in three lines.
     let audit = AuditLog::open(folder.path().join("audit.db"))?;
     let log = LogStore::new(audit.clone()).open()?;
     let layers = QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart);
 
-    // The service, and beside it what answers questions about it.
+    // The service, and the API of its audit log.
     let api = AuditApi::new(audit, TOKENS.parse::<Tokens>()?).await?;
     let app = Router::new().route("/posts/{id}", get(post)).layer(layers).merge(api.router());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -58,22 +58,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     log.close(Duration::from_secs(5)).await?;
 
-    let question = client.get(format!("{url}/v1/log/self?scan_forward=False")).bearer_auth("secret");
-    let answer: Value = question.send().await?.error_for_status()?.json().await?;
-    let items = answer["items"].as_array().ok_or("no items")?;
+    let query = client.get(format!("{url}/v1/log/self?scan_forward=False")).bearer_auth("secret");
+    let response: Value = query.send().await?.error_for_status()?.json().await?;
+    let items = response["items"].as_array().ok_or("no items")?;
     for item in items {
         println!("{} {} {} s, stderr {}", item["timestamp"], item["udf_name"], item["execution_time"], item["stderr"]);
     }
     assert_eq!(items.len(), 3);
 
-    // Whose was it, and what else belonged to it?
+    // Find a request by its tag, and then the other requests of its trace.
     let client = AuditClient::new(&format!("{url}/v1"), "secret")?;
     let filter = RequestFilter::new().tag("post", "8").status("2xx".parse()?);
     let found = client.requests(&Scan::new(filter, Window::ALL), 100).await?;
-    let [request] = &*found.items else { return Err("one request has this tag".into()) };
+    let [request] = &*found.items else { return Err("expected one request with this tag".into()) };
     println!("{} {:?} {}", request.request.path, request.response.status, request.tags);
     let trace = client.trace(request.trace_id).await?;
-    assert_eq!(trace.requests.len(), 1, "it asked no other service");
+    assert_eq!(trace.requests.len(), 1, "it called no other service");
     server.abort();
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! API automation: a service is used, its log is exported by the API, and what was downloaded is grouped by tag and by
-//! trace.
+//! API automation: a service is used, its log is exported by the API, and the downloaded records are grouped by tag and
+//! by trace.
 //!
 //! `cargo run -p tagtrail-querylog --example automation`
 
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 const TOKENS: &str = r#"{"tokens": [{"token": "account-key", "kind": "account", "databases": ["us-std/ECommerce"]}]}"#;
 
-/// An order asks for the stock of what is ordered: two requests, one trace.
+/// Handles an order, which requests the stock: two requests, one trace.
 async fn order(
     State((client, url)): State<(ClientWithMiddleware, String)>,
     Path(id): Path<u32>,
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = format!("http://{}", listener.local_addr()?);
     let http = ClientBuilder::new(reqwest::Client::new()).with(OutboundMiddleware::new(Disclose::All)).build();
 
-    // A service with a log, and beside it the API by which the log is exported.
+    // A service with a log, and the API that exports it.
     let audit = AuditLog::open(folder.path().join("audit.db"))?;
     let log = LogStore::new(audit.clone()).open()?;
     let layers = QueryLogLayer::new(log.clone()).region_group("us-std").with_inbound(Admit::Continue);
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .merge(api.router());
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
 
-    // Traffic, some of it of one project, some of another.
+    // Send requests of two projects.
     let start = Timestamp::now();
     for id in 1..=6 {
         let project = if id % 3 == 0 { "returns" } else { "shop" };
@@ -70,10 +70,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let request = http.get(format!("{url}/orders/{id}")).with_extension(trail);
         println!("{}", request.send().await?.text().await?);
     }
-    // Its records are in the store now.
+    // The records are in the store now.
     log.close(Duration::from_secs(5)).await?;
 
-    // Ask, poll, download.
+    // Request, poll, download.
     let client = ExportClient::new(&url, "account-key")?;
     let request = client.export("us-std/ECommerce".parse()?, start, Timestamp::now());
     let request =
@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let path = folder.path().join("logs.jsonl.gz");
     let downloaded = file.save(&path).await?;
 
-    // What was downloaded, by tag and by trace.
+    // Group the records by tag and by trace.
     let (mut by_project, mut by_trace) = (BTreeMap::<String, u32>::new(), BTreeMap::<String, Vec<Value>>::new());
     let text = std::io::read_to_string(GzDecoder::new(std::fs::File::open(&path)?))?;
     for line in text.lines() {

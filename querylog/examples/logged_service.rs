@@ -1,4 +1,4 @@
-//! A service with a query log: a few requests, and then its own log.
+//! A service with a query log: sends a few requests, and shows the log.
 //!
 //! `cargo run -p tagtrail-querylog --example logged_service`
 
@@ -41,14 +41,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (path, tags) in [("posts/7", "project=blog,env=prod"), ("posts/8", ""), ("posts/9", "no tag"), ("nowhere", "")]
     {
         let request = client.get(format!("http://{address}/{path}")).header("x-fauna-tags", tags);
-        let answer = request.send().await?;
-        println!("GET /{path} with tags {tags:?}: {}", answer.status());
-        answer.bytes().await?;
+        let response = request.send().await?;
+        println!("GET /{path} with tags {tags:?}: {}", response.status());
+        response.bytes().await?;
     }
     server.abort();
     log.close(Duration::from_secs(5)).await?;
 
-    println!("\nThe log, as it is on disk:\n");
+    println!("\nThe log on disk:\n");
     for file in std::fs::read_dir(folder.path())? {
         let path = file?.path();
         if path.extension().is_some_and(|end| end == "jsonl") {

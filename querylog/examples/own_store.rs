@@ -1,4 +1,4 @@
-//! A store of your own: the records of an audit log in memory, for as long as the process runs.
+//! Your own store: keeps the records of an audit log in memory, while the process runs.
 //!
 //! `cargo run -p tagtrail-querylog --example own_store`
 
@@ -72,12 +72,12 @@ fn is_one_of(row: &Row, of: &Selection) -> Result<bool, StoreError> {
         Selection::UdfId { environment, value } => (environment, &record.udf_id, value),
         Selection::UdfName { environment, value } => (environment, &record.udf_name, value),
         Selection::SharedToken { environment, value } => (environment, &record.shared_token, value),
-        _ => return Err(StoreError::failed("this store does not know this question")),
+        _ => return Err(StoreError::failed("this store does not support this query")),
     };
     Ok(record.exec_env_id.as_ref() == Some(environment) && member.as_ref() == Some(value))
 }
 
-/// Returns those of a range, in its direction.
+/// Returns the entries of a range, in its direction.
 fn in_order<'a, Of, T>(
     all: impl DoubleEndedIterator<Item = (&'a Cursor, T)> + 'a,
     range: &'a RowRange<Of>,
@@ -127,7 +127,7 @@ impl Store for Memory {
         let member: fn(&AuditRecord) -> &Option<String> = match of {
             Distinct::Names => |record| &record.udf_name,
             Distinct::Ids => |record| &record.udf_id,
-            _ => return Err(StoreError::failed("this store does not know this question")),
+            _ => return Err(StoreError::failed("this store does not support this query")),
         };
         let mut rows = self.page(range, scan).await?;
         let mut seen = HashSet::new();

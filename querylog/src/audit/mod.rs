@@ -1,8 +1,8 @@
-//! The audit log: records in a store, and the questions that can be asked about them.
+//! The audit log: records in a store, and queries for them.
 //!
-//! A question is the same whoever answers it: [`ScopedAuditLog`](crate::audit::ScopedAuditLog), on behalf of an
-//! environment, and [`AuditClient`](crate::client::AuditClient), by the REST API, both implement
-//! [`Questions`](crate::audit::Questions).
+//! Queries are the same locally and remotely: [`ScopedAuditLog`](crate::audit::ScopedAuditLog), which queries a store
+//! on behalf of an environment, and [`AuditClient`](crate::client::AuditClient), which uses the REST API, both
+//! implement [`Questions`](crate::audit::Questions).
 
 #[cfg(feature = "store")]
 mod backend;

@@ -1,4 +1,4 @@
-//! The row of a request, and the request of a row.
+//! Conversion between requests and rows.
 
 use crate::audit::keys::keys_of;
 use crate::model::audit_record::AuditRecord;
@@ -6,7 +6,7 @@ use crate::model::record::Record;
 use crate::store::Row;
 use crate::wire::line::{Line, stored};
 
-/// The row of a request.
+/// Returns the row of a request.
 pub(crate) fn row_of(record: Record) -> Row {
     let [keys, end_keys] = keys_of(&record);
     let (details, has_ended) = (stored(&record), record.has_ended());
@@ -14,7 +14,7 @@ pub(crate) fn row_of(record: Record) -> Row {
     Row { details: Some(details), outcome, status, duration, keys, end_keys, ..Row::of(record.into_audit(), has_ended) }
 }
 
-/// The request of a row that is of one, without its output.
+/// Returns the request of a row, without its output; `None` if the row is not of a request.
 pub(crate) fn request_of(row: Row) -> Option<Record> {
     let columns = AuditRecord { stdout: None, stderr: None, udf_data: None, ..row.record };
     let request = Line::read_stored(row.details.as_deref()?, columns);

@@ -13,7 +13,8 @@ use crate::client::http::{HttpClient, HttpError};
 use crate::client::response;
 use crate::model::query_error::{QueryError, QueryErrorKind};
 
-/// Asks an audit log by its REST API: see [`Questions`](crate::audit::Questions). A clone is the same client.
+/// A client of the REST API of an audit log, which implements [`Questions`](crate::audit::Questions). Cloning it is
+/// cheap.
 ///
 /// Its requests carry the current [`Trail`](tagtrail::Trail).
 ///
@@ -26,7 +27,7 @@ use crate::model::query_error::{QueryError, QueryErrorKind};
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = AuditClient::new("http://127.0.0.1:8080/v1", "token")?;
 ///
-/// // The newest records of the environment, a page of them.
+/// // A page of the newest records of the environment.
 /// let newest = Scan::new(RecordQuery::Environment, Window::ALL).order(Order::NewestFirst);
 /// let page = client.records(&newest, 300).await?;
 /// // All records of a name since then, page by page.
@@ -60,13 +61,13 @@ pub struct AuditClient {
 pub(super) type Parameters = Vec<(&'static str, String)>;
 
 impl AuditClient {
-    /// Creates a client of the API under this URL, with this token. Redirects are not followed. A server has 10 seconds
-    /// to be connected to, and 30 seconds for each part of a response. For `https` reqwest needs one of its features for
-    /// TLS, such as `rustls`.
+    /// Creates a client of the API under a URL, with a token. Redirects are not followed. The time limits are 10
+    /// seconds to connect, and 30 seconds for each part of a response. For `https`, reqwest requires one of its TLS
+    /// features, such as `rustls`.
     ///
     /// # Errors
     ///
-    /// If the URL is not one of http, the token cannot be in a header, or TLS cannot be set up.
+    /// If the URL is not an HTTP URL, the token cannot be sent in a header, or TLS cannot be set up.
     pub fn new(base: &str, token: &str) -> Result<Self, AuditClientError> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -77,12 +78,12 @@ impl AuditClient {
         Self::with_http(http, base, token)
     }
 
-    /// Creates a client on an HTTP client of your own: with other time limits, retries, or another
-    /// [`OutboundMiddleware`].
+    /// Creates a client that sends its requests with your own HTTP client, which may have other time limits, retries,
+    /// or another [`OutboundMiddleware`].
     ///
     /// # Errors
     ///
-    /// If the URL is not one of http, or the token cannot be in a header.
+    /// If the URL is not an HTTP URL, or the token cannot be sent in a header.
     pub fn with_http(http: impl Into<HttpClient>, base: &str, token: &str) -> Result<Self, AuditClientError> {
         let base = Url::parse(base.trim_end_matches('/')).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base = base.ok_or(AuditClientError::Url)?;
@@ -92,25 +93,25 @@ impl AuditClient {
         Ok(Self { http: http.into(), base, authorization })
     }
 
-    /// Returns who the caller is.
+    /// Returns the user of the token.
     ///
     /// # Errors
     ///
-    /// As a [question](crate::audit::Questions): if there is no response, or it is a rejection.
+    /// If there is no response, or the server rejects the request.
     pub async fn user(&self) -> Result<UserInfo, QueryError> {
         self.get("/user/self", &[], QueryErrorKind::Unreachable).await
     }
 
-    /// Returns the caller's environment.
+    /// Returns the environment of the token.
     ///
     /// # Errors
     ///
-    /// As a [question](crate::audit::Questions): if there is no response, or it is a rejection.
+    /// If there is no response, or the server rejects the request.
     pub async fn environment(&self) -> Result<EnvironmentInfo, QueryError> {
         self.get("/execution-env/self", &[], QueryErrorKind::Unreachable).await
     }
 
-    /// Asks for what is under a path, which is escaped. If it is not there, that is an error of the kind `missing`.
+    /// Requests an escaped path. If the response is a 404, the error is of the kind `missing`.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -134,7 +135,7 @@ impl fmt::Debug for AuditClient {
     }
 }
 
-/// Who a caller is, as the API says it.
+/// A user, as the API reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserInfo {
@@ -150,24 +151,24 @@ pub struct UserInfo {
     pub execution_environment_id: String,
 }
 
-/// An environment, as the API says it.
+/// An environment, as the API reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct EnvironmentInfo {
-    /// Its id.
+    /// The id of the environment.
     pub id: String,
-    /// Its name.
+    /// The name of the environment.
     pub name: String,
 }
 
-/// Why there is no [`AuditClient`].
+/// The error of creating an [`AuditClient`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditClientError {
-    /// The base is not a URL of http.
+    /// The base URL is not an HTTP URL.
     #[error("invalid base of an audit log: expected a URL, such as http://127.0.0.1:8080/v1")]
     Url,
-    /// The token cannot be in a header.
+    /// The token cannot be sent in a header.
     #[error("invalid token: it has characters that a header cannot have")]
     Token,
     /// The HTTP client cannot be set up.

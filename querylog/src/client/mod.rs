@@ -1,4 +1,5 @@
-//! The clients of the REST APIs: [`AuditClient`](crate::client::AuditClient) and [`ExportClient`](crate::client::ExportClient).
+//! The clients of the REST APIs: [`AuditClient`](crate::client::AuditClient) and
+//! [`ExportClient`](crate::client::ExportClient).
 
 mod audit;
 mod export;

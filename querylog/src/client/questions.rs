@@ -1,4 +1,4 @@
-//! The questions of an audit log, asked by its REST API.
+//! The queries of an audit log, by its REST API.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ use crate::model::time::Timestamp;
 use crate::model::trace_tree::TraceTree;
 use crate::model::window::Window;
 
-/// A response with items.
+/// The body of a response with items.
 #[derive(Deserialize)]
 struct PageBody<T> {
     items: Vec<T>,
@@ -93,13 +93,12 @@ fn of_window(window: Window) -> Parameters {
     start.into_iter().chain(end).collect()
 }
 
-/// A path that ends with a value. Slashes of a value need no escape, and get one, so that nothing on the way makes one of
-/// two.
+/// Returns a path that ends with a value. The slashes of a value are escaped, so that no proxy merges two into one.
 fn with_value(path: &str, value: &str) -> Result<Cow<'static, str>, QueryError> {
     const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     match value {
-        "" => Err(QueryError::new(QueryErrorKind::Rejected, "expected a value that is not empty")),
-        // In a URL they mean a folder.
+        "" => Err(QueryError::new(QueryErrorKind::Rejected, "invalid value: expected at least one character")),
+        // In a URL, these are path segments with a special meaning.
         "." | ".." => Err(QueryError::new(QueryErrorKind::Rejected, "a value of one or two dots cannot be in a URL")),
         value => Ok(format!("{path}{}", utf8_percent_encode(value, &ESCAPED)).into()),
     }

@@ -1,4 +1,4 @@
-//! What a response of the audit log's API says: its value, or why there is none.
+//! The responses of the audit log's API.
 
 use http::StatusCode;
 use reqwest::Response;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::client::http::HttpError;
 use crate::model::query_error::{QueryError, QueryErrorKind};
 
-/// Reads the value of a response. What it means that a path is not there depends on the path.
+/// Reads the value of a response. `missing` is the kind of a 404, which depends on the path.
 pub(super) async fn value<T: DeserializeOwned>(response: Response, missing: QueryErrorKind) -> Result<T, QueryError> {
     let status = response.status();
     if status != StatusCode::OK {
@@ -18,12 +18,12 @@ pub(super) async fn value<T: DeserializeOwned>(response: Response, missing: Quer
     serde_json::from_slice(&bytes).map_err(|_| foreign())
 }
 
-/// There was a response, of something else.
+/// Returns the error for a response that is not from this API.
 pub(super) fn foreign() -> QueryError {
     QueryError::new(QueryErrorKind::Unreachable, "the response is not from an audit log API")
 }
 
-/// There was no response, or not a whole one.
+/// Returns the error for a missing or incomplete response.
 pub(super) fn unreachable(error: HttpError) -> QueryError {
     QueryError::new(QueryErrorKind::Unreachable, "the audit log cannot be reached").with_source(error)
 }
@@ -37,7 +37,7 @@ async fn rejection(response: Response, missing: QueryErrorKind) -> QueryError {
         429 | 502 | 503 => QueryErrorKind::Overloaded,
         _ => QueryErrorKind::Failed,
     };
-    // The API itself responds in JSON, always.
+    // The API itself always responds in JSON.
     let detail = match serde_json::from_slice(&response.bytes().await.unwrap_or_default()) {
         Ok(Value::Object(mut object)) => match object.remove("detail") {
             Some(Value::String(text)) => text,

@@ -10,14 +10,14 @@ use crate::queue::ack::State;
 use crate::queue::pending::AnyQueue;
 
 /// Where a [`QueryLog`](crate::QueryLog) writes its records: [`LogFiles`](crate::LogFiles) in a folder, or, with the
-/// feature `store`, `LogStore` in an audit log. Each has a queue and a thread of its own.
+/// feature `store`, `LogStore` in an audit log. Each has its own queue and thread.
 ///
-/// The trait cannot be implemented outside of this crate.
+/// This trait cannot be implemented outside this crate.
 pub trait Destination: Start + Send + 'static {}
 
 impl<D: Start + Send + 'static> Destination for D {}
 
-/// What a destination does when its log is opened.
+/// Starts a destination when its log is opened.
 pub trait Start {
     /// Starts its thread.
     fn start(self) -> Result<Opened, OpenError>;
@@ -29,17 +29,17 @@ pub struct Opened(pub(crate) Box<dyn Channel>);
 
 /// The way to a destination that is open.
 pub(crate) trait Channel: fmt::Debug + Send + Sync {
-    /// Queues the start of a record; `None` if the destination has records when they end.
+    /// Queues the start of a record. Returns `None` if the destination records only ends.
     fn begin(&self, record: &Record) -> Option<State>;
 
     /// Queues a record. A copy is made only if the destination needs one.
     fn append(&self, record: Cow<'_, Record>) -> State;
 
-    /// Its queue.
+    /// Returns the queue.
     fn queue(&self) -> &dyn AnyQueue;
 }
 
-/// Why a log cannot be opened.
+/// The error of opening a log.
 #[derive(Debug)]
 pub struct OpenError {
     place: String,
@@ -47,7 +47,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// `place` is what cannot be opened, for the eyes of who operates the service: "in /var/log/shop".
+    /// Creates an error. `place` says where, for operators: "in /var/log/shop".
     pub(crate) fn new(place: impl Into<String>, source: io::Error) -> Self {
         Self { place: place.into(), source }
     }
@@ -65,7 +65,7 @@ impl Error for OpenError {
     }
 }
 
-/// The smallest queue: it has room for a few records of usual size.
+/// The minimum size of a queue, which has room for a few records.
 const SMALLEST_QUEUE: usize = 4 << 10;
 
 pub(crate) fn check_queue_bytes(bytes: usize) -> io::Result<()> {

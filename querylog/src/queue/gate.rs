@@ -1,4 +1,4 @@
-//! Whether a queue has room, and what became of its records: what is read without its lock.
+//! The state of a queue that is read without its lock: [`Gate`], [`Tally`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) struct Gate {
     pub(crate) tally: Tally,
 }
 
-/// What became of the records.
+/// The counters of records, by result.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) written: AtomicU64,
@@ -85,8 +85,8 @@ pub struct LogStats {
     pub queued: u64,
     /// Records that were not taken: the queue was full, the record was too large, or the log was closed.
     pub shed: u64,
-    /// Records that were taken and then dropped, since the file or the store could not be written, or the store rejected
-    /// them.
+    /// Records that were taken and then dropped, since the file or the store could not be written, or the store
+    /// rejected them.
     pub failed: u64,
     /// Requests that were rejected with 503, since the queue was full.
     pub rejected: u64,

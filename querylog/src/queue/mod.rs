@@ -1,4 +1,4 @@
-//! The way of a record from those who append it to the thread that writes: a queue for each destination.
+//! The path of a record from its caller to the writer thread: a queue for each destination.
 
 pub(crate) mod ack;
 pub(crate) mod batch;

@@ -2,32 +2,32 @@
 
 use std::time::Duration;
 
-/// What happens to a request when the queue is full, since the disk or the store does not keep up. The request first
+/// What happens to a request when the queue is full because the disk or the store does not keep up. The request first
 /// waits for room, before its handler runs.
 ///
-/// For requests that start, the queue is full when three quarters of it are used; the rest is for those that run. If a
-/// log has several destinations, the strictest policy of those whose queue is full decides.
+/// For requests that start, the queue is full when three quarters of it are used; the rest is for running requests. If
+/// a log has several destinations, the strictest policy of those whose queue is full applies.
 ///
-/// If several requests come over one connection of HTTP/2, each waits on its own as long as each has its own clone of
-/// the service, as with axum and hyper-util.
+/// Requests on the same HTTP/2 connection wait independently if each has its own clone of the service, as with axum and
+/// hyper-util.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overload {
-    /// The request is handled. If there still is no room when it has ended, its record is missing: it is counted, and a
-    /// [`Gap`](crate::Gap) in the log reports how many and when.
+    /// The request is handled. If there still is no room when it has ended, its record is dropped: it is counted, and a
+    /// [`Gap`](crate::Gap) in the log reports how many were dropped, and when.
     Shed {
         /// How long a request waits for room.
         wait: Duration,
     },
-    /// The request is rejected with 503 and `Retry-After: 1`, and its handler does not run: for services that must not
-    /// do what they cannot record. Such requests are counted too, and reported in a [`Gap`](crate::Gap).
+    /// The request is rejected with 503 and `Retry-After: 1`, and its handler does not run. For services that must not
+    /// do anything that they cannot record. Such requests are counted too, and reported in a [`Gap`](crate::Gap).
     Fail {
         /// How long a request waits for room.
         wait: Duration,
     },
 }
 
-/// Handled after 100 milliseconds at most.
+/// Handles requests after at most 100 milliseconds.
 impl Default for Overload {
     fn default() -> Self {
         Self::Shed { wait: Duration::from_millis(100) }
@@ -41,7 +41,7 @@ impl Overload {
         }
     }
 
-    /// The stricter of two policies, with the longer wait.
+    /// Returns the stricter of two policies, with the longer wait.
     pub(crate) fn strictest(self, other: Self) -> Self {
         let wait = self.wait().max(other.wait());
         match (self, other) {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_strictest_policy_rejects_and_waits_longest() {
+    fn policy_is_the_strictest_with_the_longest_wait() {
         let [short, long] = [1, 2].map(Duration::from_secs);
         let [shed, fail] = [Overload::Shed { wait: long }, Overload::Fail { wait: short }];
         for (one, other, expected) in [

@@ -1,4 +1,4 @@
-//! The thread that writes: takes what is queued, and gives it to its sink until that has it.
+//! The writer thread, which takes batches from the queue and writes them to the sink.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::queue::pending::{Queue, Taken, Task};
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts the thread, and returns its queue. `unclean` is what the process before left unknown.
+/// Starts the thread, and returns its queue. `unclean` is the gap after an unclean stop of the previous process.
 pub(crate) fn start<S: Sink>(
     sink: S,
     unclean: Option<Gap>,
@@ -33,7 +33,7 @@ struct Writer<S: Sink> {
     queue: Arc<Queue<S::Batch>>,
     sink: S,
     retry: Duration,
-    /// What the process before left, until it is written.
+    /// The gap after an unclean stop, until it is written.
     unclean: Option<Gap>,
     /// Whether the last attempt failed: logged once, not at each attempt.
     fails: bool,
@@ -41,7 +41,7 @@ struct Writer<S: Sink> {
     _ended: Ended<S::Batch>,
 }
 
-/// Marks the queue when the thread is gone, also by a panic.
+/// Marks the queue when the thread ends, even by a panic.
 struct Ended<B: Batch>(Arc<Queue<B>>);
 
 impl<B: Batch> Drop for Ended<B> {
@@ -86,7 +86,7 @@ impl<S: Sink> Writer<S> {
             result = self.until_written(|sink| sink.write(batch));
         }
         if result.is_ok() {
-            // Those that are not written stay with the queue, and come with a later batch.
+            // Gaps that are not written return to the queue, and are written with a later batch.
             let _ = self.write_gaps(&mut taken.gaps);
         }
         self.queue.finish(taken, result.map_err(AppendError::Failed));
@@ -106,7 +106,7 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Tries, and tries again, until it is written or it takes too long.
+    /// Retries until a write succeeds, or the time is up.
     fn until_written(&mut self, mut write: impl FnMut(&mut S) -> io::Result<()>) -> Result<(), io::ErrorKind> {
         let start = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -120,7 +120,7 @@ impl<S: Sink> Writer<S> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         if std::mem::replace(&mut self.fails, false) {
-            tracing::info!("query log: writing again");
+            tracing::info!("query log: writing succeeds again");
         }
         Ok(())
     }

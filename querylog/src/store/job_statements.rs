@@ -36,7 +36,7 @@ pub(super) struct Insert {
 
 /// Inserts a job, unless its token is used already, or its owner has reached the limit.
 pub(super) fn insert(limit: &JobLimit) -> Insert {
-    let numbers = (0..limit.counted.len()).map(|place| 11 + 2 * place);
+    let numbers = (0..limit.counted.len()).map(|index| 11 + 2 * index);
     let counted = numbers
         .zip(&limit.counted)
         .map(|(n, (state, _))| format!("(state = '{state}' AND due BETWEEN ${n} AND ${})", n + 1));
@@ -83,7 +83,7 @@ pub(super) struct List {
 /// Lists jobs, newest first.
 pub(super) fn list(list: JobList, limit: usize) -> List {
     let JobList { scopes, states, before } = list;
-    let numbers = scopes.iter().enumerate().map(|(place, _)| 4 + 3 * place);
+    let numbers = scopes.iter().enumerate().map(|(index, _)| 4 + 3 * index);
     let conditions = any(numbers.map(|n| format!("scope = ${n} OR (scope >= ${} AND scope < ${})", n + 1, n + 2)));
     let text = format!(
         "SELECT {COLUMNS} FROM export_job WHERE (created, id) < ($1, $2) AND ({conditions}) AND state IN ({}) \

@@ -22,13 +22,14 @@ const AT_A_TIME: usize = 8;
 
 /// Returns which object store a URL names, and the path in it, if the feature of that store is enabled.
 pub(crate) fn scheme_of(url: &Url) -> Result<(ObjectStoreScheme, object_store::path::Path), StoreError> {
-    const PLACES: &str = "invalid object store: expected a folder, or a URL (s3://bucket/folder, gs://bucket/folder, az://container/folder)";
-    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| StoreError::unusable(PLACES))?;
+    const EXPECTED: &str = "invalid object store: expected a folder, or a URL (s3://bucket/folder, \
+                            gs://bucket/folder, az://container/folder)";
+    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| StoreError::unusable(EXPECTED))?;
     let (feature, is_on) = match scheme {
         ObjectStoreScheme::AmazonS3 => ("s3", cfg!(feature = "s3")),
         ObjectStoreScheme::GoogleCloudStorage => ("gcs", cfg!(feature = "gcs")),
         ObjectStoreScheme::MicrosoftAzure => ("azure", cfg!(feature = "azure")),
-        _ => return Err(StoreError::unusable(PLACES)),
+        _ => return Err(StoreError::unusable(EXPECTED)),
     };
     if !is_on {
         let why = format!("this object store requires the feature `{feature}` of tagtrail-querylog");
@@ -78,8 +79,8 @@ impl Payloads {
     /// # Errors
     ///
     /// If there is no such store, or if its environment variables are missing.
-    pub fn at(place: &str) -> Result<Self, StoreError> {
-        let Ok(url) = Url::parse(place) else { return Self::folder(place) };
+    pub fn at(location: &str) -> Result<Self, StoreError> {
+        let Ok(url) = Url::parse(location) else { return Self::folder(location) };
         if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
             return Self::folder(path);
         }

@@ -20,8 +20,8 @@ pub struct RowRange<Of> {
 impl<Of> RowRange<Of> {
     /// Creates the range of a window, oldest first.
     pub fn new(of: Of, window: Window) -> Self {
-        let place = |micros| Cursor { micros, id: String::new() };
-        let (after, before) = (place(window.start.as_micros()), place(window.end.as_micros().saturating_add(1)));
+        let at = |micros| Cursor { micros, id: String::new() };
+        let (after, before) = (at(window.start.as_micros()), at(window.end.as_micros().saturating_add(1)));
         Self { of, after, before, newest_first: false }
     }
 
@@ -39,11 +39,11 @@ impl<Of> RowRange<Of> {
 
     /// Returns the rest of the range after a position that was read.
     #[must_use]
-    pub fn resume(self, place: Cursor) -> Self {
+    pub fn resume(self, position: Cursor) -> Self {
         if self.newest_first {
-            Self { before: place.min(self.before), ..self }
+            Self { before: position.min(self.before), ..self }
         } else {
-            Self { after: place.max(self.after), ..self }
+            Self { after: position.max(self.after), ..self }
         }
     }
 }

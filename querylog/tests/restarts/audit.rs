@@ -1,8 +1,8 @@
-//! PostgreSQL that is killed, and started again, in the middle of writes.
+//! PostgreSQL is killed and restarted during writes.
 //!
-//! Needs a server: `TAGTRAIL_TEST_POSTGRES` has its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills and
-//! starts it, such as `pg_ctl restart -m immediate …`. With the first of them set, the other tests of the audit log run
-//! on it too, in place of SQLite.
+//! Requires a server: `TAGTRAIL_TEST_POSTGRES` is its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills
+//! and restarts it, such as `pg_ctl restart -m immediate …`. If the first is set, the other tests of the audit log also
+//! use the server instead of SQLite.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
+async fn acknowledged_records_survive_when_the_server_restarts() {
     let (Some(store), Ok(restart)) = (audit::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
@@ -33,7 +33,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
     let audit = AuditLog::new(store);
     let log = LogStore::new(audit.clone()).retry_for(LIMIT).open().unwrap();
 
-    // One writes by hand, and counts what was acknowledged; one by a query log, which tries again by itself.
+    // One task writes by hand, and notes what is acknowledged. Another uses a query log, which retries by itself.
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let by_hand = tokio::spawn({
         let (audit, acknowledged) = (audit.clone(), Arc::clone(&acknowledged));
@@ -72,7 +72,7 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let restarted = tokio::task::spawn_blocking(move || {
-        // The server that it leaves behind must not hold the output of this test open.
+        // The server that the command starts must not hold the output of this test open.
         Command::new("sh").args(["-c", &restart]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
     });
     assert!(restarted.await.unwrap().success());
@@ -80,12 +80,12 @@ async fn what_was_acknowledged_survives_a_restart_and_the_writer_goes_on() {
     let (put, failed) = by_hand.await.unwrap();
     by_log.await.unwrap();
     log.close(LIMIT).await.unwrap();
-    assert!(failed > 0, "the restart was in the middle");
+    assert!(failed > 0, "the restart happened during writes");
     let found = all(&audit).await;
     for record in &put {
-        assert!(found.contains(record), "acknowledged, and not there");
+        assert!(found.contains(record), "acknowledged, but not found");
     }
     let by_log: Vec<_> = found.iter().filter(|record| record.timestamp > Timestamp::from_micros(1)).collect();
-    assert_eq!(by_log.len(), 2_000, "each once");
-    assert!(by_log.iter().all(|record| record.execution_time.is_some()), "and completed");
+    assert_eq!(by_log.len(), 2_000, "each record once");
+    assert!(by_log.iter().all(|record| record.execution_time.is_some()), "all records are completed");
 }

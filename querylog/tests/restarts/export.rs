@@ -1,7 +1,7 @@
-//! PostgreSQL that is killed, and started again, while exports are made.
+//! PostgreSQL is killed and restarted during exports.
 //!
-//! Needs a server: `TAGTRAIL_TEST_POSTGRES` has its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills and
-//! starts it.
+//! Requires a server: `TAGTRAIL_TEST_POSTGRES` is its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills
+//! and restarts it.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -19,13 +19,13 @@ const RECORDS: i64 = 3_000;
 const EXPORTS: i64 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_export_completes_though_the_server_restarts() {
+async fn exports_complete_when_the_server_restarts() {
     let (Some(store), Ok(restart)) = (export::postgres().await, std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART")) else {
         eprintln!("left out: TAGTRAIL_TEST_POSTGRES and TAGTRAIL_TEST_POSTGRES_RESTART name no server");
         return;
     };
     let _server = crate::SERVER.lock().await;
-    // So slow that some are being made, some wait, and some are done when the server goes away.
+    // Slow enough that some exports are running, some are waiting, and some are complete when the server stops.
     let slow = ThrottleConfig { wait_put_per_call: Duration::from_millis(400), ..ThrottleConfig::default() };
     let objects = Arc::new(ThrottledStore::new(InMemory::new(), slow));
     let log = AuditLog::new(store);
@@ -38,23 +38,23 @@ async fn every_export_completes_though_the_server_restarts() {
     log.put_requests(&records).await.unwrap();
     let mut ids = Vec::new();
     for number in 0..EXPORTS {
-        let asked = servers[0].ask("us", &range("us-std", number, RECORDS)).await;
-        assert_eq!(asked.status, 200, "{}", asked.json);
-        ids.push(asked.json["request_id"].as_str().unwrap().to_owned());
+        let response = servers[0].ask("us", &range("us-std", number, RECORDS)).await;
+        assert_eq!(response.status, 200, "{}", response.json);
+        ids.push(response.json["request_id"].as_str().unwrap().to_owned());
     }
     while in_state(&servers[0], "Complete").await < 2 || in_state(&servers[0], "Requested").await < 2 {
         sleep(Duration::from_millis(5)).await;
     }
-    assert!(in_state(&servers[0], "Pending").await > 5, "the restart is in the middle");
+    assert!(in_state(&servers[0], "Pending").await > 5, "the restart happens during exports");
     let restarted = tokio::task::spawn_blocking(move || {
-        // The server that it leaves behind must not hold the output of this test open.
+        // The server that the command starts must not hold the output of this test open.
         Command::new("sh").args(["-c", &restart]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
     });
     assert!(restarted.await.unwrap().success());
     for (number, id) in (0..).zip(&ids) {
         let export = ended(&servers[1], id).await;
         let exported = servers[1].lines(&export).await;
-        assert_eq!(numbers(&exported), (number..RECORDS).collect::<Vec<_>>(), "each record of its range, once");
+        assert_eq!(numbers(&exported), (number..RECORDS).collect::<Vec<_>>(), "each record of the range once");
     }
 }
 
@@ -63,7 +63,7 @@ async fn in_state(server: &Server, state: &str) -> usize {
     list.json["results"].as_array().unwrap().len()
 }
 
-/// Polls, also while the store fails.
+/// Polls until the export is final, even while the store fails.
 async fn ended(server: &Server, id: &str) -> Value {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A PostgreSQL that is restarted under a running log: a binary of its own, since the server is that of all tests.
+//! Restarts PostgreSQL while a log is running. A separate binary, since all tests share the server.
 
 mod audit;
 mod export;

@@ -56,8 +56,8 @@ impl ExportedFile {
 
     /// Downloads the file to a path.
     ///
-    /// A file appears at this path only when the download is complete and is valid gzip. Until then, it has a unique name
-    /// in the same folder that ends in `.part`. On Unix, only its owner and group can access it (mode 0640).
+    /// A file appears at this path only when the download is complete and is valid gzip. Until then, it has a unique
+    /// name in the same folder that ends in `.part`. On Unix, only its owner and group can access it (mode 0640).
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl ExportedFile {
     ///
     /// # Errors
     ///
-    /// If the download is incomplete or not valid gzip, or the lines cannot be written. Some lines may have been written
-    /// then.
+    /// If the download is incomplete or not valid gzip, or the lines cannot be written. Some lines may have been
+    /// written then.
     pub async fn write_lines(self, to: impl Write + Send + 'static) -> Result<Downloaded, ExportClientError> {
         self.download().write_lines(to).await
     }

@@ -56,7 +56,8 @@ impl Download {
         Ok(downloaded)
     }
 
-    /// Writes the lines of the download, as [`ExportedFile::write_lines`](crate::client::ExportedFile::write_lines) does.
+    /// Writes the lines of the download, as [`ExportedFile::write_lines`](crate::client::ExportedFile::write_lines)
+    /// does.
     ///
     /// Call this before any [`chunk`](Self::chunk): the rest of a file is not valid gzip.
     ///

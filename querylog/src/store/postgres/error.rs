@@ -9,7 +9,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::store::StoreError;
 use crate::store::postgres::encryption;
 
-/// Returns why there is no connection, without the words of the pool.
+/// Returns why there is no connection, without the message of the pool.
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn no_connection(error: PoolError) -> String {
     match error {

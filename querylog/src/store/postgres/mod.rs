@@ -16,7 +16,7 @@ mod no_tls;
 mod partitions;
 mod put;
 mod rows;
-mod settings;
+mod server_url;
 mod started;
 mod statements;
 mod store;
@@ -29,7 +29,6 @@ mod tls;
 #[cfg(not(feature = "postgres-tls"))]
 use self::no_tls as encryption;
 pub use self::partitions::Partition;
-pub use self::settings::PostgresBuilder;
-pub use self::store::Postgres;
+pub use self::store::{Postgres, PostgresBuilder};
 #[cfg(feature = "postgres-tls")]
 use self::tls as encryption;

@@ -36,11 +36,11 @@ impl Started {
     pub(super) fn put(&self, rows: &[&Row]) {
         let mut known = self.rows();
         for row in rows {
-            let place = Cursor::of(&row.record);
+            let cursor = Cursor::of(&row.record);
             if row.ended {
-                known.pop(&place);
+                known.pop(&cursor);
             } else {
-                known.get_or_insert_mut(place, HashSet::new).extend(&row.keys);
+                known.get_or_insert_mut(cursor, HashSet::new).extend(&row.keys);
             }
         }
     }

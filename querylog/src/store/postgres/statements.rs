@@ -22,8 +22,8 @@ pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (Strin
         Selection::UdfName { environment, value } => (&["exec_env_id", "udf_name"], vec![environment, value]),
         Selection::SharedToken { environment, value } => (&["exec_env_id", "shared_token"], vec![environment, value]),
     };
-    let equal = names.iter().enumerate().map(|(place, name)| {
-        let (whole, indexed) = (6 + 2 * place, 7 + 2 * place);
+    let equal = names.iter().enumerate().map(|(index, name)| {
+        let (whole, indexed) = (6 + 2 * index, 7 + 2 * index);
         format!("{name} = ${whole} AND substr({name}, 1, {INDEXED}) = ${indexed} AND ")
     });
     let equal: String = equal.collect();
@@ -145,8 +145,8 @@ pub(super) fn last_entry(newest_first: bool) -> String {
 /// Returns the statement that reads entries whose rows have the other keys too. `OFFSET 0` keeps it a lookup for each
 /// entry: a join would read all entries of another key if the planner assumes that they are few.
 pub(super) fn entries(keys: usize, newest_first: bool) -> String {
-    let others = (1..keys).map(|place| {
-        let number = 7 + place;
+    let others = (1..keys).map(|index| {
+        let number = 7 + index;
         format!(
             " AND EXISTS \
              (SELECT 1 FROM entry WHERE key = ${number} AND timestamp = first.timestamp AND id = first.id OFFSET 0)"

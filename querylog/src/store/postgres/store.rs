@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool, PoolError};
+use deadpool_postgres::{Object, Pool, PoolError, Runtime, Timeouts};
 use tokio_postgres::IsolationLevel::RepeatableRead;
 use tokio_postgres::types::ToSql;
 
@@ -20,15 +20,14 @@ use crate::store::postgres::error::{failed, is_transient, no_connection, not_put
 use crate::store::postgres::partitions::{Partition, Partitions};
 use crate::store::postgres::put::Put;
 use crate::store::postgres::rows::{read_cursor, read_exported, read_gap, read_row};
-use crate::store::postgres::settings::PostgresBuilder;
 use crate::store::postgres::started::Started;
 use crate::store::postgres::statements::{self, INDEXED};
-use crate::store::postgres::tables;
+use crate::store::postgres::{server_url, tables};
 use crate::store::sql::{COLUMNS, many, short_columns, without_starts};
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
 /// How long a call waits for a connection before it fails with [`StoreError::Overloaded`].
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The placeholder of a value that is not read.
 const NULL: &str = "NULL::BYTEA";
 
@@ -140,19 +139,116 @@ impl Postgres {
     }
 
     /// Reads the rows at some positions, in the same order. Those that do not exist are left out.
-    async fn rows_of(&self, columns: &str, places: &[Cursor]) -> Result<Vec<Row>, StoreError> {
-        let times: Vec<i64> = places.iter().map(|place| place.micros).collect();
-        let ids: Vec<&[u8]> = places.iter().map(|place| place.id.as_bytes()).collect();
+    async fn rows_of(&self, columns: &str, cursors: &[Cursor]) -> Result<Vec<Row>, StoreError> {
+        let times: Vec<i64> = cursors.iter().map(|cursor| cursor.micros).collect();
+        let ids: Vec<&[u8]> = cursors.iter().map(|cursor| cursor.id.as_bytes()).collect();
         let rows = self.query(&statements::rows_at(columns), &[&times, &ids]).await?;
         let rows = rows.iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
         let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (Cursor::of(&row.record), row)).collect();
-        Ok(places.iter().filter_map(|place| rows.remove(place)).collect())
+        Ok(cursors.iter().filter_map(|cursor| rows.remove(cursor)).collect())
     }
 }
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Postgres").finish_non_exhaustive()
+    }
+}
+
+/// The settings of a store in PostgreSQL. See [`Postgres::builder`].
+///
+/// ```no_run
+/// use tagtrail_querylog::store::{Partition, Postgres};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Postgres::builder("postgres://audit@db.internal/audit?sslmode=verify-full");
+/// let store = settings.connections(4).partition_by(Partition::Month).connect().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Encryption
+///
+/// The parameter `sslmode` of the URL sets whether connections are encrypted, as for other programs:
+///
+/// | `sslmode` | |
+/// | --- | --- |
+/// | `disable` | no |
+/// | `prefer`, the default | if the server supports it; the server is not verified |
+/// | `require`, `verify-ca`, `verify-full` | always; the certificate of the server must be valid for the name of the host, and signed by an authority that the system trusts, or, with `sslrootcert=FILE`, by one of the certificates in this file (PEM) |
+///
+/// The last three are the same. For the first two, this is stricter than other programs are, since an encrypted
+/// connection to the wrong server is as unsafe as a plain one. Encryption requires the feature `postgres-tls`. Without
+/// it, `prefer` is not encrypted, and requiring encryption is an error.
+#[derive(Clone)]
+#[must_use]
+pub struct PostgresBuilder {
+    url: String,
+    connections: usize,
+    partition: Option<Partition>,
+    existing: bool,
+}
+
+impl PostgresBuilder {
+    fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), connections: 16, partition: None, existing: false }
+    }
+
+    /// Sets the maximum number of connections; 16 by default. Further calls wait for up to two seconds.
+    pub fn connections(self, most: usize) -> Self {
+        Self { connections: most.max(1), ..self }
+    }
+
+    /// Partitions the tables by the time of the records, so that old ones can be dropped at once
+    /// ([`Postgres::drop_before`]), and indexes stay small. This is decided when the tables are created: existing
+    /// tables keep their partitioning, and connecting with another one is an error.
+    ///
+    /// A partition is created when the first record of its month or day is put. Times that are far from the present
+    /// share one partition, so that wrong times do not create thousands. Records are then unique by time and id instead
+    /// of id: a record that is put with two times is stored twice.
+    pub fn partition_by(self, partition: Partition) -> Self {
+        Self { partition: Some(partition), ..self }
+    }
+
+    /// Opens only tables that exist: if there are none, connecting fails. For programs that only query.
+    pub fn existing(self) -> Self {
+        Self { existing: true, ..self }
+    }
+
+    /// Connects, and creates the tables, or migrates those of an earlier version. Several processes may do so at the
+    /// same time.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not a PostgreSQL URL, or the server cannot be reached as securely as the URL requires; if the
+    /// tables are of a later version of this crate, or partitioned differently; or if they must
+    /// [exist](Self::existing), and do not.
+    pub async fn connect(self) -> Result<Postgres, StoreError> {
+        let wait = Some(PATIENCE);
+        let pool = Pool::builder(server_url::manager(&self.url)?)
+            .max_size(self.connections)
+            .timeouts(Timeouts { wait, create: Some(Duration::from_secs(5)), recycle: wait })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(StoreError::failed)?;
+        let mut store = Postgres { pool, partitions: None, started: Arc::default() };
+        let mut connection = store.pool.get().await.map_err(|error| StoreError::unusable(no_connection(error)))?;
+        let partition = tables::prepare(&mut connection, self.partition, self.existing).await?;
+        drop(connection);
+        store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
+        Ok(store)
+    }
+}
+
+/// Does not show the URL, which may contain a password.
+impl fmt::Debug for PostgresBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, partition, existing, .. } = self;
+        f.debug_struct("PostgresBuilder")
+            .field("connections", connections)
+            .field("partition", partition)
+            .field("existing", existing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -213,8 +309,8 @@ impl Store for Postgres {
         let read = self.range(columns, &range, scan).await?;
         let mut seen = HashSet::new();
         let first = read.iter().filter(|row| row.get::<_, Option<&[u8]>>(2).is_some_and(|value| seen.insert(value)));
-        let places = first.map(read_cursor).collect::<Result<Vec<_>, _>>()?;
-        self.rows_of(COLUMNS, &places).await
+        let cursors = first.map(read_cursor).collect::<Result<Vec<_>, _>>()?;
+        self.rows_of(COLUMNS, &cursors).await
     }
 
     async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
@@ -229,7 +325,7 @@ impl Store for Postgres {
         parameters.push(&one_more);
         parameters.extend(keys.iter().skip(1).map(|key| key as &(dyn ToSql + Sync)));
         let mut connection = self.connection().await?;
-        let (mut places, last) = async {
+        let (mut cursors, last) = async {
             // Both queries see the same entries: otherwise, new ones would move the last one.
             let transaction = connection.build_transaction().isolation_level(RepeatableRead).read_only(true);
             let transaction = transaction.start().await?;
@@ -246,17 +342,17 @@ impl Store for Postgres {
         .await
         .map_err(failed)
         .and_then(|(found, last)| {
-            let places = found.iter().map(read_cursor).collect::<Result<Vec<_>, _>>()?;
-            Ok((places, last.as_ref().map(read_cursor).transpose()?))
+            let cursors = found.iter().map(read_cursor).collect::<Result<Vec<_>, _>>()?;
+            Ok((cursors, last.as_ref().map(read_cursor).transpose()?))
         })?;
         drop(connection);
-        let behind = if places.len() > limit {
-            places.truncate(limit);
-            places.last().cloned()
+        let behind = if cursors.len() > limit {
+            cursors.truncate(limit);
+            cursors.last().cloned()
         } else {
             last
         };
-        Ok(Hits { rows: self.rows_of(&short_columns(NULL), &places).await?, behind })
+        Ok(Hits { rows: self.rows_of(&short_columns(NULL), &cursors).await?, behind })
     }
 
     async fn has_object(&self, object: &str) -> Result<bool, StoreError> {

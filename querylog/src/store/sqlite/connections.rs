@@ -7,8 +7,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::private_file;
 use crate::store::StoreError;
-use crate::store::sqlite::settings::Synchronous;
 use crate::store::sqlite::tables;
+
+/// The safety of a row when [`put`](crate::store::Store::put) has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Synchronous {
+    /// The row is on disk: it survives a power cut (`synchronous=FULL`).
+    #[default]
+    Full,
+    /// The row is with the operating system: it survives a killed process, but a power cut may lose the latest rows.
+    /// The file stays intact (`synchronous=NORMAL`).
+    Normal,
+}
 
 /// How long a connection waits for another process that is writing to the same file.
 const BUSY: Duration = Duration::from_secs(10);

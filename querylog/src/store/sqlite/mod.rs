@@ -8,7 +8,6 @@ mod jobs;
 mod opened_file;
 mod reader;
 mod rows;
-mod settings;
 mod statements;
 mod store;
 mod tables;
@@ -16,5 +15,5 @@ mod tables;
 mod tests;
 mod writer;
 
-pub use self::settings::{SqliteBuilder, Synchronous};
-pub use self::store::Sqlite;
+pub use self::connections::Synchronous;
+pub use self::store::{Sqlite, SqliteBuilder};

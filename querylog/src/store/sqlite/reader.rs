@@ -68,11 +68,11 @@ pub(super) fn find(
         if rows.len() == limit || read == scan {
             return Ok(Hits { rows, behind: last });
         }
-        let place = Cursor { micros: entry.get(0)?, id: entry.get(1)? };
+        let cursor = Cursor { micros: entry.get(0)?, id: entry.get(1)? };
         if entry.get(2)? {
-            rows.extend(select.query_row(params![place.id, place.micros], read_row).optional()?);
+            rows.extend(select.query_row(params![cursor.id, cursor.micros], read_row).optional()?);
         }
-        (read, last) = (read + 1, Some(place));
+        (read, last) = (read + 1, Some(cursor));
     }
     Ok(Hits { rows, behind: None })
 }
@@ -86,8 +86,8 @@ pub(super) fn exported(
     let RowRange { of: key, after, before, .. } = range;
     let parameters = params![key.as_bytes(), after.micros, after.id, before.micros, before.id, many(limit)];
     let read = |row: &rusqlite::Row<'_>| {
-        let place = Cursor { micros: row.get(0)?, id: row.get(1)? };
-        Ok(ExportedRow::new(place, row.get(2)?))
+        let cursor = Cursor { micros: row.get(0)?, id: row.get(1)? };
+        Ok(ExportedRow::new(cursor, row.get(2)?))
     };
     let (mut page, mut bytes) = (Vec::new(), 0);
     for row in connection.prepare_cached(statements::EXPORTED)?.query_map(parameters, read)? {

@@ -28,8 +28,8 @@ pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (Strin
 /// Returns the statement that reads the entries of the first key, and whether their rows have the other keys too.
 pub(super) fn entries(keys: usize, newest_first: bool) -> String {
     let order = if newest_first { "timestamp DESC, id DESC" } else { "timestamp, id" };
-    let others = (1..keys).map(|place| {
-        let number = 6 + place;
+    let others = (1..keys).map(|index| {
+        let number = 6 + index;
         format!(" AND EXISTS (SELECT 1 FROM entry WHERE (key, timestamp, id) = (?{number}, first.timestamp, first.id))")
     });
     format!(

@@ -1,9 +1,8 @@
-//! The Rust client beside the server: every documented mode, every page, every rejection.
+//! The Rust client, compared with the server: every documented mode, every page, every rejection.
 
 use std::error::Error;
 use std::time::Duration;
 
-use crate::support::audit::{Server, VALUES, records, sorted};
 use futures_util::TryStreamExt;
 use tagtrail_querylog::audit::{
     AuditRecord, Distinct, Latest, Order, PageToken, QueryErrorKind, Questions, RecordQuery, RequestFilter, Scan, Whose,
@@ -12,8 +11,10 @@ use tagtrail_querylog::client::{AuditClient, AuditClientError};
 use tagtrail_querylog::{Timestamp, Window};
 use tokio::net::TcpListener;
 
+use crate::support::audit::{Server, VALUES, records, sorted};
+
 #[tokio::test]
-async fn every_documented_mode_returns_the_records_of_a_naive_reader() {
+async fn client_returns_what_a_naive_reader_finds_in_every_mode() {
     let all_records = sorted(records(1_500));
     let server = Server::with(&all_records).await;
     let client = AuditClient::new(&server.serve().await, "ada").unwrap();
@@ -59,7 +60,7 @@ async fn every_documented_mode_returns_the_records_of_a_naive_reader() {
 }
 
 #[tokio::test]
-async fn a_rejection_has_a_kind_and_a_reason() {
+async fn rejection_has_a_kind_and_a_reason() {
     let server = Server::start().await;
     let base = server.serve().await;
     let client = AuditClient::new(&base, "ada").unwrap();
@@ -78,23 +79,23 @@ async fn a_rejection_has_a_kind_and_a_reason() {
         (with("service1"), scan(RecordQuery::Own), 403, QueryErrorKind::Forbidden),
     ] {
         let error = client.records(&scan, 10).await.unwrap_err();
-        let said = error.to_string();
-        assert_eq!(error.kind(), kind, "{said}");
-        assert!(said.starts_with(&format!("the audit log responded {status}: ")) && said.len() > 50, "{said}");
+        let message = error.to_string();
+        assert_eq!(error.kind(), kind, "{message}");
+        assert!(message.starts_with(&format!("the audit log responded {status}: ")) && message.len() > 50, "{message}");
     }
     let many = (0..26).fold(RequestFilter::new(), |filter, _| filter.tag("a", "b"));
     let error = client.requests(&Scan::new(many, Window::ALL), 10).await.unwrap_err();
     assert!(error.kind() == QueryErrorKind::Rejected && error.to_string().contains("at most 25 tags"), "{error}");
-    let said = client.record("x").await.unwrap_err().to_string();
-    assert_eq!(said, "the audit log responded 404: no record in your environment has this id");
+    let message = client.record("x").await.unwrap_err().to_string();
+    assert_eq!(message, "the audit log responded 404: no record in your environment has this id");
 
-    let nobody = AuditClient::new("http://127.0.0.1:9/v1", "ada").unwrap();
-    let error = nobody.records(&Scan::new(RecordQuery::Own, Timestamp::MIN..), 1).await.unwrap_err();
+    let unreachable = AuditClient::new("http://127.0.0.1:9/v1", "ada").unwrap();
+    let error = unreachable.records(&Scan::new(RecordQuery::Own, Timestamp::MIN..), 1).await.unwrap_err();
     assert!(error.kind() == QueryErrorKind::Unreachable && error.source().is_some(), "{error}");
 }
 
 #[tokio::test]
-async fn a_client_is_rejected_without_a_url_or_a_token() {
+async fn client_is_not_created_if_the_url_or_the_token_is_invalid() {
     for base in ["", "127.0.0.1:8080", "ftp://x/v1"] {
         assert!(matches!(AuditClient::new(base, "ada"), Err(AuditClientError::Url)), "{base}");
     }
@@ -104,7 +105,7 @@ async fn a_client_is_rejected_without_a_url_or_a_token() {
 }
 
 #[tokio::test]
-async fn a_url_without_the_api_is_unreachable() {
+async fn audit_log_is_unreachable_if_the_url_has_no_api() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/hunter2", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
@@ -115,7 +116,7 @@ async fn a_url_without_the_api_is_unreachable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_a_response_is_waited_for_with_a_limit() {
+async fn client_times_out_if_the_server_does_not_respond() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = AuditClient::new(&format!("http://{}/v1", listener.local_addr().unwrap()), "ada").unwrap();
     let response = tokio::time::timeout(Duration::from_secs(100), client.user()).await;

@@ -1,13 +1,14 @@
-//! SQLite where it cannot write: a full disk, a file that another process holds, one that is deleted.
+//! SQLite when it cannot write: a full disk, a file that another process locks, and one that is deleted.
 
 use std::fs;
 use std::time::Duration;
 
-use crate::support::common::SmallDisk;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::Sqlite;
 use tagtrail_querylog::{AuditLog, LogStore, Outcome, Record, Window};
+
+use crate::support::common::SmallDisk;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -23,7 +24,7 @@ async fn count(log: &AuditLog) -> usize {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_it_fails_aloud_and_goes_on_when_there_is_room() {
+async fn put_fails_while_the_disk_is_full_and_succeeds_afterwards() {
     let directory = tempfile::tempdir().unwrap();
     let Some(_disk) = SmallDisk::mount(directory.path()) else {
         eprintln!("left out: this process may not mount a disk");
@@ -36,16 +37,16 @@ async fn on_a_full_disk_it_fails_aloud_and_goes_on_when_there_is_room() {
     let many: Vec<_> = (0..500).map(|_| request()).collect();
     let error = audit.put_requests(&many).await.unwrap_err().to_string();
     assert!(error.contains("full"), "{error}");
-    assert_eq!(count(&audit).await, 1, "all of a batch or nothing");
+    assert_eq!(count(&audit).await, 1, "a batch is written as a whole or not at all");
 
-    // A query log tries again until there is room.
+    // A query log retries until there is room.
     let log = LogStore::new(audit.clone()).retry_for(SOON).open().unwrap();
     let ack = log.append(&request());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(log.stats().written, 0);
     fs::remove_file(&filler).unwrap();
     ack.await.unwrap();
-    // One that may not try for long says what it misses.
+    // One that may not retry for long reports what is missing.
     fs::write(&filler, vec![0; 2 << 20]).unwrap_err();
     let impatient = LogStore::new(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
     let acks: Vec<_> = many.iter().map(|request| impatient.append(request)).collect();
@@ -59,7 +60,7 @@ async fn on_a_full_disk_it_fails_aloud_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_another_holds_is_waited_for() {
+async fn put_waits_while_another_process_locks_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
     let audit = AuditLog::new(Sqlite::open(&path).unwrap());
@@ -78,15 +79,15 @@ async fn a_file_that_another_holds_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_deleted_or_moved_is_not_written_to_in_silence() {
+async fn put_fails_if_the_file_is_deleted_or_moved() {
     let folder = tempfile::tempdir().unwrap();
     let (path, moved) = (folder.path().join("audit.db"), folder.path().join("moved.db"));
     let audit = AuditLog::new(Sqlite::open(&path).unwrap());
     audit.put_requests(&[request()]).await.unwrap();
     fs::rename(&path, &moved).unwrap();
     let error = audit.put_requests(&[request()]).await.unwrap_err().to_string();
-    assert!(error.contains("deleted or moved") && error.contains("open the log again"), "{error}");
-    // Another file in its place is not the one that is written.
+    assert!(error.contains("deleted or moved") && error.contains("reopen the log"), "{error}");
+    // Another file in its place does not count.
     fs::copy(&moved, &path).unwrap();
     assert!(audit.put_requests(&[request()]).await.is_err());
     fs::rename(&moved, &path).unwrap();

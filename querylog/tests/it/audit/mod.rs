@@ -1,6 +1,7 @@
 //! The audit log: its stores, its API and its client.
 
 mod api;
+mod callers;
 mod client;
 #[cfg(target_os = "linux")]
 mod disk;
@@ -13,3 +14,4 @@ mod requests;
 mod schema;
 mod store_errors;
 mod stored;
+mod traces;

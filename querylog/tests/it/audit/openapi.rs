@@ -1,13 +1,14 @@
-//! The description of the API, beside what the API does.
+//! The description of the API, compared with the API.
 
 use std::collections::BTreeSet;
 
-use crate::support::audit::{Server, records};
 use axum::body::Body;
 use http::Request;
 use serde_json::Value;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::Record;
+
+use crate::support::audit::{Server, records};
 
 fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
@@ -16,7 +17,7 @@ fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
-/// Checks a value by a schema of the few kinds that the description has.
+/// Checks a value against a schema of the kinds that the description uses.
 fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
     let schema = resolve(description, schema);
     let kinds = match &schema["type"] {
@@ -32,14 +33,14 @@ fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    assert!(kinds.contains(&kind), "{place}: {kind} is none of {kinds:?}");
+    assert!(kinds.contains(&kind), "{place}: {kind} is not in {kinds:?}");
     for item in value.as_array().into_iter().flatten() {
         check(description, &schema["items"], item, place);
     }
     if let (Some(object), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
         let required: BTreeSet<_> =
             schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        assert_eq!(required, object.keys().map(String::as_str).collect(), "{place}: neither more nor fewer members");
+        assert_eq!(required, object.keys().map(String::as_str).collect(), "{place}: exactly these members");
         for (name, value) in object {
             check(description, &properties[name], value, &format!("{place}.{name}"));
         }
@@ -47,7 +48,7 @@ fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
 }
 
 #[tokio::test]
-async fn the_description_matches_every_response_of_the_api() {
+async fn description_matches_every_response_of_the_api() {
     let all = records(50);
     let server = Server::with(&all).await;
     let request = Request::get("/v1/openapi.json").body(Body::empty()).unwrap();
@@ -72,19 +73,23 @@ async fn the_description_matches_every_response_of_the_api() {
         let with = |value: &str| path.replace("{value}", value);
         let known = if path.starts_with("/traces/") { request.trace_id.to_string() } else { known.clone() };
 
-        let mut asked = vec![("ada", with(&known)), ("nobody", with("x")), ("service1", with(&known))];
+        let mut cases = vec![("ada", with(&known)), ("nobody", with("x")), ("service1", with(&known))];
         if path.contains("{value}") {
-            asked.push(("ada", with("%ff")));
-            asked.push(("ada", with("00000000-0000-0000-0000-000000000000")));
+            cases.push(("ada", with("%ff")));
+            cases.push(("ada", with("00000000-0000-0000-0000-000000000000")));
         }
         for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap();
-            asked.push(("ada", format!("{}?{name}=wrong", with("x"))));
+            cases.push(("ada", format!("{}?{name}=wrong", with("x"))));
             if let Some(least) = parameter["schema"]["minimum"].as_u64() {
-                asked.push(("ada", format!("{}?{name}={least}", with(&known))));
-                asked.push(("ada", format!("{}?{name}={}", with(&known), least - 1)));
+                cases.push(("ada", format!("{}?{name}={least}", with(&known))));
+                cases.push(("ada", format!("{}?{name}={}", with(&known), least - 1)));
             }
-            assert_eq!(name == "tag", parameter["schema"]["type"] == "array", "{name}: what may be repeated is a list");
+            assert_eq!(
+                name == "tag",
+                parameter["schema"]["type"] == "array",
+                "{name}: a parameter that may be repeated is a list"
+            );
             if let Some(most) = parameter["schema"]["maxItems"].as_u64() {
                 for (count, status) in [(most, 200), (most + 1, 422)] {
                     let repeated = format!("{name}=a%3Db&").repeat(usize::try_from(count).unwrap());
@@ -97,7 +102,7 @@ async fn the_description_matches_every_response_of_the_api() {
             }
         }
         let mut seen = BTreeSet::from(["429".to_owned(), "500".to_owned()]);
-        for (token, path) in asked {
+        for (token, path) in cases {
             let response = server.get(token, &path).await;
             let status = response.status.as_str();
             let described = responses.get(status).unwrap_or_else(|| panic!("{path}: {status} is not described"));
@@ -109,7 +114,7 @@ async fn the_description_matches_every_response_of_the_api() {
             seen.insert(status.to_owned());
         }
         for status in responses.keys() {
-            assert!(seen.contains(status), "{path}: {status} is described, and was never seen");
+            assert!(seen.contains(status), "{path}: {status} is described, but was never returned");
         }
         let page = parameters
             .iter()

@@ -1,14 +1,15 @@
-//! Long values: whole and inline at every endpoint, in the object store and not in the row.
+//! Long values: complete and inline at every endpoint, and kept in the object store instead of the row.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::audit::Server;
 use serde_json::Value;
 use tagtrail_querylog::Timestamp;
 use tagtrail_querylog::audit::{AuditRecord, QueryErrorKind, Questions};
 use uuid::Uuid;
+
+use crate::support::audit::Server;
 
 fn record(number: i64) -> AuditRecord {
     let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(number));
@@ -38,9 +39,9 @@ fn age(path: &Path) {
 }
 
 #[tokio::test]
-async fn values_come_back_whole_whatever_their_length() {
+async fn values_are_returned_complete_for_any_length() {
     let server = Server::start().await;
-    // Two bytes a character: the limit is one of bytes.
+    // Two bytes per character: the limit counts bytes.
     for (number, (text, out)) in [
         ("é".repeat(51_199), 0),
         ("é".repeat(51_199) + "x", 0),
@@ -91,7 +92,7 @@ async fn long_values_are_inline_at_every_endpoint() {
 }
 
 #[tokio::test]
-async fn a_missing_object_is_null_and_a_text_like_a_pointer_is_text() {
+async fn value_is_null_if_its_object_is_missing() {
     let server = Server::start().await;
     let (mut long, mut short) = (record(1), record(2));
     long.stdout = Some("x".repeat(200_000));
@@ -102,22 +103,22 @@ async fn a_missing_object_is_null_and_a_text_like_a_pointer_is_text() {
     server.log.put(vec![short.clone()]).await.unwrap();
 
     fs::remove_file(&stdout).unwrap();
-    let answer = server.get("ada", "/log/self").await;
-    assert_eq!(answer.json["items"][0]["stdout"], Value::Null);
-    assert_eq!(answer.json["items"][0]["stderr"], long.stderr.unwrap());
-    assert_eq!(answer.json["items"][1]["stdout"], short.stdout.unwrap());
+    let response = server.get("ada", "/log/self").await;
+    assert_eq!(response.json["items"][0]["stdout"], Value::Null);
+    assert_eq!(response.json["items"][0]["stderr"], long.stderr.unwrap());
+    assert_eq!(response.json["items"][1]["stdout"], short.stdout.unwrap());
 
     fs::write(&stdout, b"\xff\xfe").unwrap();
-    assert_eq!(server.get("ada", "/log/self").await.json["items"][0]["stdout"], Value::Null, "no UTF-8");
+    assert_eq!(server.get("ada", "/log/self").await.json["items"][0]["stdout"], Value::Null, "not UTF-8");
 }
 
 #[tokio::test]
-async fn objects_without_a_record_are_swept_and_others_stay() {
+async fn objects_without_a_record_are_swept() {
     let server = Server::start().await;
     let mut record = record(1);
     record.stdout = Some("x".repeat(200_000));
     server.log.put(vec![record.clone()]).await.unwrap();
-    // The row stays as it is, so the second object is nobody's.
+    // The row stays as it is, so the second object has no row.
     server.log.put(vec![record.clone()]).await.unwrap();
     assert_eq!(objects(&server).len(), 2);
     let foreign = server.folder.path().join("audit.db.payloads/readme.txt");
@@ -134,23 +135,23 @@ async fn objects_without_a_record_are_swept_and_others_stay() {
 }
 
 #[tokio::test]
-async fn long_values_of_a_begin_are_not_those_of_its_end() {
+async fn long_values_of_a_start_are_replaced_by_those_of_its_end() {
     let server = Server::start().await;
     for now in [None, Some("short".to_owned()), Some("y".repeat(200_000))] {
-        let mut begun = record(1);
-        begun.execution_time = None;
-        begun.udf_data = Some("x".repeat(200_000));
+        let mut started = record(1);
+        started.execution_time = None;
+        started.udf_data = Some("x".repeat(200_000));
         let mut ended = record(1);
-        (ended.id, ended.udf_data) = (begun.id.clone(), now);
-        server.log.begin(vec![begun.clone()]).await.unwrap();
-        assert!(find(&server, &begun).await == begun);
+        (ended.id, ended.udf_data) = (started.id.clone(), now);
+        server.log.begin(vec![started.clone()]).await.unwrap();
+        assert!(find(&server, &started).await == started);
         server.log.put(vec![ended.clone()]).await.unwrap();
-        assert!(find(&server, &begun).await == ended);
+        assert!(find(&server, &started).await == ended);
     }
 }
 
 #[tokio::test]
-async fn a_store_of_objects_that_is_gone_is_said() {
+async fn error_is_returned_if_the_object_store_is_gone() {
     let server = Server::start().await;
     let folder = server.folder.path().join("audit.db.payloads");
     fs::remove_dir_all(&folder).unwrap();
@@ -159,18 +160,21 @@ async fn a_store_of_objects_that_is_gone_is_said() {
     record.stdout = Some("x".repeat(200_000));
     assert!(server.log.put(vec![record.clone()]).await.is_err());
     let error = server.log.scoped("env1").record(record.id.as_str()).await.unwrap_err();
-    assert_eq!(error.kind(), QueryErrorKind::NotFound, "no row without its object");
+    assert_eq!(error.kind(), QueryErrorKind::NotFound, "no row is stored without its object");
 }
 
 #[cfg(not(feature = "s3"))]
 #[test]
-fn an_object_store_whose_feature_is_not_on_is_said() {
+fn error_names_the_feature_that_an_object_store_requires() {
     use tagtrail_querylog::export::ExportFiles;
     use tagtrail_querylog::store::Payloads;
 
-    let (url, expected) = ("s3://key:hunter2@bucket/folder", "needs the feature `s3`");
+    let (url, expected) = ("s3://key:hunter2@bucket/folder", "requires the feature `s3`");
     for error in [Payloads::at(url).unwrap_err(), ExportFiles::at(url).unwrap_err()] {
-        let said = error.to_string();
-        assert!(said.contains(expected) && !said.contains("hunter2") && !said.contains("the store fails"), "{said}");
+        let message = error.to_string();
+        assert!(
+            message.contains(expected) && !message.contains("hunter2") && !message.contains("the store fails"),
+            "{message}"
+        );
     }
 }

@@ -1,8 +1,7 @@
-//! One trait, of a store and of a server: the same questions have the same pages, and the same kinds of errors.
+//! One trait for stores and servers: the same queries return the same pages, and the same kinds of errors.
 
 use std::time::Duration;
 
-use crate::support::audit::{Server, VALUES, pick, records};
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::audit::{
     AuditRecord, Distinct, Latest, Order, Page, PageToken, QueryError, QueryErrorKind, Questions, RecordQuery,
@@ -11,9 +10,11 @@ use tagtrail_querylog::audit::{
 use tagtrail_querylog::client::AuditClient;
 use tagtrail_querylog::{Outcome, Record, Timestamp, Window};
 
+use crate::support::audit::{Server, VALUES, pick, records};
+
 const START: i64 = 1_743_465_600_000_000;
 
-/// Requests of a few traces, routes and statuses, some of which did not end, in two environments.
+/// Returns requests of a few traces, routes and statuses in two environments, some of which have not ended.
 fn requests(count: usize) -> Vec<Record> {
     let random = &mut 11;
     let trails: Vec<_> = (0..5).map(|_| Trail::start(Sample::Always)).collect();
@@ -34,8 +35,8 @@ fn requests(count: usize) -> Vec<Record> {
     requests
 }
 
-/// A server with records and requests, and both who can be asked on behalf of Ada.
-async fn asked() -> (Server, [Box<dyn Questions>; 2], Vec<Record>) {
+/// Starts a server with records and requests, and returns both ways to query it on behalf of Ada.
+async fn both() -> (Server, [Box<dyn Questions>; 2], Vec<Record>) {
     let server = Server::with(&records(900)).await;
     let requests = requests(200);
     server.log.put_requests(&requests).await.unwrap();
@@ -49,22 +50,25 @@ fn windows() -> [Window; 3] {
     [Window::ALL, (hour(1)..hour(150)).into(), (hour(9)..=hour(2)).into()]
 }
 
-/// All pages, by the tokens alone.
-async fn pages<Q: Clone, T>(scan: &Scan<Q>, ask: impl AsyncFn(&Scan<Q>) -> Result<Page<T>, QueryError>) -> Vec<Vec<T>> {
+/// Returns all pages, by their tokens.
+async fn pages<Q: Clone, T>(
+    scan: &Scan<Q>,
+    query: impl AsyncFn(&Scan<Q>) -> Result<Page<T>, QueryError>,
+) -> Vec<Vec<T>> {
     let mut scan = scan.clone();
     let mut pages = Vec::new();
     loop {
-        let page = ask(&scan).await.unwrap();
+        let page = query(&scan).await.unwrap();
         pages.push(page.items);
         let Some(next) = page.next else { return pages };
-        // A token can be kept as a text.
+        // A token can be stored as text.
         scan = scan.after(PageToken::from(next.as_str()));
     }
 }
 
 #[tokio::test]
-async fn records_have_the_same_pages_from_a_store_and_a_server() {
-    let (_server, [log, client], _) = asked().await;
+async fn records_have_the_same_pages_from_store_and_server() {
+    let (_server, [log, client], _) = both().await;
     let mut queries = vec![RecordQuery::Own, RecordQuery::Environment];
     for value in VALUES.iter().step_by(3).map(|value| (*value).to_owned()) {
         queries.push(RecordQuery::OperationId(value.clone()));
@@ -87,8 +91,8 @@ async fn records_have_the_same_pages_from_a_store_and_a_server() {
 }
 
 #[tokio::test]
-async fn requests_have_the_same_pages_from_a_store_and_a_server() {
-    let (_server, [log, client], requests) = asked().await;
+async fn requests_have_the_same_pages_from_store_and_server() {
+    let (_server, [log, client], requests) = both().await;
     let all = RequestFilter::new;
     for filter in [
         all(),
@@ -113,8 +117,8 @@ async fn requests_have_the_same_pages_from_a_store_and_a_server() {
 }
 
 #[tokio::test]
-async fn single_results_are_the_same_from_a_store_and_a_server() {
-    let (_server, [log, client], requests) = asked().await;
+async fn single_results_are_the_same_from_store_and_server() {
+    let (_server, [log, client], requests) = both().await;
     for of in [Distinct::Names, Distinct::Ids] {
         for whose in [Whose::Own, Whose::Environment] {
             for (window, count) in windows().into_iter().zip([5_000, 77, 0]) {
@@ -142,8 +146,8 @@ async fn single_results_are_the_same_from_a_store_and_a_server() {
 }
 
 #[tokio::test]
-async fn errors_have_the_same_kind_from_a_store_and_a_server() {
-    let (server, ada, _) = asked().await;
+async fn errors_have_the_same_kind_from_store_and_server() {
+    let (server, ada, _) = both().await;
     let scan = Scan::new(RecordQuery::Own, Window::ALL);
     let filter = Scan::new(RequestFilter::new(), Window::ALL);
     for log in ada {
@@ -155,7 +159,7 @@ async fn errors_have_the_same_kind_from_a_store_and_a_server() {
         }
         let error = log.record("0190163d-8694-739b-aea5-966c26f8ad91").await.unwrap_err();
         assert_eq!(error.kind(), QueryErrorKind::NotFound, "{error}");
-        assert_eq!(log.records(&scan, 0).await.unwrap().items.len(), 1, "a limit of 0 is one of 1");
+        assert_eq!(log.records(&scan, 0).await.unwrap().items.len(), 1, "a limit of 0 counts as 1");
     }
     let service = AuditClient::new(&server.serve().await, "service1").unwrap();
     for log in [&server.log.scoped("env1") as &dyn Questions, &service] {

@@ -1,17 +1,17 @@
-//! Requests by trace, tag, status and route, and whole traces: in Rust and by the API, beside a naive reader.
+//! Requests by trace, tag, status and route, and whole traces: in Rust and by the API, compared with a naive reader.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::audit::{self, Server, escaped, pick};
 use async_trait::async_trait;
-use serde_json::Value;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::audit::{AuditRecord, Distinct, Order, Questions, RequestFilter, Scan, StatusMatch};
 use tagtrail_querylog::record::ResponsePart;
 use tagtrail_querylog::store::{Hits, Key, Payloads, Row, RowRange, Selection, Sqlite, Store, StoreError};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
 use uuid::Uuid;
+
+use crate::support::audit::{self, Server, escaped, pick};
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
 const STATUSES: [u16; 7] = [200, 201, 301, 404, 418, 500, 503];
@@ -52,7 +52,7 @@ async fn all(log: &AuditLog, mut scan: Scan<RequestFilter>, limit: usize) -> Vec
     }
 }
 
-/// In the order of an audit log.
+/// Sorts requests in the order of an audit log.
 fn sorted(mut records: Vec<Record>, newest_first: bool) -> Vec<Record> {
     records.sort_by_key(|record| (record.start_time, record.id));
     if newest_first {
@@ -63,7 +63,7 @@ fn sorted(mut records: Vec<Record>, newest_first: bool) -> Vec<Record> {
 
 type Passes = Box<dyn Fn(&Record) -> bool>;
 
-/// Filters, the parameters that ask for them, and the naive reader's.
+/// Returns filters, their parameters, and the conditions of a naive reader.
 fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
     let all = RequestFilter::new;
     let mut questions: Vec<(RequestFilter, String, Passes)> = vec![(all(), String::new(), Box::new(|_| true))];
@@ -99,10 +99,10 @@ fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
 }
 
 #[tokio::test]
-async fn every_filter_returns_what_a_naive_reader_finds() {
+async fn filters_return_what_a_naive_reader_finds() {
     let server = Server::start().await;
     let records = requests(2_000);
-    // Some are put when they start, and one that has not ended is in another environment then.
+    // Some are put when they start, when one that has not ended is in another environment.
     let started = |record: &Record| {
         let mut record = record.clone();
         record.duration = None;
@@ -118,7 +118,7 @@ async fn every_filter_returns_what_a_naive_reader_finds() {
     for some in records.chunks(300) {
         server.log.put_requests(some).await.unwrap();
     }
-    // A start in another environment, of one that never ended, is what is known of it.
+    // Of a request that never ended, its start in another environment is all that is known.
     let known = |record: &Record| -> Record {
         let stray = strays.iter().find(|stray| stray.id == record.id);
         stray.filter(|_| record.response.outcome.is_none()).unwrap_or(record).clone()
@@ -149,9 +149,9 @@ async fn every_filter_returns_what_a_naive_reader_finds() {
                 !newest_first,
                 escaped(&window.end.to_string()).replace('+', "%2B")
             );
-            let asked = server.all_pages("ada", &path, 300).await;
+            let found = server.all_pages("ada", &path, 300).await;
             let expected: Vec<_> = expected.iter().map(|record| serde_json::to_value(record).unwrap()).collect();
-            assert_eq!(asked, expected, "{path}");
+            assert_eq!(found, expected, "{path}");
             assert!(
                 expected.is_empty()
                     || server.all_pages("eve", &path, 300).await.iter().all(|other| !expected.contains(other))
@@ -161,67 +161,7 @@ async fn every_filter_returns_what_a_naive_reader_finds() {
 }
 
 #[tokio::test]
-async fn a_trace_is_a_tree_across_services() {
-    let server = Server::start().await;
-    let web = Trail::start(Sample::Always);
-    let mut records: Vec<Record> = ["web", "shop", "stock", "auth"].map(|name| Record::new(&web, name)).into();
-    for (place, record) in records.iter_mut().enumerate() {
-        record.start_time = Timestamp::from_micros(START + i64::try_from(place).unwrap());
-        record.span_id = Trail::start(Sample::Always).span_id();
-        record.notes.caller.exec_env_id = Some("env1".into());
-    }
-    // The web asks the shop, which asks the stock; then the web asks for the rights.
-    for (caller, called) in [(0, 1), (1, 2), (0, 3)] {
-        let id = Trail::start(Sample::Always).span_id();
-        records[caller].sent.push(id);
-        records[called].parent_id = Some(id);
-    }
-    records[3].notes.stdout = Some("x".repeat(200_000));
-    records[3].notes.stderr = Some("short".into());
-    server.log.put_requests(&records).await.unwrap();
-    let path = format!("/traces/{}", web.trace_id());
-    let response = server.get("ada", &path).await;
-    let items = response.json["items"].as_array().unwrap();
-    let shown: Vec<_> = items
-        .iter()
-        .map(|item| {
-            (
-                item["request"]["request"]["path"].as_str().unwrap(),
-                item["depth"].as_u64().unwrap(),
-                item["parent"].as_u64(),
-            )
-        })
-        .collect();
-    assert_eq!(shown, [("web", 0, None), ("shop", 1, Some(0)), ("stock", 2, Some(1)), ("auth", 1, Some(0))]);
-    assert_eq!(response.json["complete"], true);
-    assert_eq!(items[3]["request"].get("stdout"), None, "what was printed is left out");
-    for path in ["/requests".to_owned(), format!("/requests?trace={}", web.trace_id())] {
-        let requests = server.get("ada", &path).await;
-        assert!(requests.json["items"][3].is_object() && requests.json["items"][3].get("stderr").is_none(), "{path}");
-    }
-    let printed = server.get("ada", &format!("/log/by-id/{}", records[3].id)).await;
-    assert_eq!(printed.json["items"][0]["stdout"].as_str().unwrap().len(), 200_000);
-
-    assert_eq!(server.get("eve", &path).await.json["items"], Value::Array(vec![]), "of another environment");
-    assert_eq!(server.get("service1", &path).await.json["items"].as_array().unwrap().len(), 4);
-    for (path, status) in [
-        ("/traces/", 404),
-        ("/traces/0af7651916cd43dd8448eb211c80319", 422),
-        ("/traces/00000000000000000000000000000000", 422),
-        ("/traces/0AF7651916CD43DD8448EB211C80319C", 422),
-        ("/traces/..%2F0", 422),
-        ("/traces/%ff", 400),
-    ] {
-        let response = server.get("ada", path).await;
-        assert_eq!(response.status.as_u16(), status, "{path}");
-        // As the description names it.
-        let place = if status == 422 { serde_json::json!(["path", "value"]) } else { Value::Null };
-        assert_eq!(response.json["detail"][0]["loc"], place, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
+async fn request_is_found_by_all_keys_if_its_end_has_another_time() {
     if std::env::var_os("TAGTRAIL_TEST_POSTGRES_PARTITIONS").is_some() {
         eprintln!("left out: with partitions, a record of another time is another record");
         return;
@@ -233,7 +173,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
     started.request.route = Some("/".into());
     let mut ended = started.clone();
     ended.start_time = Timestamp::from_micros(START + 1);
-    // One end has the time of its start, and other tags.
+    // One end has the time of its start, but other tags.
     let mut other = started.clone();
     other.id = Uuid::now_v7();
     server.log.put_requests(std::slice::from_ref(&other)).await.unwrap();
@@ -260,7 +200,7 @@ async fn a_request_whose_end_has_another_time_is_found_by_all_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_request_stays_one_when_its_audit_record_is_put() {
+async fn request_keeps_its_details_when_its_audit_record_is_put() {
     let server = Server::start().await;
     let mut started = Record::new(&Trail::start(Sample::Always), "/");
     started.request.route = Some("/".into());
@@ -273,37 +213,12 @@ async fn a_request_stays_one_when_its_audit_record_is_put() {
         audit.exec_env_id = Some("env1".into());
         server.log.put(vec![audit]).await.unwrap();
         let found = all(&server.log, Scan::new(RequestFilter::new(), Window::ALL), 10).await;
-        assert_eq!(found.last().map(|found| found.id), Some(started.id), "it is as it was");
+        assert_eq!(found.last().map(|found| found.id), Some(started.id), "the request is unchanged");
         ended.notes.caller.exec_env_id = Some("env1".into());
         server.log.put_requests(std::slice::from_ref(&ended)).await.unwrap();
         let found = all(&server.log, Scan::new(RequestFilter::new().route("/"), Window::ALL), 10).await;
         assert_eq!(found.last(), Some(&ended));
     }
-}
-
-#[tokio::test]
-async fn a_trace_is_complete_up_to_the_limit_of_requests() {
-    let server = Server::start().await;
-    let mut first = Record::new(&Trail::start(Sample::Always), "/");
-    let again = |first: &Record| {
-        let mut record = first.clone();
-        record.id = Uuid::now_v7();
-        record
-    };
-    first.notes.caller.exec_env_id = Some("env1".into());
-    for (more, count, complete) in [(4_999, 4_999, true), (1, 5_000, true), (1, 5_000, false)] {
-        let requests: Vec<_> = (0..more).map(|_| again(&first)).collect();
-        server.log.put_requests(&requests).await.unwrap();
-        let trace = server.log.scoped("env1").trace(first.trace_id).await.unwrap();
-        assert_eq!((trace.requests.len(), trace.complete), (count, complete));
-    }
-    // As many entries are read for a page, of which none may have the other value.
-    let nothing = Scan::new(RequestFilter::new().trace(first.trace_id).route("/"), Window::ALL);
-    let log = server.log.scoped("env1");
-    let page = log.requests(&nothing, 10).await.unwrap();
-    assert!(page.items.is_empty());
-    let page = log.requests(&nothing.after(page.next.unwrap()), 10).await.unwrap();
-    assert_eq!((page.items.len(), page.next), (0, None));
 }
 
 #[tokio::test]
@@ -348,7 +263,7 @@ async fn invalid_parameters_are_rejected_by_name_and_tokens_are_bound_to_paramet
 }
 
 #[tokio::test]
-async fn a_page_has_one_request_if_its_limit_is_0() {
+async fn page_has_one_request_if_its_limit_is_0() {
     let server = Server::start().await;
     let records = requests(50);
     server.log.put_requests(&records).await.unwrap();
@@ -365,7 +280,7 @@ async fn a_page_has_one_request_if_its_limit_is_0() {
 }
 
 #[tokio::test]
-async fn output_is_not_read_if_it_is_not_asked_for() {
+async fn output_is_not_read_for_requests() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     let mut printed = Record::new(&Trail::start(Sample::Always), "/");
@@ -395,7 +310,7 @@ async fn output_is_not_read_if_it_is_not_asked_for() {
     assert_eq!(log.trace(printed.trace_id).await.unwrap().requests[0].record.id, printed.id);
 }
 
-/// Has its rows ready, and none with what was printed.
+/// A store that returns fixed rows, and panics if output is read.
 #[derive(Debug)]
 struct Ready(Vec<Row>);
 

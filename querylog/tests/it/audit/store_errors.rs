@@ -1,15 +1,16 @@
-//! The API over a store, and callers, that fail: every response is JSON, and says no more than it may.
+//! The API when the store or the authenticator fails: every response is JSON, and reveals no reasons.
 
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::support::audit::{Server, TOKENS};
 use async_trait::async_trait;
 use tagtrail_querylog::AuditLog;
 use tagtrail_querylog::access::{Authenticator, Principal, Tokens};
 use tagtrail_querylog::audit::Distinct;
 use tagtrail_querylog::server::AuditApi;
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
+
+use crate::support::audit::{Server, TOKENS};
 
 #[derive(Debug)]
 enum Broken {
@@ -79,18 +80,18 @@ const PATHS: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn an_overloaded_store_is_a_429_with_retry_after() {
+async fn response_is_429_with_retry_after_if_the_store_is_overloaded() {
     let server = server(Broken::Overloaded, TOKENS.parse::<Tokens>().unwrap()).await;
     for path in PATHS {
         let response = server.get("ada", path).await;
         assert_eq!((response.status.as_u16(), response.headers["retry-after"].as_bytes()), (429, &b"1"[..]), "{path}");
         assert!(response.json["detail"].is_string());
-        assert_eq!(server.get("ada", "/log/self?limit=x").await.status, 422, "a bad request is one all the same");
+        assert_eq!(server.get("ada", "/log/self?limit=x").await.status, 422, "an invalid request is still rejected");
     }
 }
 
 #[tokio::test]
-async fn failures_and_panics_are_a_500_without_their_reasons() {
+async fn response_is_500_without_reasons_after_a_failure_or_panic() {
     for store in [Broken::Failed, Broken::Panics] {
         let server = server(store, TOKENS.parse::<Tokens>().unwrap()).await;
         for path in PATHS {

@@ -1,10 +1,8 @@
-//! Records on their way into a store: begun, completed, put twice, cut off.
+//! Records on their way into a store: started, completed, put twice, interrupted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::audit;
-use crate::support::audit::Server;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
@@ -21,6 +19,9 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use crate::support::audit;
+use crate::support::audit::Server;
+
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn record() -> AuditRecord {
@@ -34,34 +35,34 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
 }
 
 #[tokio::test]
-async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
+async fn record_is_completed_once_when_it_is_put_twice() {
     let Server { folder: _folder, log, .. } = Server::start().await;
-    let begun = record();
-    let mut ended = begun.clone();
+    let started = record();
+    let mut ended = started.clone();
     ended.execution_time = Some(1.5);
     ended.udf_name = Some("name".into());
     ended.stderr = Some("e".repeat(200_000));
     let mut other = ended.clone();
     other.udf_name = Some("other".into());
 
-    log.begin(vec![begun.clone()]).await.unwrap();
-    log.begin(vec![begun.clone()]).await.unwrap();
-    assert_eq!(all(&log).await, std::slice::from_ref(&begun));
+    log.begin(vec![started.clone()]).await.unwrap();
+    log.begin(vec![started.clone()]).await.unwrap();
+    assert_eq!(all(&log).await, std::slice::from_ref(&started));
     for again in [&ended, &ended, &other] {
         log.put(vec![again.clone()]).await.unwrap();
         assert_eq!(all(&log).await, std::slice::from_ref(&ended));
     }
-    log.begin(vec![begun.clone()]).await.unwrap();
-    assert_eq!(all(&log).await, std::slice::from_ref(&ended), "a begin that comes late changes nothing");
+    log.begin(vec![started.clone()]).await.unwrap();
+    assert_eq!(all(&log).await, std::slice::from_ref(&ended), "a late start changes nothing");
 
-    // The first end stays, where neither has a long value too.
+    // The first end stays, even if neither has a long value.
     let kept = AuditRecord { execution_time: Some(1.0), ..record() };
     for time in [Some(1.0), Some(2.0), None] {
         log.put(vec![AuditRecord { execution_time: time, ..kept.clone() }]).await.unwrap();
         assert_eq!(all(&log).await, [ended.clone(), kept.clone()]);
     }
 
-    // One that ended without a time, in one batch with its begin, and one that is completed by another source later.
+    // One that ended without a duration, in one batch with its start, and one that another source completes later.
     let (first, mut second) = (record(), record());
     second.stderr = Some("cut off".into());
     let mut whole = second.clone();
@@ -72,7 +73,7 @@ async fn a_record_is_completed_once_and_putting_it_twice_is_harmless() {
 }
 
 #[tokio::test]
-async fn an_end_may_say_anew_who_asked_and_what_was_run() {
+async fn end_may_change_the_caller_and_the_operation() {
     let Server { folder: _folder, log, .. } = Server::start().await;
     let members: [fn(&mut AuditRecord) -> &mut Option<String>; 5] = [
         |record| &mut record.exec_env_id,
@@ -82,11 +83,11 @@ async fn an_end_may_say_anew_who_asked_and_what_was_run() {
         |record| &mut record.shared_token,
     ];
     for member in members {
-        let mut begun = record();
-        *member(&mut begun) = None;
-        let mut ended = AuditRecord { execution_time: Some(1.0), ..begun.clone() };
+        let mut started = record();
+        *member(&mut started) = None;
+        let mut ended = AuditRecord { execution_time: Some(1.0), ..started.clone() };
         *member(&mut ended) = Some("new".into());
-        log.begin(vec![begun]).await.unwrap();
+        log.begin(vec![started]).await.unwrap();
         log.put(vec![ended.clone()]).await.unwrap();
         let environment = ended.exec_env_id.clone().unwrap();
         assert_eq!(log.scoped(environment).record(ended.id.as_str()).await.unwrap(), ended);
@@ -94,7 +95,7 @@ async fn an_end_may_say_anew_who_asked_and_what_was_run() {
 }
 
 #[tokio::test]
-async fn what_was_put_is_there_when_the_file_is_opened_again() {
+async fn record_is_found_when_the_file_is_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
     let log = AuditLog::open(&path).unwrap();
@@ -122,12 +123,12 @@ async fn panics() -> &'static str {
 }
 
 async fn send(service: Router, path: &str) -> bytes::Bytes {
-    let answer = service.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
-    answer.into_body().collect().await.unwrap().to_bytes()
+    let response = service.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    response.into_body().collect().await.unwrap().to_bytes()
 }
 
 #[tokio::test]
-async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
+async fn request_is_recorded_before_its_handler_ends() {
     let Server { folder, log: audit, .. } = Server::start().await;
     let files = LogFiles::new(folder.path().join("files"));
     let log = QueryLog::builder().to(LogStore::new(audit.clone())).to(files).open().unwrap();
@@ -136,14 +137,14 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
         let service = service(log.clone(), Arc::clone(&gate));
         async move { send(service, "/slow/1?q=secret").await }
     });
-    let begun = loop {
+    let started = loop {
         if let [record] = &*all(&audit).await {
             break record.clone();
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
-    assert_eq!((begun.execution_time, begun.udf_id.as_deref()), (None, None));
-    assert_eq!((begun.udf_name.as_deref(), begun.exec_env_id.as_deref()), (Some("/slow/{x}"), Some("env1")));
+    assert_eq!((started.execution_time, started.udf_id.as_deref()), (None, None));
+    assert_eq!((started.udf_name.as_deref(), started.exec_env_id.as_deref()), (Some("/slow/{x}"), Some("env1")));
 
     gate.notify_one();
     assert_eq!(running.await.unwrap(), "done");
@@ -152,7 +153,7 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
     log.close(LIMIT).await.unwrap();
 
     let [ended, panicked] = &*all(&audit).await else { panic!("two records") };
-    assert!(ended.id == begun.id && ended.timestamp == begun.timestamp && ended.execution_time.unwrap() > 0.0);
+    assert!(ended.id == started.id && ended.timestamp == started.timestamp && ended.execution_time.unwrap() > 0.0);
     assert_eq!(ended.udf_id.as_deref(), Some("id"));
     assert_eq!((panicked.udf_name.as_deref(), panicked.execution_time), (Some("/panic"), None));
     let in_files: Vec<_> = LogReader::open(folder.path().join("files"))
@@ -166,7 +167,7 @@ async fn a_request_is_on_record_before_its_handler_does_what_it_does() {
 }
 
 #[tokio::test]
-async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
+async fn record_with_the_longest_duration_is_stored_with_others() {
     let Server { folder: _folder, log: audit, .. } = Server::start().await;
     let log = LogStore::new(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
     let records: Vec<_> = [Duration::from_secs(1), Duration::MAX]
@@ -178,7 +179,7 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
         })
         .into();
     for record in &records {
-        // Not awaited, so that both are in one batch.
+        // Not awaited, so that both are in the same batch.
         drop(log.append(record));
     }
     log.close(LIMIT).await.unwrap();
@@ -186,73 +187,75 @@ async fn the_longest_duration_is_one_and_others_beside_it_are_stored() {
     assert_eq!(audit.scoped("env1").requests(&scan, 10).await.unwrap().items, records);
 }
 
-/// Stores that take no record of the name `refused`.
-async fn refusing(folder: &std::path::Path) -> Vec<AuditLog> {
+/// Returns stores that reject records with the name `rejected`.
+async fn rejecting(folder: &std::path::Path) -> Vec<AuditLog> {
     let path = folder.join("audit.db");
     let mut logs = vec![AuditLog::new(Sqlite::open(&path).unwrap())];
-    let trigger = "CREATE TRIGGER refuses BEFORE INSERT ON record WHEN NEW.udf_name = 'refused'
-                   BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    let trigger = "CREATE TRIGGER rejects BEFORE INSERT ON record WHEN NEW.udf_name = 'rejected'
+                   BEGIN SELECT RAISE(ABORT, 'rejected'); END";
     rusqlite::Connection::open(&path).unwrap().execute_batch(trigger).unwrap();
     if let Some((settings, url)) = audit::postgres_builder().await {
         logs.push(AuditLog::new(settings.connect().await.unwrap()));
         let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        let check = "ALTER TABLE record ADD CHECK (udf_name IS DISTINCT FROM 'refused'::BYTEA)";
+        let check = "ALTER TABLE record ADD CHECK (udf_name IS DISTINCT FROM 'rejected'::BYTEA)";
         admin.batch_execute(check).await.unwrap();
     }
     logs
 }
 
 #[tokio::test]
-async fn a_record_that_the_store_refuses_takes_no_other_with_it() {
+async fn record_is_dropped_without_the_others_if_the_store_rejects_it() {
     let folder = tempfile::tempdir().unwrap();
-    for audit in refusing(folder.path()).await {
+    for audit in rejecting(folder.path()).await {
         let log = LogStore::new(audit.clone()).gather(1 << 20, Duration::from_millis(300)).open().unwrap();
-        let begin = std::time::Instant::now();
+        let start = std::time::Instant::now();
         let (mut expected, mut acks) = (Vec::new(), Vec::new());
         for number in 0..200 {
-            let refused = [3, 70, 71, 199].contains(&number);
+            let rejected = [3, 70, 71, 199].contains(&number);
             let mut record = Record::new(&Trail::start(Sample::Always), "/");
             record.notes.caller.exec_env_id = Some("env1".into());
-            record.notes.operation.name = Some(if refused { "refused" } else { "taken" }.into());
+            record.notes.operation.name = Some(if rejected { "rejected" } else { "accepted" }.into());
             record.end(Duration::from_micros(1), Outcome::Complete);
-            // Not awaited, so that all are in one batch.
-            acks.push((refused, log.append(&record)));
-            if !refused {
+            // Not awaited, so that all are in the same batch.
+            acks.push((rejected, log.append(&record)));
+            if !rejected {
                 expected.push(record.id);
             }
         }
-        let refused = log.close(LIMIT).await;
-        assert!(begin.elapsed() < Duration::from_secs(5), "what is refused for good is not tried again");
+        let rejected = log.close(LIMIT).await;
+        assert!(start.elapsed() < Duration::from_secs(5), "a rejected record is not retried");
         let scan = Scan::new(RequestFilter::new(), Window::ALL);
         let mut found = audit.scoped("env1").requests(&scan, 1_000).await.unwrap().items;
         found.sort_by_key(|record| record.id);
         expected.sort_unstable();
         assert_eq!(found.iter().map(|record| record.id).collect::<Vec<_>>(), expected);
         assert_eq!((log.stats().written, log.stats().failed), (196, 4));
-        assert!(refused.is_err(), "it is said");
-        for (refused, ack) in acks {
-            let known = if refused { Err(AppendError::Rejected) } else { Ok(()) };
+        assert!(rejected.is_err(), "the rejection is reported");
+        for (rejected, ack) in acks {
+            let known = if rejected { Err(AppendError::Rejected) } else { Ok(()) };
             assert_eq!((ack.wait(LIMIT), ack.await), (Some(known), known));
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_puts_a_record_that_is_refused_is_told_so_and_nobody_else() {
+async fn rejection_is_returned_only_to_the_caller_that_put_the_record() {
     let folder = tempfile::tempdir().unwrap();
-    for audit in refusing(folder.path()).await {
-        // Many at the same time, which SQLite puts into one transaction.
+    for audit in rejecting(folder.path()).await {
+        // Many at the same time, which SQLite writes in one transaction.
         let puts = (0..60).map(|number| {
             let audit = audit.clone();
-            let name = if number % 30 == 20 { "refused" } else { "taken" };
+            let name = if number % 30 == 20 { "rejected" } else { "accepted" };
             let record = AuditRecord { udf_name: Some(name.into()), ..record() };
             async move { (name, audit.put(vec![record]).await) }
         });
         for (name, put) in futures_util::future::join_all(puts).await {
             match put {
-                Ok(()) => assert_eq!(name, "taken"),
-                Err(error) => assert!(name == "refused" && matches!(error, StoreError::Rejected(_)), "{name}: {error}"),
+                Ok(()) => assert_eq!(name, "accepted"),
+                Err(error) => {
+                    assert!(name == "rejected" && matches!(error, StoreError::Rejected(_)), "{name}: {error}")
+                }
             }
         }
         assert_eq!(all(&audit).await.len(), 58);
@@ -260,7 +263,7 @@ async fn who_puts_a_record_that_is_refused_is_told_so_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_thousand_requests_at_a_time_are_each_on_record() {
+async fn requests_are_all_recorded_if_a_thousand_run_at_a_time() {
     let Server { folder: _folder, log: audit, .. } = Server::start().await;
     let log = LogStore::new(audit.clone()).open().unwrap();
     let gate = Arc::new(Notify::new());

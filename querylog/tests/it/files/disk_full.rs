@@ -1,4 +1,4 @@
-//! A disk that is full, and a file that may not grow.
+//! A full disk, and a file that cannot grow.
 
 use std::env;
 use std::fs;
@@ -18,10 +18,10 @@ use crate::support::common::{SmallDisk, entries_in, files_in, gaps_in, record, r
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_service_on_a_full_disk_answers_and_its_log_says_what_it_misses() {
+async fn service_responds_and_its_log_counts_dropped_records_if_the_disk_is_full() {
     let directory = tempfile::tempdir().unwrap();
     let Some(_disk) = SmallDisk::mount(directory.path()) else {
-        eprintln!("not tested: this process may not mount a disk");
+        eprintln!("skipped: this process may not mount a disk");
         return;
     };
     let folder = directory.path().join("log");
@@ -34,26 +34,26 @@ async fn a_service_on_a_full_disk_answers_and_its_log_says_what_it_misses() {
         .unwrap();
     let app = Router::new().route("/", get(|| async { "hello" }));
     let app = app.layer(QueryLogLayer::new(log.clone()).with_inbound(Admit::Restart));
-    let ask = |count: u32| {
+    let send = |count: u32| {
         let app = app.clone();
         async move {
             for _ in 0..count {
-                let answer = app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
-                assert_eq!(answer.status(), 200);
-                axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
+                let response = app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+                assert_eq!(response.status(), 200);
+                axum::body::to_bytes(response.into_body(), 100).await.unwrap();
             }
         }
     };
     log.append(&record("/first")).wait(SOON).unwrap().unwrap();
-    // As much as fits.
+    // Fill the disk.
     assert!(fs::write(&filler, vec![0; 2 << 20]).is_err(), "full");
-    ask(400).await;
+    send(400).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(log.stats().shed > 0, "{:?}", log.stats());
-    // No torn line while it is full; readers see what is whole.
+    // No line is torn while the disk is full, and whole lines can be read.
     records_in(&folder);
     fs::remove_file(&filler).unwrap();
-    ask(5).await;
+    send(5).await;
     log.close(SOON).await.unwrap();
     let missing: u64 = gaps_in(&folder).iter().map(|gap| gap.count.unwrap()).sum();
     let records = records_in(&folder).len() as u64;
@@ -62,7 +62,7 @@ async fn a_service_on_a_full_disk_answers_and_its_log_says_what_it_misses() {
     assert_eq!((log.stats().shed, log.stats().written), (missing, records));
 }
 
-/// The process whose files may not grow: this test, started by the other one.
+/// The process whose files cannot grow: this test, started by the other one.
 #[test]
 fn child() {
     let Ok(folder) = env::var("QUERYLOG_SMALL_FILES") else { return };
@@ -74,9 +74,9 @@ fn child() {
 }
 
 #[test]
-fn a_file_that_may_not_grow_is_rolled() {
+fn file_is_rolled_if_it_cannot_grow() {
     let folder = tempfile::tempdir().unwrap();
-    // 40 blocks of 512 bytes, and no signal about it.
+    // A limit of 40 blocks of 512 bytes, and no signal when it is reached.
     let script = r#"trap "" XFSZ; ulimit -f 40; exec "$0" --exact files::disk_full::child"#;
     let status = Command::new("sh")
         .args(["-c", script])

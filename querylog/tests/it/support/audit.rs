@@ -1,4 +1,4 @@
-//! An audit log with many records in it, and what a naive reader needs.
+//! An audit log with many records, and helpers for naive readers.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub const TOKENS: &str = r#"{"tokens": [
     {"token": "account", "kind": "account", "region_groups": ["us"]}
 ]}"#;
 
-/// Names that find mistakes.
+/// Names that reveal mistakes.
 pub const VALUES: [&str; 30] = [
     "rollup",
     "Rollup",
@@ -61,12 +61,12 @@ pub const VALUES: [&str; 30] = [
 ];
 
 pub fn pick<T: Clone>(values: &[T], random: &mut u64) -> T {
-    // A generator that is short, and good enough to mix records.
+    // A short generator, which is good enough to mix records.
     *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     values[usize::try_from(*random >> 33).unwrap() % values.len()].clone()
 }
 
-/// Records of two environments and three users, with many equal timestamps, in no order.
+/// Returns records of two environments and three users, with many equal timestamps, in random order.
 pub fn records(count: usize) -> Vec<AuditRecord> {
     let random = &mut 42;
     let maybe = |random: &mut u64, values: &[&str]| {
@@ -100,14 +100,14 @@ pub fn records(count: usize) -> Vec<AuditRecord> {
         .collect()
 }
 
-/// In the order of an audit log.
+/// Sorts records in the order of an audit log.
 pub fn sorted(mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
     records.sort_by(|one, other| (one.timestamp, &one.id).cmp(&(other.timestamp, &other.id)));
     records
 }
 
-/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names, with partitions if
-/// `TAGTRAIL_TEST_POSTGRES_PARTITIONS` is set too; without a server, tests take SQLite.
+/// Connects to a new schema on the server that `TAGTRAIL_TEST_POSTGRES` names, with partitions if
+/// `TAGTRAIL_TEST_POSTGRES_PARTITIONS` is set too. Without a server, tests use SQLite.
 pub async fn postgres() -> Option<Postgres> {
     let (settings, _) = postgres_builder().await?;
     let settings = match std::env::var_os("TAGTRAIL_TEST_POSTGRES_PARTITIONS") {
@@ -117,7 +117,7 @@ pub async fn postgres() -> Option<Postgres> {
     Some(settings.connect().await.unwrap())
 }
 
-/// The settings of that store, and its URL.
+/// Returns the settings of a store in a new schema, and its URL.
 pub async fn postgres_builder() -> Option<(PostgresBuilder, String)> {
     let url = std::env::var("TAGTRAIL_TEST_POSTGRES").ok()?;
     let schema = format!("test_{}", Uuid::now_v7().simple());
@@ -174,26 +174,26 @@ impl Server {
 
     pub async fn send(&self, request: Request<Body>) -> Response {
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (head, body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        assert_eq!(head.headers["content-type"], "application/json", "{head:?}");
-        let json: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("no JSON: {bytes:?}"));
+        assert_eq!(parts.headers["content-type"], "application/json", "{parts:?}");
+        let json: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
         assert!(json.is_object(), "{json}");
-        Response { status: head.status, headers: head.headers, json }
+        Response { status: parts.status, headers: parts.headers, json }
     }
 
-    /// Asks as somebody, for a path after `/v1`.
+    /// Requests a path after `/v1` with a token.
     pub async fn get(&self, token: &str, path: &str) -> Response {
         let request = Request::get(format!("/v1{path}")).header("authorization", format!("Bearer {token}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// All pages, of which none but the last is shorter than its limit.
+    /// Returns the items of all pages, and asserts that only the last page is shorter than its limit.
     pub async fn all(&self, token: &str, path: &str, limit: usize) -> Vec<Value> {
         self.pages(token, path, limit, true).await
     }
 
-    /// All pages, of any length.
+    /// Returns the items of all pages, of any length.
     pub async fn all_pages(&self, token: &str, path: &str, limit: usize) -> Vec<Value> {
         self.pages(token, path, limit, false).await
     }
@@ -210,7 +210,7 @@ impl Server {
             match &response.json["next_page_token"] {
                 Value::Null => return items,
                 token => {
-                    assert!(page.len() == limit || !full, "no page but the last is shorter");
+                    assert!(page.len() == limit || !full, "only the last page is shorter");
                     next = format!("&page_token={}", token.as_str().unwrap());
                 }
             }
@@ -218,7 +218,7 @@ impl Server {
     }
 }
 
-/// The escapes that a client must write: the least.
+/// Escapes only what a client must.
 pub fn escaped(value: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/+*_-.~".contains(byte);
     let escape = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };

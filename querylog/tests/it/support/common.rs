@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers for several tests.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,7 +16,7 @@ use tagtrail_querylog::{Entry, Gap, LogFiles, LogReader, Outcome, QueryLog, Reco
 use tempfile::TempDir;
 use tokio::time::Sleep;
 
-/// A log in a folder of its own.
+/// A log in its own folder.
 pub(crate) struct Logged {
     pub(crate) log: QueryLog,
     pub(crate) folder: TempDir,
@@ -50,14 +50,14 @@ impl Logged {
         gaps_in(self.path())
     }
 
-    /// The lines, as they are in the files.
+    /// Returns the text of the files.
     pub(crate) fn text(&self) -> String {
         let texts = files_in(self.path(), ".jsonl").into_iter().map(|path| fs::read_to_string(path).unwrap());
         texts.collect()
     }
 }
 
-/// The files of a folder whose name ends so, in the order of their names.
+/// Returns the files of a folder whose name has an ending, sorted by name.
 pub(crate) fn files_in(folder: &Path, end: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.to_str().unwrap().ends_with(end));
@@ -86,14 +86,23 @@ pub(crate) fn gaps_in(folder: &Path) -> Vec<Gap> {
     gaps.collect()
 }
 
-/// A record that an application writes itself.
+/// Returns a record that an application creates itself.
 pub(crate) fn record(name: &str) -> Record {
     let mut record = Record::new(&Trail::start(Sample::Always), name);
     record.end(Duration::from_micros(1_250), Outcome::Complete);
     record
 }
 
-/// What a body does next.
+/// Waits until a condition holds, and fails after 20 seconds.
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A step of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     Data(&'static str),
@@ -104,7 +113,7 @@ pub(crate) enum Step {
     Panic,
 }
 
-/// A body that does as it is told.
+/// A body that takes some steps.
 pub(crate) struct Frames {
     steps: std::vec::IntoIter<Step>,
     wait: Option<Pin<Box<Sleep>>>,
@@ -143,11 +152,11 @@ impl Body for Frames {
     }
 }
 
-/// A disk of a megabyte, in memory.
+/// A disk of one megabyte, in memory.
 pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None` where this process may not mount: only root may.
+    /// Returns `None` if this process may not mount, which only root may.
     pub(crate) fn mount(at: &Path) -> Option<Self> {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).status();
         mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))

@@ -1,4 +1,4 @@
-//! A server of exports on loopback, and what its files should have.
+//! A server of exports on loopback, and the expected lines of its files.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub const TOKENS: &str = r#"{"tokens": [
     {"token": "service", "kind": "service", "exec_env_id": "env1"}
 ]}"#;
 
-/// The start of the records of tests: 2024-05-10T00:00:00Z.
+/// The start of the ranges of tests: 2024-05-10T00:00:00Z.
 pub const START: i64 = 1_715_299_200_000_000;
 pub const SECOND: i64 = 1_000_000;
 
@@ -38,11 +38,11 @@ pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(START + seconds * SECOND)
 }
 
-/// A request of a second of the range, whose number is in its tags.
-pub fn record(number: i64, begin: Timestamp, database: &str) -> Record {
+/// Returns a request with a number in its tags.
+pub fn record(number: i64, start: Timestamp, database: &str) -> Record {
     let tags: Tags = format!("number={number},project=blog").parse().unwrap();
     let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), "/posts/7");
-    record.start_time = begin;
+    record.start_time = start;
     let mut parts = database.split('/').map(str::to_owned);
     record.notes.region_group = parts.next();
     record.notes.database = parts.collect();
@@ -52,15 +52,15 @@ pub fn record(number: i64, begin: Timestamp, database: &str) -> Record {
     record
 }
 
-/// One that has not ended.
-pub fn open(number: i64, begin: Timestamp, database: &str) -> Record {
-    let mut record = record(number, begin, database);
+/// Returns a request that has not ended.
+pub fn open(number: i64, start: Timestamp, database: &str) -> Record {
+    let mut record = record(number, start, database);
     record.duration = None;
     record.response = ResponsePart::default();
     record
 }
 
-/// A schema of its own in the server that `TAGTRAIL_TEST_POSTGRES` names; without it, tests take SQLite.
+/// Connects to a new schema on the server that `TAGTRAIL_TEST_POSTGRES` names. Without it, tests use SQLite.
 pub async fn postgres() -> Option<Postgres> {
     let url = std::env::var("TAGTRAIL_TEST_POSTGRES").ok()?;
     let schema = format!("test_{}", Uuid::now_v7().simple());
@@ -169,9 +169,9 @@ impl Server {
 
     /// Requests an export, and polls until it is final.
     pub async fn export(&self, key: &str, body: &Value) -> Value {
-        let asked = self.ask(key, body).await;
-        assert_eq!(asked.status, 200, "{}", asked.json);
-        self.wait(key, asked.json["request_id"].as_str().unwrap()).await
+        let response = self.ask(key, body).await;
+        assert_eq!(response.status, 200, "{}", response.json);
+        self.wait(key, response.json["request_id"].as_str().unwrap()).await
     }
 
     pub async fn wait(&self, key: &str, id: &str) -> Value {
@@ -183,10 +183,10 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("no end of {id}: {}", self.get(key, id).await.json);
+        panic!("{id} is not final: {}", self.get(key, id).await.json);
     }
 
-    /// The lines of a complete export.
+    /// Returns the lines of a complete export.
     pub async fn lines(&self, export: &Value) -> Vec<Value> {
         assert_eq!(export["state"], "Complete", "{export}");
         let response = self.http.get(export["presigned_url"].as_str().unwrap()).send().await.unwrap();
@@ -206,7 +206,7 @@ pub fn lines(gzip: &[u8]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The numbers of exported records.
+/// Returns the numbers of exported records.
 pub fn numbers(lines: &[Value]) -> Vec<i64> {
     lines.iter().map(|line| line["TAGS"]["number"].as_str().unwrap().parse().unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! A process that is killed at any moment, and what it told until then.
+//! A process that is killed at any moment, and what it reports until then.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use tagtrail::ParentId;
 
-const TOLD: &str = "acknowledged ";
+const PREFIX: &str = "acknowledged ";
 
-/// Tells something, in the process that is killed.
-pub(crate) fn tell(what: &str) {
-    // A pipe outlives its writer; what is not a whole line in it does not count, and each line ends in a dot.
-    std::io::stdout().write_all(format!("{TOLD}{what}.\n").as_bytes()).unwrap();
+/// Reports something, from the process that is killed.
+pub(crate) fn report(what: &str) {
+    // A pipe outlives its writer. Each line ends with a period, so that incomplete lines are recognized.
+    std::io::stdout().write_all(format!("{PREFIX}{what}.\n").as_bytes()).unwrap();
 }
 
-/// Starts a test of this program with these variables, kills it within this time, and returns what it told.
-/// Three of four are killed in that time from their start on, whatever they are at; the others in that time after they
-/// told something for the first time, however slow the machine is.
-pub(crate) fn told_until_killed(test: &str, variables: &[(&str, &OsStr)], within_millis: u64) -> Vec<String> {
+/// Starts a test of this program with some variables, kills it within a time, and returns what it reported.
+///
+/// Three of four processes are killed within that time of their start, whatever they are doing. The others are killed
+/// within that time of their first report, however slow the machine is.
+pub(crate) fn reports_until_killed(test: &str, variables: &[(&str, &OsStr)], within_millis: u64) -> Vec<String> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .envs(variables.iter().copied())
@@ -33,15 +34,20 @@ pub(crate) fn told_until_killed(test: &str, variables: &[(&str, &OsStr)], within
     let (sender, first) = mpsc::channel();
     let reader = thread::spawn(move || {
         let lines = lines.map_while(Result::ok).filter_map(|line| String::from_utf8(line).ok());
-        let told = lines.filter_map(|line| Some(line.split_once(TOLD)?.1.strip_suffix('.')?.to_owned()));
-        let told = told.inspect(|_| sender.send(()).unwrap_or_default());
-        told.collect::<Vec<_>>()
+        let reports = lines.filter_map(|line| Some(line.split_once(PREFIX)?.1.strip_suffix('.')?.to_owned()));
+        let reports = reports.inspect(|_| sender.send(()).unwrap_or_default());
+        reports.collect::<Vec<_>>()
     });
     let random = u64::from_be_bytes(ParentId::random().to_bytes());
     if random.is_multiple_of(4) {
-        let told = first.recv_timeout(Duration::from_secs(60));
-        assert_ne!(told, Err(RecvTimeoutError::Disconnected), "it ended by itself: {}", text_of(child.stderr.take()));
-        told.unwrap();
+        let first_report = first.recv_timeout(Duration::from_secs(60));
+        assert_ne!(
+            first_report,
+            Err(RecvTimeoutError::Disconnected),
+            "the process ended by itself: {}",
+            text_of(child.stderr.take())
+        );
+        first_report.unwrap();
     }
     thread::sleep(Duration::from_micros((random >> 2) % (within_millis * 1_000)));
     // SIGKILL.

@@ -95,7 +95,7 @@ async fn request_is_found_once_while_entries_come_and_go() {
         while let Some(range) = next {
             let hits = store.find(range.clone(), 8, 10).await.unwrap();
             found.extend(hits.rows.iter().map(|row| row.record.timestamp.as_micros()));
-            next = hits.behind.map(|place| range.resume(place));
+            next = hits.behind.map(|cursor| range.resume(cursor));
         }
         assert_eq!(found, expected);
     }
