@@ -72,7 +72,7 @@ pub mod access;
 pub mod audit;
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(any(feature = "client", feature = "export"))]
+#[cfg(any(feature = "client", feature = "store"))]
 pub mod export;
 pub mod files;
 pub mod layer;

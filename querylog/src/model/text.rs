@@ -51,6 +51,7 @@ where
     }
 }
 
+#[cfg(any(feature = "client", feature = "store"))]
 /// An optional value that is a string in JSON, for `#[serde(with = "text::optional")]`.
 pub(crate) mod optional {
     use std::fmt;

@@ -71,6 +71,7 @@ impl Timestamp {
     }
 
     /// Returns the form of audit records: `2024-05-10T18:05:42.871000+00:00`, always 32 characters.
+    #[cfg(any(feature = "client", feature = "store"))]
     pub(crate) fn audit(self) -> String {
         PRINTER.datetime_to_string(&self.calendar()) + "+00:00"
     }
