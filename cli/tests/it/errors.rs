@@ -48,7 +48,7 @@ fn an_error_names_what_cannot_be_opened() {
     for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace]] {
         let output = run(folder, &[question, &["--store", "sqlite:wrong.db", "--exec-env-id", "env1"]].concat());
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("the file does not exist"), "{said}");
+        assert!(!output.status.success() && said.contains("no such file"), "{said}");
         assert!(!folder.join("wrong.db").exists() && !folder.join("wrong.db.payloads").exists());
     }
     // Nor in a file that is there, and empty.

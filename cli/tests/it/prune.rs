@@ -10,11 +10,9 @@ use tagtrail_querylog::{AuditLog, Timestamp, Window};
 use uuid::Uuid;
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn prune_drops_old_partitions() {
-    let Some((settings, url)) = audit::postgres_builder().await else {
-        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
-        return;
-    };
+    let (settings, url) = audit::postgres_builder().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
     let store = settings.partition_by(Partition::Month).connect().await.unwrap();
     let audit = AuditLog::new(store);
     for time in ["2025-01-31", "2025-02-01", "2025-03-10", "2025-04-01", "1000-01-01", "9000-01-01"] {
@@ -48,11 +46,9 @@ async fn prune_drops_old_partitions() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn errors_do_not_show_the_password_of_the_store() {
-    let Some((settings, url)) = audit::postgres_builder().await else {
-        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
-        return;
-    };
+    let (settings, url) = audit::postgres_builder().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
     settings.connect().await.unwrap();
     let program = Command::new(env!("CARGO_BIN_EXE_tagtrail-log"))
         .args(["prune", "--store", &url, "--before", "365d"])
@@ -63,11 +59,9 @@ async fn errors_do_not_show_the_password_of_the_store() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn queries_create_no_tables() {
-    let Some((settings, url)) = audit::postgres_builder().await else {
-        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
-        return;
-    };
+    let (settings, url) = audit::postgres_builder().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
     let trace = "3ec5539163441bd4957502a294a01b55";
     for question in [&["query", "--exec-env"][..], &["requests"], &["trace", trace], &["prune", "--before", "365d"]] {
         let of = if question[0] == "prune" { &[][..] } else { &["--exec-env-id", "env1"] };
@@ -85,11 +79,9 @@ async fn queries_create_no_tables() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn serve_reports_if_it_has_no_exports() {
-    let Some((_, url)) = audit::postgres_builder().await else {
-        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
-        return;
-    };
+    let (_, url) = audit::postgres_builder().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens.json");
     std::fs::write(&tokens, audit::TOKENS).unwrap();

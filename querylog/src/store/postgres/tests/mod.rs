@@ -16,17 +16,14 @@ use crate::store::{Key, Partition, Postgres, Row, RowRange, Selection, Store, St
 const DAY: i64 = 86_400_000_000;
 
 /// Creates a schema, and returns a connection to it and its URL.
-pub(crate) async fn schema() -> Option<(Client, String)> {
-    let Ok(url) = std::env::var("TAGTRAIL_TEST_POSTGRES") else {
-        eprintln!("skipped: TAGTRAIL_TEST_POSTGRES is not set");
-        return None;
-    };
+pub(crate) async fn schema() -> (Client, String) {
+    let url = std::env::var("TAGTRAIL_TEST_POSTGRES").expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
     let schema = format!("test_{}", Uuid::now_v7().simple());
     let (admin, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     admin.batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}")).await.unwrap();
     let and = if url.contains('?') { '&' } else { '?' };
-    Some((admin, format!("{url}{and}options=-c%20search_path%3D{schema}")))
+    (admin, format!("{url}{and}options=-c%20search_path%3D{schema}"))
 }
 
 async fn connect(url: &str, partition: Option<Partition>) -> Result<Postgres, StoreError> {

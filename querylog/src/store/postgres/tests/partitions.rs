@@ -8,8 +8,9 @@ use crate::model::window::Window;
 use crate::store::{Partition, RowRange, Selection, Store, StoreError};
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn row_is_put_while_its_partition_is_being_created() {
-    let Some((mut admin, url)) = schema().await else { return };
+    let (mut admin, url) = schema().await;
     let store = connect(&url, Some(Partition::Month)).await.unwrap();
     // Created by hand, since a put does not create one for such a time.
     let time = "1990-05-10".parse::<Timestamp>().unwrap().as_micros();
@@ -36,9 +37,10 @@ async fn row_is_put_while_its_partition_is_being_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn partitions_are_created_while_others_write_except_for_distant_times() {
     for partition in [Partition::Month, Partition::Day] {
-        let Some((admin, url)) = schema().await else { return };
+        let (admin, url) = schema().await;
         let stores = join_all((0..3).map(|_| connect(&url, Some(partition)))).await;
         let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
         // Each writer has the same days in a different order.
@@ -74,8 +76,9 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn record_moves_into_its_partition_when_that_is_created() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     let store = connect(&url, Some(Partition::Day)).await.unwrap();
     let (early, today) = (row(now()), row(now()));
     // As if it was put when the clock was wrong by years.
@@ -103,8 +106,9 @@ async fn record_moves_into_its_partition_when_that_is_created() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn old_partitions_are_dropped_and_the_rest_stays() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     let store = connect(&url, Some(Partition::Day)).await.unwrap();
     let today = now().div_euclid(DAY) * DAY;
     let times: Vec<i64> = (0..10).map(|days| today - days * DAY + 1).collect();
@@ -130,9 +134,10 @@ async fn old_partitions_are_dropped_and_the_rest_stays() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn record_put_with_two_times_is_stored_twice_if_partitioned() {
     for (partition, times) in [(None, &[1][..]), (Some(Partition::Month), &[1, 2])] {
-        let Some((_admin, url)) = schema().await else { return };
+        let (_admin, url) = schema().await;
         let store = connect(&url, partition).await.unwrap();
         let mut row = row(1);
         store.put([row.clone(), row.clone()].into()).await.unwrap();

@@ -47,9 +47,10 @@ async fn reads_by(admin: &Client, index: &str, text: &str, parameters: &[&(dyn T
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn ranges_are_read_by_their_indexes_without_sorting() {
     for partition in [None, Some(Partition::Month)] {
-        let Some((admin, url)) = schema().await else { return };
+        let (admin, url) = schema().await;
         filled(&admin, &url, partition).await;
         let (environment, value) = ("e".to_owned(), "v".to_owned());
         for (of, index) in [
@@ -76,9 +77,10 @@ async fn ranges_are_read_by_their_indexes_without_sorting() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn requests_are_found_by_the_index_of_keys_without_sorting() {
     for partition in [None, Some(Partition::Month)] {
-        let Some((admin, url)) = schema().await else { return };
+        let (admin, url) = schema().await;
         filled(&admin, &url, partition).await;
         let keys = [1, 2, 3].map(i64::to_be_bytes);
         let [first, others @ ..] = keys.each_ref().map(<[u8; 8]>::as_slice);
@@ -100,9 +102,10 @@ async fn requests_are_found_by_the_index_of_keys_without_sorting() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn exported_records_are_read_by_their_index_without_sorting() {
     for partition in [None, Some(Partition::Month)] {
-        let Some((admin, url)) = schema().await else { return };
+        let (admin, url) = schema().await;
         filled(&admin, &url, partition).await;
         let (key, none): (&[u8], &[u8]) = (&1_i64.to_be_bytes(), b"");
         let parameters: [&(dyn ToSql + Sync); 7] =

@@ -11,8 +11,9 @@ fn all_messages(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn error_says_why_and_holds_nothing_of_the_row() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     let store = connect(&url, None).await.unwrap();
     admin.batch_execute("ALTER TABLE record ADD CONSTRAINT no_secrets CHECK (udf_name IS NULL)").await.unwrap();
     let mut secret = row(now());
@@ -40,8 +41,9 @@ async fn error_says_why_and_holds_nothing_of_the_row() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn orphaned_entries_do_not_prevent_a_put() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     let store = connect(&url, None).await.unwrap();
     let mut row = row(now());
     row.keys.push(row.keys[0]);
@@ -52,9 +54,10 @@ async fn orphaned_entries_do_not_prevent_a_put() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn end_adds_the_keys_that_its_start_did_not_have() {
     for others in [false, true] {
-        let Some((_admin, url)) = schema().await else { return };
+        let (_admin, url) = schema().await;
         let store = connect(&url, None).await.unwrap();
         // Started by this process, or by another.
         let starter = if others { connect(&url, None).await.unwrap() } else { store.clone() };
@@ -74,8 +77,9 @@ async fn end_adds_the_keys_that_its_start_did_not_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn request_is_found_once_while_entries_come_and_go() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     let store = connect(&url, None).await.unwrap();
     let [many, few] = ["many", "few"].map(|part| Key::of(&[part]));
     let rows = (0..100).map(|n| Row { keys: if n % 2 == 0 { vec![many, few] } else { vec![many] }, ..row(n * 1_000) });

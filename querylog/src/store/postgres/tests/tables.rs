@@ -24,8 +24,9 @@ async fn version_1(admin: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn tables_of_an_earlier_version_are_migrated_once_when_many_open_them() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     version_1(&admin).await;
     let secret: Vec<u8> = admin.query_one("SELECT secret FROM about", &[]).await.unwrap().get(0);
     for store in join_all((0..8).map(|_| connect(&url, None))).await {
@@ -45,9 +46,10 @@ async fn tables_of_an_earlier_version_are_migrated_once_when_many_open_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn tables_are_created_once_when_many_open_an_empty_database() {
     for partition in [None, Some(Partition::Day)] {
-        let Some((_admin, url)) = schema().await else { return };
+        let (_admin, url) = schema().await;
         let stores = join_all((0..8).map(|_| connect(&url, partition))).await;
         let secrets = join_all(stores.iter().map(|store| store.as_ref().unwrap().secret())).await;
         assert!(secrets.iter().all(|secret| secret.as_ref().unwrap() == secrets[0].as_ref().unwrap()));
@@ -55,6 +57,7 @@ async fn tables_are_created_once_when_many_open_an_empty_database() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn unrelated_tables_are_left_alone() {
     for table in [
         "about (version BIGINT)",
@@ -63,7 +66,7 @@ async fn unrelated_tables_are_left_alone() {
         "entry (id BIGINT)",
         "export_job (id BIGINT)",
     ] {
-        let Some((admin, url)) = schema().await else { return };
+        let (admin, url) = schema().await;
         admin.batch_execute(&format!("CREATE TABLE {table}")).await.unwrap();
         for existing in [false, true] {
             let settings = Postgres::builder(&url);
@@ -77,8 +80,9 @@ async fn unrelated_tables_are_left_alone() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn interrupted_migration_is_completed_by_the_next_open() {
-    let Some((admin, url)) = schema().await else { return };
+    let (admin, url) = schema().await;
     version_1(&admin).await;
     // Interrupted halfway, as in a database whose `CREATE TABLE` is not transactional.
     admin.batch_execute("ALTER TABLE record ADD COLUMN details BYTEA").await.unwrap();
@@ -100,13 +104,14 @@ async fn interrupted_migration_is_completed_by_the_next_open() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn tables_keep_their_partitioning_when_opened_with_another() {
     for (made, wanted, expected) in [
         (None, Some(Partition::Day), "without partitions"),
         (Some(Partition::Day), Some(Partition::Month), "already partitioned by day"),
         (Some(Partition::Month), Some(Partition::Day), "already partitioned by month"),
     ] {
-        let Some((admin, url)) = schema().await else { return };
+        let (admin, url) = schema().await;
         connect(&url, made).await.unwrap();
         let error = connect(&url, wanted).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
