@@ -64,7 +64,8 @@ fn log(folder: &tempfile::TempDir) -> AuditLog {
 async fn logs(folder: &tempfile::TempDir) -> Vec<AuditLog> {
     let mut logs = vec![log(folder)];
     #[cfg(feature = "postgres")]
-    if let Some((_, url)) = crate::store::postgres_schema().await {
+    if std::env::var_os("TAGTRAIL_TEST_POSTGRES").is_some() {
+        let (_, url) = crate::store::postgres_schema().await;
         logs.push(AuditLog::new(crate::store::Postgres::connect(&url).await.unwrap()));
     }
     logs
