@@ -55,7 +55,7 @@ async fn errors_do_not_show_the_password_of_the_store() {
         .output()
         .unwrap();
     let said = String::from_utf8(program.stderr).unwrap();
-    assert!(said.contains("--store postgres://...: the tables have no partitions"), "{said}");
+    assert!(said.contains("--store postgres://...: the tables are not partitioned"), "{said}");
 }
 
 #[tokio::test]

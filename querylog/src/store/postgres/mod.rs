@@ -1,10 +1,10 @@
 //! PostgreSQL, and databases that speak its protocol: a store that many services share.
 //!
 //! It uses tables; indexes, some of them over expressions; arrays as rows (`unnest`); `INSERT … ON CONFLICT DO UPDATE …
-//! WHERE` and `DO NOTHING RETURNING`; comparison of rows; `LATERAL`; prepared statements; a transaction with `SELECT …
-//! FOR UPDATE` to create the tables; and one with `REPEATABLE READ` to find requests. It uses no extensions, triggers,
-//! sequences, advisory locks or `LISTEN`. If the tables are [partitioned](Partition), it also uses partitions with
-//! `DEFAULT`, `LOCK TABLE` and the catalog.
+//! WHERE` and `DO NOTHING RETURNING`; `UPDATE … FROM`; comparison of rows; `LATERAL`; prepared statements; a transaction
+//! with `SELECT … FOR UPDATE` to create the tables; one with `REPEATABLE READ` to find requests; and `txid_current` to
+//! number commits. It uses no extensions, triggers, sequences, advisory locks or `LISTEN`. If the tables are
+//! [partitioned](Partition), it also uses partitions with `DEFAULT`, `LOCK TABLE` and the catalog.
 //!
 //! Texts are `BYTEA`, since `TEXT` cannot contain NUL; `convert_from(udf_name, 'UTF8')` shows one. Indexes contain the
 //! first 200 bytes of a text, since longer values do not fit.
