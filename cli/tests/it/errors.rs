@@ -81,11 +81,7 @@ fn invalid_arguments_exit_with_2_and_say_what_is_expected() {
         asked.env_remove("TAGTRAIL_TOKEN").envs(token.map(|token| ("TAGTRAIL_TOKEN", token)));
         says(&asked.output().unwrap(), 2, "TAGTRAIL_TOKEN is not set: set it to");
     }
-    says(
-        &run(folder, &["query", "--server", "127.0.0.1:9"]),
-        2,
-        "--server: invalid base of an audit log: expected a URL",
-    );
+    says(&run(folder, &["query", "--server", "127.0.0.1:9"]), 2, "--server: invalid base URL: expected an HTTP URL");
     let output = program(folder, &server).env("TAGTRAIL_TOKEN", "two\nlines").output().unwrap();
     says(&output, 2, "TAGTRAIL_TOKEN: invalid token: it has characters that a header cannot have");
     says(&run(folder, &["prune", "--store", "sqlite:audit.db", "--before", "365d"]), 2, "only PostgreSQL");

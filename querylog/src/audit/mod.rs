@@ -1,8 +1,7 @@
 //! The audit log: records in a store, and queries for them.
 //!
-//! Queries are the same locally and remotely: [`ScopedAuditLog`](crate::audit::ScopedAuditLog), which queries a store
-//! on behalf of an environment, and [`AuditClient`](crate::client::AuditClient), which uses the REST API, both
-//! implement [`Questions`](crate::audit::Questions).
+//! Queries are the same locally and remotely: [`ScopedAuditLog`], which queries a store on behalf of an environment,
+//! and [`AuditClient`](crate::client::AuditClient), which uses the REST API, both implement [`Questions`].
 
 #[cfg(feature = "store")]
 mod backend;

@@ -159,7 +159,7 @@ fn range_of<Q, Of>(scan: &Scan<Q>, of: Of) -> Result<RowRange<Of>, QueryError> {
 }
 
 fn no_user() -> QueryError {
-    QueryError::new(QueryErrorKind::Forbidden, "only a user has records of their own")
+    QueryError::new(QueryErrorKind::Forbidden, "a user is required for a query for their own records")
 }
 
 impl From<StoreError> for QueryError {

@@ -166,7 +166,7 @@ pub struct EnvironmentInfo {
 #[non_exhaustive]
 pub enum AuditClientError {
     /// The base URL is not an HTTP URL.
-    #[error("invalid base of an audit log: expected a URL, such as http://127.0.0.1:8080/v1")]
+    #[error("invalid base URL: expected an HTTP URL with the path of the API (example: http://127.0.0.1:8080/v1)")]
     Url,
     /// The token cannot be sent in a header.
     #[error("invalid token: it has characters that a header cannot have")]

@@ -1,5 +1,4 @@
-//! The clients of the REST APIs: [`AuditClient`](crate::client::AuditClient) and
-//! [`ExportClient`](crate::client::ExportClient).
+//! The clients of the REST APIs: [`AuditClient`] and [`ExportClient`].
 
 mod audit;
 mod export;

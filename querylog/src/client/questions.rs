@@ -99,7 +99,9 @@ fn with_value(path: &str, value: &str) -> Result<Cow<'static, str>, QueryError> 
     match value {
         "" => Err(QueryError::new(QueryErrorKind::Rejected, "invalid value: expected at least one character")),
         // In a URL, these are path segments with a special meaning.
-        "." | ".." => Err(QueryError::new(QueryErrorKind::Rejected, "a value of one or two dots cannot be in a URL")),
+        "." | ".." => {
+            Err(QueryError::new(QueryErrorKind::Rejected, "invalid value: `.` and `..` cannot be sent in a URL"))
+        }
         value => Ok(format!("{path}{}", utf8_percent_encode(value, &ESCAPED)).into()),
     }
 }

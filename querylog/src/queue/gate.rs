@@ -56,8 +56,8 @@ impl Gate {
         }
     }
 
-    /// Whether a request that starts now must wait. The last quarter of the queue is for requests that run already, so
-    /// that those which are let in find room when they end.
+    /// Returns whether a request that starts now must wait. The last quarter of the queue is reserved for running
+    /// requests, so that these find room when they end.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.filled.load(Relaxed) > self.limits.queue / 4 * 3 || self.ended.load(Relaxed)
@@ -75,20 +75,20 @@ impl Gate {
     }
 }
 
-/// What became of the records of a log, or of one of its destinations, since it was opened.
+/// The statistics of a log, or of one of its destinations, since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogStats {
-    /// Records that are in the files, or in the store. In a store the start and the end of a request count one each.
+    /// Records that are in the files or the store. In a store, the start and the end of a request count one each.
     pub written: u64,
     /// Records that are queued, including those of the batch that is being written.
     pub queued: u64,
-    /// Records that were not taken: the queue was full, the record was too large, or the log was closed.
+    /// Records that were not queued, because the queue was full, the record was too large, or the log was closed.
     pub shed: u64,
-    /// Records that were taken and then dropped, since the file or the store could not be written, or the store
+    /// Records that were queued and then dropped, because the files or the store could not be written, or the store
     /// rejected them.
     pub failed: u64,
-    /// Requests that were rejected with 503, since the queue was full.
+    /// Requests that were rejected with 503 because the queue was full.
     pub rejected: u64,
     /// Requests that are running.
     pub open: u64,

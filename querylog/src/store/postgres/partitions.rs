@@ -70,7 +70,7 @@ impl Partition {
         }
     }
 
-    fn from_suffix(self, suffix: &str) -> Option<Span> {
+    fn parse_suffix(self, suffix: &str) -> Option<Span> {
         let mut parts = suffix.strip_prefix('_')?.split('_');
         let (year, month) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let day = parts.next().map_or(Some(1), |day| day.parse().ok())?;
@@ -203,7 +203,7 @@ impl Partitions {
         let mut dropped = 0;
         for name in &names {
             let name: &str = name.try_get(0).map_err(failed)?;
-            let Some(span) = name.strip_prefix("record").and_then(|suffix| self.by.from_suffix(suffix)) else {
+            let Some(span) = name.strip_prefix("record").and_then(|suffix| self.by.parse_suffix(suffix)) else {
                 continue;
             };
             if micros_of(span.next) <= before.as_micros() {
@@ -259,12 +259,12 @@ mod tests {
             let span = by.span(day_of(micros(text)));
             assert_eq!((micros_of(span.first), micros_of(span.next)), (micros(first), micros(next)), "{text}");
             assert_eq!(by.suffix(span), suffix);
-            assert!(by.from_suffix(suffix) == Some(span), "{suffix}");
+            assert!(by.parse_suffix(suffix) == Some(span), "{suffix}");
         }
         for other in ["_default", "", "_2000", "_2000_13", "_2000_1", "_2000_01_01", "_old"] {
-            assert!(Partition::Month.from_suffix(other).is_none(), "{other}");
+            assert!(Partition::Month.parse_suffix(other).is_none(), "{other}");
         }
-        assert!(Partition::Day.from_suffix("_2000_01").is_none());
+        assert!(Partition::Day.parse_suffix("_2000_01").is_none());
     }
 
     #[test]

@@ -254,7 +254,7 @@ async fn rejection_is_returned_only_to_the_caller_that_put_the_record() {
             match put {
                 Ok(()) => assert_eq!(name, "accepted"),
                 Err(error) => {
-                    assert!(name == "rejected" && matches!(error, StoreError::Rejected(_)), "{name}: {error}")
+                    assert!(name == "rejected" && matches!(error, StoreError::Rejected(_)), "{name}: {error}");
                 }
             }
         }

@@ -60,14 +60,14 @@ async fn end_adds_the_keys_that_its_start_did_not_have() {
         let (_admin, url) = schema().await;
         let store = connect(&url, None).await.unwrap();
         // Started by this process, or by another.
-        let starter = if others { connect(&url, None).await.unwrap() } else { store.clone() };
+        let writer = if others { connect(&url, None).await.unwrap() } else { store.clone() };
         let [first, second] = ["first", "second"].map(|part| Key::of(&[part]));
         let started = Row { ended: false, keys: vec![first], ..row(now()) };
-        starter.put([started.clone()].into()).await.unwrap();
+        writer.put([started.clone()].into()).await.unwrap();
         let mut ended = Row { ended: true, keys: vec![second, first], ..started.clone() };
         ended.record.execution_time = Some(1.0);
         store.put([ended.clone()].into()).await.unwrap();
-        starter.put([started].into()).await.unwrap();
+        writer.put([started].into()).await.unwrap();
         for key in [first, second] {
             let hits = store.find(RowRange::new(vec![key], Window::ALL), 10, 10).await.unwrap();
             let times: Vec<_> = hits.rows.iter().map(|row| (row.ended, row.record.execution_time)).collect();
