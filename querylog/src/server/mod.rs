@@ -1,4 +1,4 @@
-//! The REST APIs, as axum routers: [`AuditApi`](crate::server::AuditApi) and [`ExportApi`](crate::server::ExportApi).
+//! The REST APIs, as axum routers: [`AuditApi`] and [`ExportApi`].
 
 #[cfg(feature = "audit-api")]
 mod audit;
