@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::access::Tokens;
+use tagtrail_querylog::audit::{
+    AuditRecord, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose,
+};
+use tagtrail_querylog::server::AuditApi;
 use tagtrail_querylog::store::{Key, Sqlite, Synchronous};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
-use tagtrail_querylog::access::Tokens;
-use tagtrail_querylog::audit::{AuditRecord, Distinct, Latest, Order, Questions, RecordQuery, RequestFilter, Scan, StatusMatch, Whose};
-use tagtrail_querylog::server::AuditApi;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -289,7 +291,9 @@ fn environment(request: &Record) -> &str {
 fn start_keys(request: &Record) -> Vec<Key> {
     let key = |what: &str, value: &str| Key::of(&["environment", environment(request), what, value]);
     let mut keys = vec![key("trace", &request.trace_id.to_string())];
-    keys.extend(request.tags.iter().map(|(name, value)| Key::of(&["environment", environment(request), "tag", name, value])));
+    keys.extend(
+        request.tags.iter().map(|(name, value)| Key::of(&["environment", environment(request), "tag", name, value])),
+    );
     keys.extend(request.request.route.as_deref().map(|route| key("route", route)));
     keys
 }

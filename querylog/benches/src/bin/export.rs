@@ -12,13 +12,13 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tagtrail::{Sample, Tags, Trail};
-use tagtrail_querylog::record::export_counters;
-use tagtrail_querylog::store::{Sqlite, Synchronous};
-use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp};
 use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::client::{ExportClient, ExportOutcome};
 use tagtrail_querylog::export::{ExportFiles, ExportService};
+use tagtrail_querylog::record::export_counters;
 use tagtrail_querylog::server::ExportApi;
+use tagtrail_querylog::store::{Sqlite, Synchronous};
+use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp};
 use tokio::net::TcpListener;
 
 const START: i64 = 1_743_465_600_000_000;
@@ -28,7 +28,8 @@ const TOKENS: &str = r#"{"tokens": [{"token": "key", "kind": "account", "region_
 /// Of about 550 bytes as an exported line.
 fn record(number: usize) -> Record {
     let tags: Tags = format!("project=shop,env=prod,user=u{}", number % 1_000).parse().expect("tags");
-    let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), format!("/products/{}", number % 5_000));
+    let mut record =
+        Record::new(&Trail::start(Sample::Always).with_tags(tags), format!("/products/{}", number % 5_000));
     record.start_time = Timestamp::from_micros(START + number as i64 * APART);
     record.request.route = Some("/products/{id}".into());
     record.request.headers = vec![(http::header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:126.0)".into())];

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::audit::Distinct;
 use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Sqlite, Store, StoreError, Synchronous};
 use tagtrail_querylog::{AuditLog, LogStore, Outcome, QueryLog, Record};
-use tagtrail_querylog::audit::Distinct;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -20,13 +20,27 @@ struct Nothing;
 
 #[async_trait]
 impl Store for Nothing {
-    async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> { Ok(()) }
-    async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> { Ok(None) }
-    async fn page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> { Ok(Vec::new()) }
-    async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> { Ok(Vec::new()) }
-    async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> { Ok(Hits::default()) }
-    async fn has_object(&self, _: &str) -> Result<bool, StoreError> { Ok(true) }
-    async fn secret(&self) -> Result<[u8; 32], StoreError> { Ok([0; 32]) }
+    async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
+        Ok(None)
+    }
+    async fn page(&self, _: RowRange<Selection>, _: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
+        Ok(Hits::default())
+    }
+    async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+    async fn secret(&self) -> Result<[u8; 32], StoreError> {
+        Ok([0; 32])
+    }
 }
 
 fn main() -> Result<(), Failure> {
@@ -37,7 +51,8 @@ fn main() -> Result<(), Failure> {
         for (what, in_flight) in [("ended at once", 0), ("2,000 in flight", 2_000)] {
             let nothing = run(AuditLog::new(Nothing), count, in_flight)?;
             let path = folder.path().join(format!("{round}-{in_flight}.db"));
-            let sqlite = run(AuditLog::new(Sqlite::builder(path).synchronous(Synchronous::Normal).open()?), count, in_flight)?;
+            let sqlite =
+                run(AuditLog::new(Sqlite::builder(path).synchronous(Synchronous::Normal).open()?), count, in_flight)?;
             println!("  {what}: to nothing {nothing:.2}, to SQLite {sqlite:.2}");
         }
     }
@@ -57,10 +72,14 @@ fn run(audit: AuditLog, count: usize, in_flight: usize) -> Result<f64, Failure> 
             end(&log, open.pop_front());
         }
         if number % 1_000 == 0 {
-            while log.stats().queued > 10_000 { std::thread::sleep(Duration::from_millis(1)); }
+            while log.stats().queued > 10_000 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
-    while !open.is_empty() { end(&log, open.pop_front()); }
+    while !open.is_empty() {
+        end(&log, open.pop_front());
+    }
     log.close_blocking(Duration::from_secs(600))?;
     Ok((cpu() - start).as_secs_f64() * 1e6 / count as f64)
 }

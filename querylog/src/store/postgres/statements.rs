@@ -35,39 +35,42 @@ pub(super) fn range<'a>(columns: &str, range: &'a RowRange<Selection>) -> (Strin
 /// Returns the statement that inserts or replaces rows, and returns the ids and times of those that it changed.
 pub(super) fn put(partition: Option<Partition>) -> String {
     let key = tables::record_key(partition);
-    insert(&format!(
+    let insert = insert(&format!(
         "ON CONFLICT ({key}) DO UPDATE SET {REPLACED}
         WHERE (NOT record.ended AND excluded.ended)
             OR (record.execution_time IS NULL AND excluded.execution_time IS NOT NULL)"
-    ))
+    ));
+    committing(&insert, "ON CONFLICT DO NOTHING")
 }
 
 /// Returns the statement that inserts the rows that do not exist, and returns their ids and times.
 pub(super) fn put_new(partition: Option<Partition>) -> String {
-    insert(&format!("ON CONFLICT ({}) DO NOTHING", tables::record_key(partition)))
+    committing(&insert(&format!("ON CONFLICT ({}) DO NOTHING", tables::record_key(partition))), "")
 }
 
 /// The statement that ends rows which have started, and returns their ids and times. To update a row costs less than to
 /// find out that it cannot be inserted.
 pub(super) fn end() -> String {
     let set = REPLACED.replace("excluded.", "new.");
-    committing(&format!(
+    let update = format!(
         "UPDATE record SET {set} FROM {ROWS} AS new ({COLUMNS})
         WHERE record.id = new.id AND record.timestamp = new.timestamp AND NOT record.ended
         RETURNING record.id, record.timestamp"
-    ))
+    );
+    committing(&update, "")
 }
 
 fn insert(conflict: &str) -> String {
-    committing(&format!("INSERT INTO record ({COLUMNS}) SELECT * FROM {ROWS} {conflict} RETURNING id, timestamp"))
+    format!("INSERT INTO record ({COLUMNS}) SELECT * FROM {ROWS} {conflict} RETURNING id, timestamp")
 }
 
-/// Notes each row that a statement puts or replaces, under the number of the transaction.
-fn committing(put: &str) -> String {
+/// Notes each row that a statement puts or replaces, under the number of the transaction. `conflict` is for a row that
+/// was put by an earlier statement of the transaction.
+fn committing(put: &str, conflict: &str) -> String {
     format!(
         "WITH put AS ({put}), noted AS (
             INSERT INTO committed (seq, id, timestamp)
-            SELECT (SELECT seq_base FROM about) + txid_current(), id, timestamp FROM put ON CONFLICT DO NOTHING
+            SELECT (SELECT seq_base FROM about) + txid_current(), id, timestamp FROM put {conflict}
         )
         SELECT id, timestamp FROM put"
     )
