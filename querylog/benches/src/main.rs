@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     throughput(&root, &record)
 }
 
-/// A record whose line has so many bytes.
+/// A record whose line has this many bytes.
 fn record_of_line_length() -> Record {
     let tags = Tags::from_pairs([("project", "blog"), ("env", "prod")]).unwrap_or_else(|_| Tags::empty());
     let mut record = Record::new(&Trail::start(Sample::Always).with_tags(tags), "");
@@ -119,8 +119,8 @@ where
         let Ok(request) = request else { return Default::default() };
         assert!(service.poll_ready(&mut cx).is_ready());
         let mut future = pin!(service.call(request));
-        let Poll::Ready(Ok(answer)) = future.as_mut().poll(&mut cx) else { panic!("not ready") };
-        let mut body = pin!(answer.into_body());
+        let Poll::Ready(Ok(response)) = future.as_mut().poll(&mut cx) else { panic!("not ready") };
+        let mut body = pin!(response.into_body());
         while let Poll::Ready(Some(_)) = body.as_mut().poll_frame(&mut cx) {}
     }
     (cpu() - begin.0, process_cpu() - begin.1)

@@ -143,7 +143,7 @@ impl Channel for StoreChannel {
     }
 }
 
-/// How many rows are put at once: so many that a commit costs little, so few that other writers do not wait for long.
+/// How many rows are put at once: enough that a commit costs little, and few enough that other writers do not wait long.
 const MAX_ROWS: usize = 8_192;
 
 /// Records on their way to a store, and what became of each.

@@ -202,7 +202,7 @@ impl<B: Batch> Queue<B> {
         }
     }
 
-    /// Takes a batch back that is written, or that the writer gives up: what is unwritten of it is then missing.
+    /// Takes a batch back that is written, or that the writer drops: what is unwritten of it is then missing.
     pub(crate) fn finish(&self, mut taken: Taken<B>, result: Result<(), AppendError>) {
         let batch = std::mem::take(&mut taken.batch);
         let (unwritten, rejected) = (batch.unwritten(), batch.rejected());
@@ -249,7 +249,7 @@ impl<B: Batch> Queue<B> {
     }
 
     /// It is too late to write what is queued: counts it as missing, and returns all that is known to be missing.
-    pub(crate) fn give_up(&self) -> Gaps {
+    pub(crate) fn drop_queued(&self) -> Gaps {
         let mut state = self.lock();
         let batch = std::mem::take(&mut state.batch);
         let came = state.came;

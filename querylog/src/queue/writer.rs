@@ -67,7 +67,7 @@ impl<S: Sink> Writer<S> {
         };
         if !wrote_all {
             // One attempt: it is late already.
-            for gap in self.queue.give_up().iter() {
+            for gap in self.queue.drop_queued().iter() {
                 if let Err(error) = self.sink.write_gap(gap) {
                     tracing::error!(%error, %gap, "query log: failed to write what is missing");
                     break;

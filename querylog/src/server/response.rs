@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::store::StoreError;
 
-/// Why the server could not answer a valid request.
+/// Why the server failed to respond to a valid request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ServerError {
     /// Too much to do: the caller may try again later.

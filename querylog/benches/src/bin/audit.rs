@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Begun and completed, each in batches of so many.
+/// Begun and completed, each in batches of this size.
 const BATCH: usize = 1_000;
 const WRITES: usize = 50_000;
 const START: i64 = 1_743_465_600_000_000;
@@ -378,7 +378,7 @@ async fn pages(path: &Path, count: usize) -> Result<(), Failure> {
         times.read += latest.await??.len();
     }
     times.show("distinct names, 5,000 scanned", true);
-    answers(log, trace.to_string(), count).await?;
+    responses(log, trace.to_string(), count).await?;
     println!("{} MB of memory", memory());
     Ok(())
 }
@@ -416,8 +416,8 @@ async fn times_of<T>(times: &mut Histogram<u64>, work: impl Future<Output = T>) 
     Ok(done)
 }
 
-/// The first byte of answers over a socket, while requests are put as fast as they can be.
-async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failure> {
+/// The first byte of responses over a socket, while requests are put as fast as they can be.
+async fn responses(log: AuditLog, trace: String, count: usize) -> Result<(), Failure> {
     let tokens = r#"{"tokens": [{"token": "t", "kind": "user", "user_id": "user-13", "user_email": "user-13@example.com",
                      "exec_env_id": "env-3"}]}"#;
     let api = AuditApi::new(log.clone(), tokens.parse::<Tokens>()?).await?;
@@ -444,7 +444,7 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
     });
     let client = reqwest::Client::new();
     let begin = Instant::now();
-    println!("the first byte of answers while requests are put, in microseconds:");
+    println!("the first byte of responses while requests are put, in microseconds:");
     for path in [
         "/log/self?limit=300".to_owned(),
         "/log/exec-env/self?limit=300&scan_forward=False".to_owned(),
@@ -456,8 +456,8 @@ async fn answers(log: AuditLog, trace: String, count: usize) -> Result<(), Failu
         let mut times = Times::new()?;
         for _ in 0..200 {
             let request = client.get(format!("{base}{path}")).bearer_auth("t");
-            let answer = times.time(request.send()).await??.error_for_status()?;
-            times.read += answer.bytes().await?.len();
+            let response = times.time(request.send()).await??.error_for_status()?;
+            times.read += response.bytes().await?.len();
         }
         let [median, high] = [0.5, 0.99].map(|quantile| times.histogram.value_at_quantile(quantile));
         println!("  {path}: median {median}, p99 {high}, max {}", times.histogram.max());

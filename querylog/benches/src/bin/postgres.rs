@@ -20,7 +20,7 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Begun and completed, each in batches of so many.
+/// Begun and completed, each in batches of this size.
 const BATCH: usize = 1_000;
 const WRITES: usize = 99 * BATCH;
 /// The first of January 2025.
