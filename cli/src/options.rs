@@ -48,7 +48,7 @@ pub(crate) fn in_order(since: Option<Timestamp>, until: Option<Timestamp>) -> Re
 
 /// Returns the window from the first moment to the last, both inclusive.
 pub(crate) fn window(first: Option<Timestamp>, last: Option<Timestamp>) -> Window {
-    Window { start: first.unwrap_or(Timestamp::MIN), end: last.unwrap_or(Timestamp::MAX) }
+    Window::from(first.unwrap_or(Timestamp::MIN)..=last.unwrap_or(Timestamp::MAX))
 }
 
 /// How many records are shown, in which order and format.

@@ -115,7 +115,7 @@ where
 
 async fn upload(files: &ExportFiles, name: &str, mut parts: mpsc::Receiver<Vec<u8>>) -> Result<(), StoreError> {
     let Some(first) = parts.recv().await else { return Ok(()) };
-    let upload = files.objects.put_multipart(&files.path(name)).await.map_err(StoreError::failed)?;
+    let upload = files.objects().put_multipart(&files.path(name)).await.map_err(StoreError::failed)?;
     Upload(Some(upload)).send(first, parts).await.map_err(StoreError::failed)
 }
 

@@ -169,7 +169,7 @@ impl ExportService {
         options: object_store::GetOptions,
     ) -> object_store::Result<object_store::GetResult> {
         let files = &self.0.core.files;
-        files.objects.get_opts(&files.path(name), options).await
+        files.objects().get_opts(&files.path(name), options).await
     }
 
     pub(crate) async fn secret(&self) -> Result<[u8; 32], StoreError> {

@@ -147,6 +147,7 @@ pub struct InvalidOutcome(());
 /// What a service adds to the record of a request, through its [`RecordHandle`](crate::RecordHandle). All of it is
 /// empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notes {
     /// Who sent the request.
     pub caller: Caller,
@@ -218,6 +219,7 @@ pub mod export_counters {
 
 /// Who sent the request: part of [`Notes`]. A caller without a user is anonymous, or a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caller {
     /// The id of the user.
     pub user_id: Option<String>,
@@ -229,6 +231,7 @@ pub struct Caller {
 
 /// What was run: part of [`Notes`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Operation {
     /// The id of the operation.
     pub id: Option<String>,
@@ -238,6 +241,13 @@ pub struct Operation {
     pub engine: Option<String>,
     /// Whether the response came from a cache.
     pub cache: Option<bool>,
+}
+
+impl Caller {
+    /// Creates a caller of an environment, without a user.
+    pub fn in_environment(id: impl Into<String>) -> Self {
+        Self { exec_env_id: Some(id.into()), ..Self::default() }
+    }
 }
 
 impl Record {

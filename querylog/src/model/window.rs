@@ -17,6 +17,7 @@ use crate::model::time::{InvalidTimestamp, Timestamp, read_micros};
 /// # Ok::<_, tagtrail_querylog::InvalidTimestamp>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Window {
     /// The start, inclusive.
     pub start: Timestamp,

@@ -123,11 +123,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 /// Rows that were found by their keys.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Hits {
     /// The rows, in the order of the range.
     pub rows: Vec<Row>,
     /// The position after which there may be more rows; `None` if there are none.
     pub behind: Option<Cursor>,
+}
+
+impl Hits {
+    /// Creates the result of a store: the rows, and the position after which there may be more.
+    pub fn new(rows: Vec<Row>, behind: Option<Cursor>) -> Self {
+        Self { rows, behind }
+    }
 }
 
 /// A selection of records. Each variant has its own index.

@@ -10,6 +10,7 @@ mod job;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod job_statements;
 mod jobs;
+mod objects;
 mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -25,9 +26,10 @@ pub use self::error::StoreError;
 pub use self::exported::ExportedRow;
 pub use self::job::{Job, JobBody, JobUrl};
 pub use self::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
+pub use self::objects::Objects;
+#[cfg(all(test, feature = "export"))]
+pub(crate) use self::objects::SignUrls;
 pub use self::payloads::Payloads;
-#[cfg(feature = "export")]
-pub(crate) use self::payloads::scheme_of;
 #[cfg(all(test, feature = "postgres"))]
 pub(crate) use self::postgres::tests::schema as postgres_schema;
 #[cfg(feature = "postgres")]

@@ -8,35 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
-use url::Url;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use crate::model::audit_record::AuditRecord;
-use crate::store::{Members, Row, Store, StoreError};
+use crate::store::{Members, Objects, Row, Store, StoreError};
 
 /// How many objects one call writes or reads at a time.
 const AT_A_TIME: usize = 8;
-
-/// Returns which object store a URL names, and the path in it, if the feature of that store is enabled.
-pub(crate) fn scheme_of(url: &Url) -> Result<(ObjectStoreScheme, object_store::path::Path), StoreError> {
-    const EXPECTED: &str = "invalid object store: expected a folder, or a URL (s3://bucket/folder, \
-                            gs://bucket/folder, az://container/folder)";
-    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| StoreError::unusable(EXPECTED))?;
-    let (feature, is_on) = match scheme {
-        ObjectStoreScheme::AmazonS3 => ("s3", cfg!(feature = "s3")),
-        ObjectStoreScheme::GoogleCloudStorage => ("gcs", cfg!(feature = "gcs")),
-        ObjectStoreScheme::MicrosoftAzure => ("azure", cfg!(feature = "azure")),
-        _ => return Err(StoreError::unusable(EXPECTED)),
-    };
-    if !is_on {
-        let why = format!("this object store requires the feature `{feature}` of tagtrail-querylog");
-        return Err(StoreError::unusable(why));
-    }
-    Ok((scheme, path))
-}
 
 /// An object store for long values: `stdout`, `stderr` and `udf_data` of 102,400 bytes or more.
 ///
@@ -58,8 +38,9 @@ pub struct Payloads {
 
 impl Payloads {
     /// Keeps long values in an object store.
-    pub fn new(objects: impl ObjectStore) -> Self {
-        Self { objects: Arc::new(objects), at_least: 102_400 }
+    pub fn new(objects: impl Into<Objects>) -> Self {
+        let Objects { store, prefix, .. } = objects.into();
+        Self { objects: Arc::new(PrefixStore::new(store, prefix)), at_least: 102_400 }
     }
 
     /// Keeps long values in a folder, which is created if it does not exist. Files are on disk before their rows are.
@@ -68,27 +49,16 @@ impl Payloads {
     ///
     /// If the folder cannot be created.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
-        Ok(Self::new(LocalFileSystem::new_with_prefix(path).map_err(StoreError::unusable)?.with_fsync(true)))
+        Objects::folder(path).map(Self::new)
     }
 
-    /// Keeps long values where a URL points to: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`,
-    /// each with its feature (`s3`, `gcs`, `azure`) and its environment variables, such as `AWS_ACCESS_KEY_ID`; or
-    /// `file:///folder`. Anything that is not a URL is a folder.
+    /// Keeps long values where a URL or a path points to, as [`Objects::at`] does.
     ///
     /// # Errors
     ///
-    /// If there is no such store, or if its environment variables are missing.
+    /// As [`Objects::at`].
     pub fn at(location: &str) -> Result<Self, StoreError> {
-        let Ok(url) = Url::parse(location) else { return Self::folder(location) };
-        if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
-            return Self::folder(path);
-        }
-        scheme_of(&url)?;
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let (objects, path) = object_store::parse_url_opts(&url, variables).map_err(StoreError::unusable)?;
-        Ok(Self::new(PrefixStore::new(objects, path)))
+        Objects::at(location).map(Self::new)
     }
 
     /// Sets the minimum size of a long value, in bytes of UTF-8; 102,400 by default.

@@ -88,6 +88,7 @@ impl Key {
 
 /// Which long members of a record are kept in its object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Members {
     /// Whether the object has the output of the operation.
     pub stdout: bool,

@@ -8,7 +8,7 @@ use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use url::Url;
 
 use super::*;
-use crate::export::files::SignsUrls;
+use crate::store::SignUrls;
 
 #[tokio::test]
 async fn a_job_is_taken_when_its_lease_has_run_out_or_the_clock_was_set_back() {
@@ -127,7 +127,7 @@ async fn an_object_store_that_does_not_delete_holds_up_no_export() {
 struct Panics(AtomicBool);
 
 #[async_trait]
-impl SignsUrls for Panics {
+impl SignUrls for Panics {
     async fn url(&self, _: &object_store::path::Path, _: Duration) -> object_store::Result<Url> {
         assert!(self.0.swap(true, SeqCst), "the first time");
         Ok("https://files.example.com/x".parse().unwrap())
@@ -143,7 +143,7 @@ async fn a_panic_does_not_stop_the_work() {
     let job = left_behind(ExportState::CreatingNewUrl, now, body);
     insert(&log, &job).await;
     let mut files = ExportFiles::new(InMemory::new());
-    files.signer = Some(Arc::new(Panics::default()));
+    files.0.signer = Some(Arc::new(Panics::default()));
     let fixture = start_with(folder, log, &TestClock::default(), files).await;
     let export = fixture.end_of(&job.id).await;
     assert_eq!(export.presigned_url.as_deref(), Some("https://files.example.com/x"));

@@ -132,7 +132,7 @@ async fn filters_return_what_a_naive_reader_finds() {
     for (number, (requests, parameters, passes)) in questions(&records[1]).into_iter().enumerate() {
         for newest_first in [false, true] {
             let end = Timestamp::from_micros(START + 3_000_000);
-            let window = if number % 2 == 0 { Window::ALL } else { Window { end, ..Window::ALL } };
+            let window = if number % 2 == 0 { Window::ALL } else { Window::from(..=end) };
             let expected: Vec<_> = records
                 .iter()
                 .filter(|record| record.notes.caller.exec_env_id.as_deref() == Some("env1") && passes(record))
@@ -320,7 +320,7 @@ impl Store for Ready {
         Ok(self.0.clone())
     }
     async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
-        Ok(Hits { rows: self.0.clone(), behind: None })
+        Ok(Hits::new(self.0.clone(), None))
     }
     async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
         Err(StoreError::Closed)

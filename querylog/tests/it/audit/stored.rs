@@ -112,9 +112,7 @@ fn service(log: QueryLog, gate: Arc<Notify>) -> Router {
         gate.notified().await;
         "done"
     };
-    let layer = QueryLogLayer::new(log)
-        .caller(|_| Caller { exec_env_id: Some("env1".into()), ..Caller::default() })
-        .with_inbound(Admit::Restart);
+    let layer = QueryLogLayer::new(log).caller(|_| Caller::in_environment("env1")).with_inbound(Admit::Restart);
     Router::new().route("/slow/{x}", get(slow)).route("/panic", get(panics)).layer(layer)
 }
 

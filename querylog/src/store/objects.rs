@@ -1,0 +1,139 @@
+//! Where objects are kept: [`Objects`], for long values and for files of exports.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, ObjectStoreScheme};
+use url::Url;
+
+use crate::store::StoreError;
+
+/// An object store: a folder, or a bucket of Amazon S3, Google Cloud Storage or Azure Blob Storage.
+///
+/// [`Payloads`](crate::store::Payloads) keep long values in one, and exports their files. Any other store that implements
+/// `ObjectStore` of the crate object_store converts into it.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path().join("payloads");
+/// use tagtrail_querylog::store::{Objects, Payloads};
+///
+/// let payloads = Payloads::new(Objects::folder(folder)?);
+/// let in_memory = Payloads::new(object_store::memory::InMemory::new());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Objects {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "exports alone have URLs"))]
+    pub(crate) signer: Option<Arc<dyn SignUrls>>,
+    /// Beneath which objects are.
+    pub(crate) prefix: object_store::path::Path,
+    /// The folder, if it is one.
+    #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "exports alone look into it"))]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// An object store that signs URLs with which others may read.
+#[async_trait]
+pub(crate) trait SignUrls: std::fmt::Debug + Send + Sync {
+    #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "exports alone have URLs"))]
+    async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url>;
+}
+
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+#[async_trait]
+impl<T: object_store::signer::Signer> SignUrls for T {
+    async fn url(&self, path: &object_store::path::Path, for_as_long: Duration) -> object_store::Result<Url> {
+        self.signed_url(http::Method::GET, path, for_as_long).await
+    }
+}
+
+/// Any other object store. It does not sign URLs.
+impl<T: ObjectStore> From<T> for Objects {
+    fn from(store: T) -> Self {
+        Self { store: Arc::new(store), signer: None, prefix: object_store::path::Path::default(), folder: None }
+    }
+}
+
+impl Objects {
+    /// Keeps objects in a folder, which is created if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be created.
+    pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
+        let folder = path.as_ref().to_owned();
+        let store = LocalFileSystem::new_with_prefix(&folder).map_err(StoreError::unusable)?.with_fsync(true);
+        Ok(Self { folder: Some(folder), ..Self::from(store) })
+    }
+
+    /// Keeps objects where a URL points to: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each
+    /// with its feature (`s3`, `gcs`, `azure`) and its environment variables, which start with `AWS_`, `GOOGLE_` or
+    /// `AZURE_`; or `file:///folder`. Anything that is not a URL is a folder. The three object stores sign URLs.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such store, or if its environment variables are missing.
+    pub fn at(location: &str) -> Result<Self, StoreError> {
+        let Ok(url) = Url::parse(location) else { return Self::folder(location) };
+        if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
+            return Self::folder(path);
+        }
+        const EXPECTED: &str = "invalid object store: expected a folder, or a URL (s3://bucket/folder, \
+                                gs://bucket/folder, az://container/folder)";
+        let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|_| StoreError::unusable(EXPECTED))?;
+        let feature = match scheme {
+            ObjectStoreScheme::AmazonS3 => "s3",
+            ObjectStoreScheme::GoogleCloudStorage => "gcs",
+            ObjectStoreScheme::MicrosoftAzure => "azure",
+            _ => return Err(StoreError::unusable(EXPECTED)),
+        };
+        match bucket(&scheme, &url) {
+            Some(objects) => Ok(Self { prefix, ..objects.map_err(StoreError::unusable)? }),
+            None => Err(StoreError::unusable(format!(
+                "this object store requires the feature `{feature}` of tagtrail-querylog"
+            ))),
+        }
+    }
+
+    /// Keeps objects in this object store, which signs URLs with which others may read them.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub fn signing(store: impl ObjectStore + object_store::signer::Signer) -> Self {
+        let store = Arc::new(store);
+        Self { signer: Some(store.clone()), ..Self::from(store) }
+    }
+
+    /// Keeps objects beneath this path, whose parts are separated by slashes.
+    pub fn beneath(self, path: &str) -> Self {
+        Self { prefix: path.into(), ..self }
+    }
+}
+
+/// The bucket of a URL, if its feature is enabled. Of the environment, only the variables of that store are read.
+fn bucket(scheme: &ObjectStoreScheme, url: &Url) -> Option<object_store::Result<Objects>> {
+    let _ = url;
+    match scheme {
+        #[cfg(feature = "s3")]
+        ObjectStoreScheme::AmazonS3 => {
+            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url.as_str());
+            Some(builder.build().map(Objects::signing))
+        }
+        #[cfg(feature = "gcs")]
+        ObjectStoreScheme::GoogleCloudStorage => {
+            let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+            Some(builder.build().map(Objects::signing))
+        }
+        #[cfg(feature = "azure")]
+        ObjectStoreScheme::MicrosoftAzure => {
+            let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            Some(builder.build().map(Objects::signing))
+        }
+        _ => None,
+    }
+}
