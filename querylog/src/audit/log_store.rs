@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::audit::log::AuditLog;
 use crate::audit::row::row_of;
@@ -143,6 +143,8 @@ impl Channel for StoreChannel {
     }
 }
 
+/// How long the end of a log waits for what runs on its runtime.
+const GRACE: Duration = Duration::from_secs(5);
 /// How many rows are put at once: enough that a commit costs little, and few enough that other writers do not wait long.
 const MAX_ROWS: usize = 8_192;
 
@@ -280,10 +282,14 @@ impl Sink for StoreSink {
     }
 }
 
-/// In an async function a runtime cannot be dropped by waiting for it.
+/// Connections that were made on the runtime end with it, before the log counts as closed: so they are not used again.
 impl Drop for StoreSink {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        let Some(runtime) = self.runtime.take() else { return };
+        if Handle::try_current().is_err() {
+            runtime.shutdown_timeout(GRACE);
+        } else {
+            // In an async function a runtime cannot be waited for.
             runtime.shutdown_background();
         }
     }

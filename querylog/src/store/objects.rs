@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// An object store: a folder, or a bucket of Amazon S3, Google Cloud Storage or Azure Blob Storage.
 ///
 /// [`Payloads`](crate::store::Payloads) keep long values in one, and exports their files. Any other store that implements
-/// `ObjectStore` of the crate object_store converts into it.
+/// `ObjectStore` of the crate `object_store` converts into it.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -85,8 +85,6 @@ impl Objects {
         if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
             return Self::folder(path);
         }
-        const EXPECTED: &str = "invalid object store: expected a folder, or a URL (s3://bucket/folder, \
-                                gs://bucket/folder, az://container/folder)";
         let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|_| StoreError::unusable(EXPECTED))?;
         let feature = match scheme {
             ObjectStoreScheme::AmazonS3 => "s3",
@@ -114,6 +112,9 @@ impl Objects {
         Self { prefix: path.into(), ..self }
     }
 }
+
+const EXPECTED: &str =
+    "invalid object store: expected a folder, or a URL (s3://bucket/folder, gs://bucket/folder, az://container/folder)";
 
 /// The bucket of a URL, if its feature is enabled. Of the environment, only the variables of that store are read.
 fn bucket(scheme: &ObjectStoreScheme, url: &Url) -> Option<object_store::Result<Objects>> {
