@@ -46,12 +46,15 @@ impl Put<'_> {
         rows: &[&Row],
         trusts: bool,
     ) -> Result<(), tokio_postgres::Error> {
-        let mut rows = rows.to_vec();
+        let mut rows: Vec<&Row> = rows.to_vec();
         while !rows.is_empty() {
             // A statement has each id once, and in a fixed order, so that statements do not deadlock.
             let mut ids = HashSet::new();
-            let is_next = |row: &&Row| ids.len() < STATEMENT && ids.insert(row.record.id.clone());
-            let (mut some, rest): (Vec<_>, _) = rows.into_iter().partition(is_next);
+            let (mut some, mut rest) = (Vec::new(), Vec::new());
+            for row in rows {
+                let is_next = ids.len() < STATEMENT && ids.insert(row.record.id.as_str());
+                if is_next { some.push(row) } else { rest.push(row) }
+            }
             some.sort_unstable_by(|one, other| one.record.id.cmp(&other.record.id));
             if trusts {
                 some = self.put_new(transaction, some).await?;
@@ -77,7 +80,7 @@ impl Put<'_> {
         transaction: &Transaction<'_>,
         rows: Vec<&'a Row>,
     ) -> Result<Vec<&'a Row>, tokio_postgres::Error> {
-        let unknown: Vec<&Row> = rows.iter().filter(|row| self.started.keys(row).is_none()).copied().collect();
+        let unknown: Vec<&Row> = rows.iter().filter(|row| !self.started.has(row)).copied().collect();
         if unknown.is_empty() {
             return Ok(rows);
         }
@@ -97,7 +100,7 @@ impl Put<'_> {
         transaction: &Transaction<'_>,
         rows: Vec<&'a Row>,
     ) -> Result<Vec<&'a Row>, tokio_postgres::Error> {
-        let is_ours = |row: &&Row| row.ended && self.started.keys(row).is_some();
+        let is_ours = |row: &&Row| row.ended && self.started.has(row);
         let started: Vec<&Row> = rows.iter().copied().filter(is_ours).collect();
         if started.is_empty() {
             return Ok(rows);

@@ -27,6 +27,11 @@ impl Started {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether a row has started.
+    pub(super) fn has(&self, row: &Row) -> bool {
+        self.rows().contains(&Cursor::of(&row.record))
+    }
+
     /// Returns the keys of a row that has started.
     pub(super) fn keys(&self, row: &Row) -> Option<HashSet<Key>> {
         self.rows().peek(&Cursor::of(&row.record)).cloned()
