@@ -280,18 +280,20 @@ fn files_roll_by_time_even_if_nothing_is_written() {
     assert_eq!(disk.state().files.len(), 2);
 }
 
+/// A disk that makes the writer panic.
+struct Broken;
+impl Disk for Broken {
+    fn create(&mut self, _: Timestamp, _: bool) -> io::Result<Box<dyn DiskFile>> {
+        panic!("a mistake in the writer");
+    }
+    fn rolled(&mut self) {}
+    fn stopped(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn nobody_waits_if_the_writer_panics() {
-    struct Broken;
-    impl Disk for Broken {
-        fn create(&mut self, _: Timestamp, _: bool) -> io::Result<Box<dyn DiskFile>> {
-            panic!("a mistake in the writer");
-        }
-        fn rolled(&mut self) {}
-        fn stopped(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let log = open_with(Broken, settings(), None);
     let ack = log.append(&record());
     assert!(ack.wait(SOON).unwrap().is_err());
@@ -322,16 +324,6 @@ fn closing_waits_as_long_as_it_takes_if_the_limit_is_the_longest_duration() {
 
 #[test]
 fn stats_and_acknowledgements_agree_if_the_writer_panics() {
-    struct Broken;
-    impl Disk for Broken {
-        fn create(&mut self, _: Timestamp, _: bool) -> io::Result<Box<dyn DiskFile>> {
-            panic!("a mistake in the writer");
-        }
-        fn rolled(&mut self) {}
-        fn stopped(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let log = open_with(Broken, settings().overload(Overload::Fail { wait: Duration::ZERO }), None);
     assert_eq!(log.append(&record()).wait(SOON), Some(Err(AppendError::Closed)));
     wait_for("the writer is gone", || log.overload().is_some());
