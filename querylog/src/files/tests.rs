@@ -8,11 +8,14 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::files::disk::{Disk, DiskFile, Place};
-use crate::files::memory::{Failures, Memory, QUEUE, SOON, lines_of, log, open, open_with, record, settings, wait_for};
+use crate::files::memory::{
+    Failures, Memory, QUEUE, SOON, lines_of, log, nothing_found, open, open_with, record, settings, wait_for,
+};
 use crate::files::options::Roll;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::ack::AppendError;
+use crate::queue::log::QueryLog;
 use crate::queue::overload::Overload;
 
 #[test]
@@ -349,4 +352,26 @@ fn closing_leaves_a_gap_for_what_it_did_not_write() {
     wait_for("the writer is gone", || log.stats().queued == 0);
     assert_eq!((log.stats().written, log.stats().failed), (1, 5));
     assert!(!disk.state().stopped, "the next process must report that something is missing");
+}
+
+#[test]
+fn dropping_a_log_drains_a_destination_if_the_writer_of_another_panicked() {
+    let disk = Memory::default();
+    let disks: [Box<dyn Disk>; 2] = [Box::new(Broken), Box::new(disk.clone())];
+    let linger = || settings().gather(16 << 10, Duration::from_millis(500));
+    let log = QueryLog::start(disks.map(|disk| linger().start_on(disk, nothing_found()).unwrap()));
+    drop(log.append(&record()));
+    log.flush().wait(SOON).unwrap().unwrap_err();
+    disk.fail(|failures| failures.slow = true);
+    drop(log.append(&record()));
+    let healing = std::thread::spawn({
+        let disk = disk.clone();
+        move || {
+            std::thread::sleep(Duration::from_millis(300));
+            disk.fail(|failures| failures.slow = false);
+        }
+    });
+    drop(log);
+    healing.join().unwrap();
+    assert_eq!(disk.lines().0.len(), 2);
 }
