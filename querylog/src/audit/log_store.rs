@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use uuid::Uuid;
 
 use crate::audit::log::AuditLog;
 use crate::audit::row::row_of;
@@ -238,7 +239,7 @@ impl StoreSink {
         let Prepared { rows, todo, rejected, .. } = prepared;
         while let Some(range) = todo.pop() {
             let some = if range.len() == rows.len() { Arc::clone(rows) } else { rows[range.clone()].into() };
-            match self.log.store().put_blocking(&some, runtime.handle()) {
+            match self.log.store().put_blocking(&some, None, runtime.handle()) {
                 Ok(()) => {}
                 Err(StoreError::Rejected(_)) if range.len() > 1 => {
                     let middle = range.start + range.len() / 2;
@@ -278,7 +279,7 @@ impl Sink for StoreSink {
 
     fn write_gap(&mut self, gap: &Gap) -> io::Result<()> {
         let runtime = self.runtime.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        runtime.block_on(self.log.store().put_gap(gap)).map_err(io::Error::other)
+        runtime.block_on(self.log.store().put_gap(Uuid::now_v7(), gap)).map_err(io::Error::other)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::model::time::Timestamp;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::model::writer_status::WriterReport;
 
 /// Records that are missing from a log, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,19 @@ pub struct Gap {
     /// Why they are missing.
     pub why: Cow<'static, str>,
 }
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Gap {
+    /// Creates the gap between an earlier run of a writer, which had written its records until a time, and this one.
+    pub(crate) fn of_unclean_stop(written_through: i64, report: &WriterReport) -> Self {
+        let from = Timestamp::from_micros(written_through).max(report.kept_through).min(report.started);
+        Self { from, to: report.started, count: None, why: Cow::Borrowed(UNCLEAN_STOP) }
+    }
+}
+
+/// Why records are missing after a writer of a store ended without closing its log.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) const UNCLEAN_STOP: &str = "unclean stop: the process ended without closing the log";
 
 /// Why records are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,3 +32,5 @@ pub(crate) mod time;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod trace_tree;
 pub(crate) mod window;
+#[cfg(feature = "store")]
+pub(crate) mod writer_status;

@@ -15,3 +15,4 @@ mod schema;
 mod store_errors;
 mod stored;
 mod traces;
+mod writers;
