@@ -15,5 +15,5 @@ mod sink;
 mod tests;
 
 pub use self::log_files::LogFiles;
-pub use self::options::{Durability, Keep, LineFormat, Roll};
+pub use self::options::{Keep, LineFormat, Roll};
 pub use self::reader::{Entry, ForeignLine, LogReader};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::{Method, StatusCode};
@@ -37,10 +37,37 @@ pub struct RecordHandle(Arc<Shared>);
 /// What handler, bodies and outbound calls add to a record.
 struct Shared {
     id: Uuid,
-    /// The acknowledgement of the start; `None` if the request is not in the sample.
-    started: Option<Ack>,
+    started: Start,
     body_bytes: AtomicU64,
     added: Mutex<Added>,
+}
+
+/// The start of a record.
+struct Start {
+    /// `None` if the request is not in the sample.
+    ack: Option<Ack>,
+    /// Until when it is waited for; `None` for ever.
+    deadline: Option<Instant>,
+    /// What the first of those who wait has learned, which is the result for all.
+    result: OnceLock<Result<(), AppendError>>,
+}
+
+impl Start {
+    async fn wait(&self) -> Result<(), AppendError> {
+        let Some(ack) = &self.ack else { return Err(AppendError::NotSampled) };
+        if let Some(result) = self.result.get() {
+            return *result;
+        }
+        let result = match self.deadline {
+            // There is no timer outside of tokio.
+            Some(deadline) if tokio::runtime::Handle::try_current().is_ok() => {
+                let waited = tokio::time::timeout_at(deadline.into(), ack.clone()).await;
+                waited.unwrap_or(Err(AppendError::TimedOut))
+            }
+            _ => ack.clone().await,
+        };
+        *self.result.get_or_init(|| result)
+    }
 }
 
 #[derive(Default)]
@@ -70,6 +97,8 @@ impl RecordHandle {
     /// record. Files have a record when it ends, so for them there is nothing to wait for. Every call gives the same
     /// result.
     ///
+    /// With a [`Spool`](crate::Spool), the start is safe when it is in the store or in the spool.
+    ///
     /// ```
     /// use axum::http::StatusCode;
     /// use tagtrail_querylog::RecordHandle;
@@ -83,13 +112,11 @@ impl RecordHandle {
     ///
     /// # Errors
     ///
-    /// If the start is not in the log. [`AppendError::NotSampled`] if the layer has a
+    /// If the start is not in the log. [`AppendError::TimedOut`] if that is not known within
+    /// [5 seconds](crate::QueryLogLayer::started_within) of the start of the request. [`AppendError::NotSampled`] if the layer has a
     /// [`sample`](crate::QueryLogLayer::sample), and the request is not in it.
     pub async fn started(&self) -> Result<(), AppendError> {
-        match &self.0.started {
-            Some(started) => started.clone().await,
-            None => Err(AppendError::NotSampled),
-        }
+        self.0.started.wait().await
     }
 
     pub(crate) fn count_body(&self, bytes: usize) {
@@ -120,12 +147,24 @@ struct Pending {
     expected: Option<u64>,
     shared: Arc<Shared>,
     options: Arc<Options>,
+    /// The weight of the start, if room is reserved for the end.
+    reserved: Option<usize>,
 }
 
 impl Open {
-    /// Starts the record, and listens to the calls that are made with the trail.
-    pub(crate) fn start(record: Record, trail: &Trail, options: &Arc<Options>) -> (Self, RecordHandle) {
-        let started = options.samples(&record).then(|| options.log.begin(&record));
+    /// Starts the record, and listens to the calls that are made with the trail. Returns `None` if there is no room for
+    /// the record, and the policy of the log is to fail.
+    pub(crate) fn start(record: Record, trail: &Trail, options: &Arc<Options>) -> Option<(Self, RecordHandle)> {
+        let reserved = options.log.reserves().then(|| record.weight());
+        if reserved.is_some_and(|weight| !options.log.reserve(weight)) {
+            return None;
+        }
+        let start = Instant::now();
+        let started = Start {
+            ack: options.samples(&record).then(|| options.log.begin(&record)),
+            deadline: start.checked_add(options.started_within),
+            result: OnceLock::new(),
+        };
         let shared = Arc::new(Shared {
             id: record.id,
             started,
@@ -141,8 +180,9 @@ impl Open {
         });
         options.log.opened();
         let handle = RecordHandle(Arc::clone(&shared));
-        let pending = Pending { record, start: Instant::now(), expected: None, shared, options: Arc::clone(options) };
-        (Self(Some(Box::new(pending))), handle)
+        let options = Arc::clone(options);
+        let pending = Pending { record, start, expected: None, shared, options, reserved };
+        Some((Self(Some(Box::new(pending))), handle))
     }
 
     /// The response has started. Its body has this many bytes, if that is known.
@@ -183,7 +223,7 @@ impl Pending {
     }
 
     fn end(self: Box<Self>, outcome: Outcome) -> Option<Ack> {
-        let Self { mut record, start, shared, options, .. } = *self;
+        let Self { mut record, start, shared, options, reserved, .. } = *self;
         record.end(start.elapsed(), outcome);
         record.request.body_bytes = shared.body_bytes.load(Relaxed);
         {
@@ -192,8 +232,12 @@ impl Pending {
             record.notes = std::mem::take(&mut added.notes);
             record.sent = std::mem::take(&mut added.sent);
         }
-        let ack = options.keeps(&record).then(|| options.log.append_owned(record));
-        options.log.ended();
+        let log = &options.log;
+        let ack = options.keeps(&record).then(|| log.append_owned(record, reserved));
+        if let (None, Some(weight)) = (&ack, reserved) {
+            log.release(weight);
+        }
+        log.ended();
         ack
     }
 }

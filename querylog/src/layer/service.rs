@@ -128,11 +128,12 @@ where
             None => return QueryLogFuture::own(no_trail()),
         };
         let log = &options.log;
-        if matches!(log.overload(), Some(Overload::Fail { .. })) {
+        let has_room = !matches!(log.overload(), Some(Overload::Fail { .. }));
+        let started = has_room.then(|| Open::start(options.record(&trail, &head), &trail, options)).flatten();
+        let Some((mut open, handle)) = started else {
             log.reject();
             return QueryLogFuture::own(overloaded());
-        }
-        let (mut open, handle) = Open::start(options.record(&trail, &head), &trail, options);
+        };
         head.extensions.insert(handle.clone());
         let request = Request::from_parts(head, CountedBody::counted(body, handle));
         let inner = &mut self.inner;

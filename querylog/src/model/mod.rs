@@ -25,6 +25,7 @@ pub(crate) mod request_filter;
 pub(crate) mod scan;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod scope;
+pub(crate) mod shrink;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod status;
 pub(crate) mod text;

@@ -303,7 +303,6 @@ impl Record {
     }
 
     /// Returns the approximate number of bytes of memory that the record takes.
-    #[cfg(feature = "store")]
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let Notes { caller, operation, database, region_group, counters, shape, shared_token, stdout, stderr, payload } =

@@ -1,6 +1,7 @@
 //! The contract of a store: the trait [`Store`].
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -144,6 +145,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
                 _ => return Ok(rows.into_iter().map(ExportedRow::of).collect()),
             }
         }
+    }
+
+    /// Returns the path of the file to which a log appends records that the store rejects, unless it is
+    /// [set](crate::LogStore::rejected_file). By default there is none.
+    fn rejected_file(&self) -> Option<PathBuf> {
+        None
     }
 
     /// Returns the jobs of exports, if the store keeps them. `None` by default: the log cannot be exported.

@@ -68,11 +68,15 @@ impl Payloads {
         Self { at_least: bytes, ..self }
     }
 
+    /// Whether a row has values that [`take_out`](Self::take_out) moves.
+    pub(crate) fn moves(&self, row: &Row) -> bool {
+        long_members(&row.record).any(|text| text.len() >= self.at_least)
+    }
+
     /// Moves the long values of rows to the object store. If this fails, some are moved, and a second call moves the
     /// others.
     pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
-        let long = |row: &&mut Row| long_members(&row.record).any(|text| text.len() >= self.at_least);
-        let taking: Vec<_> = rows.iter_mut().filter(long).map(|row| self.take_out_of(row)).collect();
+        let taking: Vec<_> = rows.iter_mut().filter(|row| self.moves(row)).map(|row| self.take_out_of(row)).collect();
         let mut taken = stream::iter(taking).buffer_unordered(AT_A_TIME);
         let mut result = Ok(());
         while let Some(row) = taken.next().await {

@@ -111,14 +111,16 @@ async fn missing_records_are_kept_as_a_gap_in_the_store() {
     let log = LogStore::new(audit.clone()).queue_bytes(8 << 10).open().unwrap();
     let before = Timestamp::now();
     for _ in 0..3 {
-        let too_large = log.append(&request(&"x".repeat(8 << 10)));
+        let mut large = request(&"x".repeat(8 << 10));
+        large.end(Duration::from_millis(1), Outcome::Complete);
+        let too_large = log.append(&large);
         assert_eq!(too_large.wait(LIMIT), Some(Err(AppendError::TooLarge)));
     }
     log.append(&request("/")).wait(LIMIT).unwrap().unwrap();
     log.close(LIMIT).await.unwrap();
     let gaps = audit.gaps(Window::ALL).await.unwrap();
     assert_eq!(gaps.iter().map(|gap| gap.count.unwrap()).sum::<u64>(), 3);
-    assert!(gaps.iter().all(|gap| gap.why == "record larger than the queue" && gap.from >= before));
+    assert!(gaps.iter().all(|gap| gap.why == "the record was larger than the queue" && gap.from >= before));
     assert_eq!(audit.gaps(Window::from(..before)).await.unwrap(), []);
 }
 
