@@ -1,15 +1,18 @@
 //! A request that is being handled: its record until it is written, and the handle with which a handler adds to it.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tagtrail::{ParentId, Trail};
 use uuid::Uuid;
 
+use crate::layer::error_text::error_text;
+use crate::layer::grpc;
 use crate::layer::options::Options;
+use crate::model::grpc::UNKNOWN;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
 use crate::queue::ack::{Ack, AppendError};
 
@@ -33,6 +36,9 @@ use crate::queue::ack::{Ack, AppendError};
 /// ```
 #[derive(Clone)]
 pub struct RecordHandle(Arc<Shared>);
+
+/// How many bytes of an error's text are recorded.
+const MAX_ERROR: usize = 8 << 10;
 
 /// What handler, bodies and outbound calls add to a record.
 struct Shared {
@@ -145,6 +151,8 @@ struct Pending {
     start: Instant,
     /// How many bytes the response body has, if that is known.
     expected: Option<u64>,
+    /// Whether the response is one of gRPC.
+    grpc: bool,
     shared: Arc<Shared>,
     options: Arc<Options>,
     /// The weight of the start, if room is reserved for the end.
@@ -181,18 +189,37 @@ impl Open {
         options.log.opened();
         let handle = RecordHandle(Arc::clone(&shared));
         let options = Arc::clone(options);
-        let pending = Pending { record, start, expected: None, shared, options, reserved };
+        let pending = Pending { record, start, expected: None, grpc: false, shared, options, reserved };
         Some((Self(Some(Box::new(pending))), handle))
     }
 
     /// The response has started. Its body has this many bytes, if that is known.
-    pub(crate) fn responded(&mut self, status: StatusCode, body_bytes: Option<u64>) {
+    pub(crate) fn responded(&mut self, status: StatusCode, headers: &HeaderMap, body_bytes: Option<u64>) {
         if let Some(pending) = &mut self.0 {
             pending.record.response.status = Some(status.as_u16());
+            pending.grpc = grpc::is_grpc(headers);
             let no_body = pending.record.request.method == Method::HEAD
                 || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            pending.expected = if no_body { Some(0) } else { body_bytes };
+            // After the body of a gRPC response its trailers follow.
+            pending.expected = if no_body { Some(0) } else { body_bytes.filter(|_| !pending.grpc) };
+            note_call(&mut pending.record, headers);
         }
+    }
+
+    /// The response has ended with these trailers.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(pending) = &mut self.0 {
+            note_call(&mut pending.record, trailers);
+        }
+    }
+
+    /// The service or the response's body has failed. The record ends.
+    pub(crate) fn fail<E: Display + 'static>(&mut self, error: &E) -> Option<Ack> {
+        let text = self.guard(|| error_text(error, MAX_ERROR));
+        if let Some(pending) = &mut self.0 {
+            pending.record.response.error = Some(text);
+        }
+        self.end(Outcome::Failed)
     }
 
     /// This many bytes of the response body were handed to the server. Returns whether the body is whole with them.
@@ -217,14 +244,25 @@ impl Open {
     }
 }
 
+/// Notes what headers or trailers say of a gRPC call.
+fn note_call(record: &mut Record, fields: &HeaderMap) {
+    if let Some(status) = grpc::status(fields) {
+        record.response.grpc_status = Some(status);
+        record.response.error = grpc::message(fields);
+    }
+}
+
 impl Pending {
     fn is_whole(&self) -> bool {
         self.expected.is_some_and(|expected| self.record.response.body_bytes >= expected)
     }
 
     fn end(self: Box<Self>, outcome: Outcome) -> Option<Ack> {
-        let Self { mut record, start, shared, options, reserved, .. } = *self;
+        let Self { mut record, start, grpc, shared, options, reserved, .. } = *self;
         record.end(start.elapsed(), outcome);
+        if grpc && outcome == Outcome::Complete {
+            record.response.grpc_status.get_or_insert(UNKNOWN);
+        }
         record.request.body_bytes = shared.body_bytes.load(Relaxed);
         {
             let mut added = shared.lock();

@@ -1,6 +1,6 @@
 //! The service of a [`QueryLogLayer`](crate::QueryLogLayer), and its future.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -97,7 +97,7 @@ impl<S: fmt::Debug> fmt::Debug for QueryLogService<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for QueryLogService<S>
 where
-    S: Service<Request<CountedBody<ReqBody>>, Response = Response<ResBody>>,
+    S: Service<Request<CountedBody<ReqBody>>, Response = Response<ResBody>, Error: Display + 'static>,
     ResBody: Body<Data: From<Bytes>>,
 {
     type Response = Response<LoggedBody<ResBody>>;
@@ -206,6 +206,7 @@ impl<F, B, E> Future for QueryLogFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
+    E: Display + 'static,
 {
     type Output = Result<Response<LoggedBody<B>>, E>;
 
@@ -218,7 +219,15 @@ where
                         None => future.poll(cx),
                     };
                     let mut logged = logged.take_if(|_| polled.is_ready());
-                    let response = ready!(polled)?;
+                    let response = match ready!(polled) {
+                        Ok(response) => response,
+                        Err(error) => {
+                            if let Some(mut logged) = logged {
+                                drop(logged.open.fail(&error));
+                            }
+                            return Poll::Ready(Err(error));
+                        }
+                    };
                     let ack = logged.as_mut().and_then(|logged| logged.responded(&response));
                     (response.map(|body| LoggedBody::handled(body, logged)), ack)
                 }

@@ -9,6 +9,8 @@ pub(crate) mod distinct;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod export_status;
 pub(crate) mod gap;
+pub(crate) mod grpc;
+pub(crate) mod outcome;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod page;
 pub(crate) mod printable;
