@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
-use tagtrail_querylog::Timestamp;
 use tagtrail_querylog::client::{
     Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportRequest, ExportedFile,
 };
 use tagtrail_querylog::export::ExportScope;
+use tagtrail_querylog::{Timestamp, shutdown_signal};
 use uuid::Uuid;
 
 use crate::error::{UsageError, of_option, with_sources};
 use crate::options::{in_order, moment};
 use crate::out;
-use crate::runtime::{block_on, interrupted};
+use crate::runtime::block_on;
 use crate::source::secret;
 
 /// The environment variable that holds the account key.
@@ -111,7 +111,7 @@ impl Export {
         block_on(async {
             tokio::select! {
                 ended = self.export(client, scope, token) => ended,
-                () = interrupted() => {
+                () = shutdown_signal() => {
                     out::report(&format!("interrupted; {}", how_to_continue(token)));
                     Ok(ExitCode::from(INTERRUPTED))
                 }
