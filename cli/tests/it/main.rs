@@ -14,3 +14,4 @@ mod stop;
 #[path = "../../../querylog/tests/it/support/mod.rs"]
 mod support;
 mod tables;
+mod times;
