@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
-use tagtrail_querylog::Timestamp;
 use tagtrail_querylog::client::{
     Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportRequest, ExportedFile,
 };
 use tagtrail_querylog::export::ExportScope;
+use tagtrail_querylog::{Timestamp, shutdown_signal};
 use uuid::Uuid;
 
 use crate::error::{UsageError, of_option, with_sources};
-use crate::options::{in_order, moment};
+use crate::options::in_order;
 use crate::out;
-use crate::runtime::{block_on, interrupted};
+use crate::runtime::block_on;
 use crate::source::secret;
+use crate::times::{TimeExpression, ZoneArg};
 
 /// The environment variable that holds the account key.
 const KEY: &str = "ACCOUNT_KEY";
@@ -62,15 +63,20 @@ pub(crate) struct Export {
     /// Database to export, including those below it, such as `us-std/ECommerce`
     #[arg(long, value_name = "PATH")]
     database: Option<ExportScope>,
-    /// Export records that started at or after this time: ISO 8601, or a duration ago, such as `15m` or `7d`
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    since: Timestamp,
+    /// Export records that started at or after this time: `2024-05-10 18:05`, `15m`, `2 hours ago`, `yesterday`
+    ///
+    /// Also an ISO 8601 time with an offset or a time zone (`2024-05-10T18:05+02:00`, `2024-05-10 18:05[Europe/Berlin]`),
+    /// `today`, a time of today (`18:05`), and seconds or milliseconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    since: TimeExpression,
     /// Export records that started before this time [default: now]
     ///
     /// The server starts the export 5 seconds after this time, and waits up to a minute for requests that are still
     /// running.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<TimeExpression>,
+    #[command(flatten)]
+    zone: ZoneArg,
     /// File to create: lines of JSON, compressed with gzip; `-` writes the lines to standard output
     ///
     /// An existing file is not overwritten.
@@ -98,7 +104,8 @@ fn seconds(text: &str) -> Result<f64, &'static str> {
 
 impl Export {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        in_order(Some(self.since), Some(self.until.unwrap_or_else(Timestamp::now)))?;
+        let (since, until) = self.range();
+        in_order(Some(since), Some(until))?;
         self.check_out()?;
         let scope = self.scope()?;
         let key = secret(KEY, "account key")?;
@@ -111,12 +118,17 @@ impl Export {
         block_on(async {
             tokio::select! {
                 ended = self.export(client, scope, token) => ended,
-                () = interrupted() => {
+                () = shutdown_signal() => {
                     out::report(&format!("interrupted; {}", how_to_continue(token)));
                     Ok(ExitCode::from(INTERRUPTED))
                 }
             }
         })
+    }
+
+    fn range(&self) -> (Timestamp, Timestamp) {
+        let moment = |time| self.zone.moment(time);
+        (moment(&self.since), self.until.as_ref().map_or_else(Timestamp::now, moment))
     }
 
     fn is_stdout(&self) -> bool {
@@ -153,10 +165,10 @@ impl Export {
     }
 
     fn request(&self, client: &ExportClient, scope: ExportScope, token: Uuid) -> ExportRequest {
-        let until = self.until.unwrap_or_else(Timestamp::now);
+        let (since, until) = self.range();
         let (shown_state, shown_error) = (Mutex::new(None), Mutex::new(String::new()));
         client
-            .export(scope, self.since, until)
+            .export(scope, since, until)
             .idempotency_token(token)
             .poll_every(Duration::from_secs_f64(self.poll_every))
             .patience(Duration::from_secs_f64(self.patience))

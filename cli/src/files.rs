@@ -22,7 +22,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub(crate) struct LogArgs {
-    /// Directory of a log, or one of its files, compressed or not
+    /// Directory of a log, or one file: compressed or not, renamed by a rotation, or the output of a container
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Format of the output [default: table on a terminal, else json]
@@ -177,7 +177,9 @@ impl LogArgs {
         }
         if entries.file_count() == 0 {
             let path = out::path(&self.path);
-            report(&format!("{path} contains no log files; their names are querylog-TIME.jsonl"));
+            report(&format!(
+                "{path} contains no log files; their names are querylog-TIME.jsonl, or end in .jsonl or .log"
+            ));
         }
         Ok(entries.between(range))
     }

@@ -16,6 +16,7 @@ mod source;
 mod stats;
 mod store;
 mod table;
+mod times;
 
 use std::error::Error;
 use std::io;
@@ -46,6 +47,12 @@ Store and serve an audit log: import, serve, prune
 
 Export a time range for another system: export
   ACCOUNT_KEY=... tagtrail-log export --url http://127.0.0.1:8080 --region-group us-std --since 1d --out logs.jsonl.gz
+
+Times (--since, --until, --before) are in UTC, or in the time zone of this machine with --local:
+  2024-05-10, 2024-05-10 18:05, 2024-05-10T18:05:42.871, 18:05 (of today), now, today, yesterday, tomorrow
+  2024-05-10T18:05:42Z, 2024-05-10 18:05+02:00, 2024-05-10 18:05[Europe/Berlin]
+  90s, 15m, 1h30m, 7d, 2 hours ago: a duration ago
+  1715364342, 1715364342871: seconds or milliseconds since 1970
 
 Exit status: 0 on success (even if nothing was found), 1 on failure, 2 for invalid arguments.
 Tables are colored on a terminal, unless NO_COLOR is set.";

@@ -10,11 +10,12 @@ use tagtrail_querylog::record::printable;
 use tagtrail_querylog::{Timestamp, Window};
 
 use crate::error::UsageError;
-use crate::options::{ListArgs, TimeArgs, moment, window};
+use crate::options::{ListArgs, TimeArgs, window};
 use crate::out::{Output, counting, report_if_none};
 use crate::runtime::block_on;
 use crate::source::SourceArgs;
 use crate::table;
+use crate::times::TimeExpression;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("filter").args(["id", "operation_id", "operation", "shared_token"])))]
@@ -49,8 +50,8 @@ pub(crate) struct Query {
     #[command(flatten)]
     times: TimeArgs,
     /// Show only records that started at or before this time
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "until")]
-    end_timestamp: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", conflicts_with = "until")]
+    end_timestamp: Option<TimeExpression>,
     /// How many of the newest records --distinct reads, at most 5000
     #[arg(long, default_value_t = 1_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     max_records_to_scan: u32,
@@ -90,7 +91,7 @@ impl Query {
 
     fn check(&self) -> Result<(), UsageError> {
         self.times.range()?;
-        if self.times.since().zip(self.end_timestamp).is_some_and(|(first, last)| first > last) {
+        if self.times.since().zip(self.end_timestamp()).is_some_and(|(first, last)| first > last) {
             return Err(UsageError::new("--since must not be after --end-timestamp"));
         }
         let own = (self.distinct || self.id.is_none()) && self.whose() == Whose::Own && self.of_operation().is_none();
@@ -127,7 +128,11 @@ impl Query {
     }
 
     fn window(&self) -> Window {
-        window(self.times.since(), self.times.last().or(self.end_timestamp))
+        window(self.times.since(), self.times.last().or(self.end_timestamp()))
+    }
+
+    fn end_timestamp(&self) -> Option<Timestamp> {
+        self.end_timestamp.as_ref().map(|end| self.times.moment(end))
     }
 }
 

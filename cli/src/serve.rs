@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
-use tagtrail_querylog::AuditLog;
 use tagtrail_querylog::access::Tokens;
 use tagtrail_querylog::export::{ExportFiles, ExportService};
 use tagtrail_querylog::server::{AuditApi, ExportApi};
+use tagtrail_querylog::{AuditLog, shutdown_signal};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time;
 
 use crate::error::of_option;
 use crate::out::{self, report};
-use crate::runtime::{block_on, interrupted};
+use crate::runtime::block_on;
 use crate::store::NewStoreArgs;
 
 /// How often objects without a record are deleted, and their minimum age.
@@ -99,8 +99,10 @@ impl Serve {
         let sweeper = tokio::spawn(sweep(log));
         let result = serve_until_interrupted(listener, router).await;
         sweeper.abort();
-        if let Some(exports) = exports {
-            exports.shutdown().await;
+        if let Some(exports) = exports
+            && time::timeout(GRACE, exports.shutdown()).await.is_err()
+        {
+            report("stopping although an export is running: another server will continue it");
         }
         Ok(result?)
     }
@@ -137,7 +139,7 @@ async fn export_router(exports: ExportService, tokens: Tokens) -> Result<Router,
 async fn serve_until_interrupted(listener: TcpListener, router: Router) -> io::Result<()> {
     let (notify, notified) = oneshot::channel();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
-        interrupted().await;
+        shutdown_signal().await;
         // The receiver lives as long as this server.
         let _ = notify.send(());
     });

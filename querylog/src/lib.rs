@@ -43,6 +43,7 @@
 //! | set what a crash can take | [`Durability`] |
 //! | set what happens if a destination does not keep up, and find out what is missing | [`Overload`], [`Gap`], [`LogStats`] |
 //! | set what happens to files | [`Roll`], [`Keep`], [`LogFiles::gzip`], [`LineFormat`] |
+//! | end a service so that nothing is missing | [`shutdown_signal`] (`signal`), [`QueryLog::close`] |
 //! | read a log | [`LogReader`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store | `AuditLog`, `LogStore` (`sqlite`, `postgres`), the module `store` |
 //! | query records, requests and traces | `audit::Questions`: in a store with `AuditLog::scoped` (`store`), on a server with `client::AuditClient` (`client`) |
@@ -61,6 +62,7 @@
 //! | `audit-api` | the REST API of the audit log, as an axum router |
 //! | `export` | exports of the log, and their REST API as an axum router |
 //! | `client` | clients for both APIs |
+//! | `signal` | [`shutdown_signal`], which waits for Ctrl-C and SIGTERM |
 //! | `store` | what a custom store needs |
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -81,6 +83,8 @@ mod private_file;
 mod queue;
 #[cfg(any(feature = "audit-api", feature = "export"))]
 pub mod server;
+#[cfg(feature = "signal")]
+mod shutdown;
 #[cfg(feature = "store")]
 pub mod store;
 mod wire;
@@ -141,3 +145,5 @@ pub use crate::queue::log::{CloseError, QueryLog, QueryLogBuilder};
 pub use crate::queue::overload::Overload;
 #[cfg(feature = "store")]
 pub use crate::queue::spool::{Acknowledge, Spool};
+#[cfg(feature = "signal")]
+pub use crate::shutdown::shutdown_signal;

@@ -6,7 +6,7 @@ mod rejected;
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -22,6 +22,10 @@ use crate::store::{NewStoreArgs, SQLITE};
 
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// A longer line is not a record, as for `cat`.
+const MAX_LINE: u64 = 256 << 20;
+/// How much of such a line is read at once.
+const MAX_PART: u64 = 1 << 20;
 const USE_CAT: &str = "use `tagtrail-log cat PATH | tagtrail-log import -`";
 
 #[derive(Args)]
@@ -185,10 +189,20 @@ async fn import(
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
+        let mut read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
         progress.inc(read as u64);
         let text = line.trim_ascii();
-        if !text.is_empty() {
+        if read as u64 == MAX_LINE && !line.ends_with(b"\n") {
+            counts.invalid += 1;
+            report_line(number, "longer than 256 MiB");
+            while read > 0 && !line.ends_with(b"\n") {
+                rejected.write_part(&line)?;
+                line.clear();
+                read = reader.by_ref().take(MAX_PART).read_until(b'\n', &mut line)?;
+                progress.inc(read as u64);
+            }
+            rejected.write(line.trim_ascii_end())?;
+        } else if !text.is_empty() {
             match ImportLine::parse(number, text) {
                 Ok(line) => batch.push(line),
                 Err(_) if is_gap(text) => report_line(number, "a gap: records that are missing from the log"),

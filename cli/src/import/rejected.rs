@@ -18,12 +18,17 @@ impl RejectedFile {
     }
 
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.write_part(line)?;
+        self.write_part(b"\n")
+    }
+
+    /// Writes a part of a line, or its end.
+    pub(super) fn write_part(&mut self, part: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(BufWriter::new(self.create()?)),
         };
-        file.write_all(line)?;
-        file.write_all(b"\n")
+        file.write_all(part)
     }
 
     fn create(&self) -> io::Result<File> {

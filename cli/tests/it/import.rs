@@ -62,7 +62,7 @@ fn records_are_returned_as_they_were_imported() {
             &["--udf-name", "x", "--udf-id", "y"],
             &["--distinct"],
             &["--limit", "0"],
-            &["--start-timestamp", "yesterday"],
+            &["--start-timestamp", "last week"],
         ] {
             assert!(!ask(wrong).status.success(), "{wrong:?}");
         }
@@ -246,4 +246,22 @@ fn lines_of_log_files_are_imported() {
     let found_request = run(folder, &[&["requests", "--status", "503"][..], &STORE].concat());
     assert_eq!(String::from_utf8(found_request.stdout).unwrap(), format!("{request}\n"));
     assert_eq!(found(&run(folder, &[&["query", "--exec-env"][..], &STORE].concat())).len(), 2);
+}
+
+#[test]
+fn a_line_without_end_is_set_aside_within_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut file = fs::File::create(folder.join("long.jsonl")).unwrap();
+    // Nothing but zeros, which need no space.
+    file.set_len((256 << 20) + 3_000_000).unwrap();
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
+    file.write_all(b"\n").unwrap();
+    file.write_all(&lines(&records(1))).unwrap();
+    let output = run(folder, &["import", "long.jsonl", "--store", "sqlite:audit.db"]);
+    says(&output, 1, "long.jsonl, line 1: longer than 256 MiB");
+    says(&output, 1, "1 records are in the store");
+    says(&output, 1, "1 lines are not records; they were written to long.jsonl.rejected");
+    let rejected = fs::File::open(folder.join("long.jsonl.rejected")).unwrap().metadata().unwrap();
+    assert_eq!(rejected.len(), (256 << 20) + 3_000_001);
 }

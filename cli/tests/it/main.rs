@@ -9,6 +9,9 @@ mod program;
 mod prune;
 mod query;
 mod serve;
+#[cfg(unix)]
+mod stop;
 #[path = "../../../querylog/tests/it/support/mod.rs"]
 mod support;
 mod tables;
+mod times;

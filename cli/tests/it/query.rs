@@ -1,7 +1,7 @@
 //! `tagtrail-log query`, `requests` and `trace`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -124,4 +124,19 @@ fn an_empty_result_is_reported() {
         assert!(output.status.success() && output.stdout.is_empty(), "{verb:?}");
     }
     assert!(run(folder, &[&query[..], &STORE].concat()).stderr.is_empty());
+}
+
+#[test]
+fn a_response_without_end_is_an_error() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\":[";
+        stream.write_all(head.as_bytes()).unwrap();
+        while stream.write_all(&[b' '; 1 << 16]).is_ok() {}
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["query", "--server", &url]);
+    says(&output, 1, "the response is larger than 256 MiB; request fewer records at a time");
 }

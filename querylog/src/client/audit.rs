@@ -62,7 +62,7 @@ pub(super) type Parameters = Vec<(&'static str, String)>;
 
 impl AuditClient {
     /// Creates a client of the API under a URL, with a token. Redirects are not followed. The time limits are 10
-    /// seconds to connect, and 30 seconds for each part of a response. For `https`, reqwest requires one of its TLS
+    /// seconds to connect, and 30 seconds for each part of a response, which may have 256 MiB. For `https`, reqwest requires one of its TLS
     /// features, such as `rustls`.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use reqwest::Response;
 use reqwest_middleware::ClientWithMiddleware;
 
-/// The largest body of an API's response.
-const MAX_BODY: usize = 4 << 20;
+/// The largest body of a response that describes a thing, such as an export or an error, in bytes.
+pub(super) const MAX_DESCRIPTION: usize = 4 << 20;
 
 /// The HTTP client that sends the requests of an [`AuditClient`](crate::client::AuditClient) or an
 /// [`ExportClient`](crate::client::ExportClient).
@@ -52,11 +52,11 @@ impl HttpError {
     }
 }
 
-/// Reads the body of an API's response, or returns `None` if it is too large.
-pub(super) async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, HttpError> {
+/// Reads the body of an API's response, or returns `None` if it is larger than `limit`, in bytes.
+pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Option<Vec<u8>>, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(HttpError::new)? {
-        if body.len() + chunk.len() > MAX_BODY {
+        if body.len() + chunk.len() > limit {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);

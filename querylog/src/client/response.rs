@@ -5,8 +5,11 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::client::http::HttpError;
+use crate::client::http::{HttpError, MAX_DESCRIPTION, read_body};
 use crate::model::query_error::{QueryError, QueryErrorKind};
+
+/// The largest page, in bytes.
+const MAX_PAGE: usize = 256 << 20;
 
 /// Reads the value of a response. `missing` is the kind of a 404, which depends on the path.
 pub(super) async fn value<T: DeserializeOwned>(response: Response, missing: QueryErrorKind) -> Result<T, QueryError> {
@@ -14,7 +17,10 @@ pub(super) async fn value<T: DeserializeOwned>(response: Response, missing: Quer
     if status != StatusCode::OK {
         return Err(rejection(response, missing).await);
     }
-    let bytes = response.bytes().await.map_err(|error| unreachable(HttpError::new(error)))?;
+    let Some(bytes) = read_body(response, MAX_PAGE).await.map_err(unreachable)? else {
+        let why = "the response is larger than 256 MiB; request fewer records at a time";
+        return Err(QueryError::new(QueryErrorKind::Failed, why));
+    };
     serde_json::from_slice(&bytes).map_err(|_| foreign())
 }
 
@@ -38,7 +44,8 @@ async fn rejection(response: Response, missing: QueryErrorKind) -> QueryError {
         _ => QueryErrorKind::Failed,
     };
     // The API itself always responds in JSON.
-    let detail = match serde_json::from_slice(&response.bytes().await.unwrap_or_default()) {
+    let body = read_body(response, MAX_DESCRIPTION).await.ok().flatten().unwrap_or_default();
+    let detail = match serde_json::from_slice(&body) {
         Ok(Value::Object(mut object)) => match object.remove("detail") {
             Some(Value::String(text)) => text,
             Some(detail) => detail.to_string(),

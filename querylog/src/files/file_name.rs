@@ -4,11 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::rotation::Rotation;
 use crate::model::time::Timestamp;
 
 const PREFIX: &str = "querylog-";
 const PLAIN: &str = ".jsonl";
 const GZIP: &str = ".jsonl.gz";
+/// The length of a time in a name.
+const COMPACT: usize = "20240510T180542.871000Z".len();
 
 /// A file of a log, by its name: `querylog-20240510T180542.871000Z.jsonl`, or the same with `.gz`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +29,13 @@ impl LogFile {
             None => (name.strip_suffix(PLAIN)?, false),
         };
         Some(Self { start: Timestamp::from_compact(start)?, gzip, path })
+    }
+
+    /// The start of a file that had such a name, and what a rotation made of it.
+    pub(crate) fn rotated(name: &str) -> Option<(Timestamp, Rotation)> {
+        let (start, end) = name.strip_prefix(PREFIX)?.split_at_checked(COMPACT)?;
+        let (_, rotation) = Rotation::split(end, &[PLAIN]).filter(|(base, _)| *base == PLAIN)?;
+        Some((Timestamp::from_compact(start)?, rotation))
     }
 
     /// The files of a folder, oldest first. One that is there plain and compressed is there compressed.

@@ -4,4 +4,6 @@ mod audit;
 mod export;
 mod files;
 mod layer;
+#[cfg(unix)]
+mod shutdown;
 mod support;

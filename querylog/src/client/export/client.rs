@@ -12,7 +12,7 @@ use tagtrail::{Disclose, Outbound, OutboundMiddleware};
 use url::Url;
 
 use super::{ExportClientError, ExportRequest};
-use crate::client::http::{HttpClient, HttpError, read_body};
+use crate::client::http::{HttpClient, HttpError, MAX_DESCRIPTION, read_body};
 use crate::model::export_status::{ExportState, ExportStatus};
 use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
@@ -147,7 +147,7 @@ impl ExportClient {
         let request = request.header(AUTHORIZATION, self.authorization.clone()).timeout(self.timeout);
         let response = request.send().await.map_err(|error| ExportClientError::Http(HttpError::new(error)))?;
         let status = response.status();
-        let body = read_body(response).await.map_err(ExportClientError::Http)?;
+        let body = read_body(response, MAX_DESCRIPTION).await.map_err(ExportClientError::Http)?;
         let body = body.ok_or(ExportClientError::InvalidResponse)?;
         if status != StatusCode::OK {
             return Err(ExportClientError::rejected(status, &body, "there is no export API under this URL"));

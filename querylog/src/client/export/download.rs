@@ -10,7 +10,7 @@ use reqwest::Response;
 use tokio::time::{sleep, timeout};
 
 use super::{ExportClientError, ExportOutcome, ExportedFile};
-use crate::client::http::{HttpError, read_body};
+use crate::client::http::{HttpError, MAX_DESCRIPTION, read_body};
 
 /// Yields growing delays.
 type Backoff = <ExponentialBuilder as BackoffBuilder>::Backoff;
@@ -128,7 +128,7 @@ impl Download {
                 // The URL has expired.
                 StatusCode::FORBIDDEN => self.renew().await?,
                 status => {
-                    let body = timeout(self.file.client.timeout, read_body(response)).await;
+                    let body = timeout(self.file.client.timeout, read_body(response, MAX_DESCRIPTION)).await;
                     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
                     // Object stores have error formats of their own.
                     return Err(ExportClientError::rejected(status, &body, "the file no longer exists"));
