@@ -79,7 +79,7 @@ pub(crate) struct Damaged {
 }
 
 impl SpoolFolder {
-    /// Opens the folder of a spool, and creates it if it does not exist. What a crash left of a frame is cut.
+    /// Opens the folder of a spool, and creates it if it does not exist.
     pub(crate) fn open(spool: &Spool) -> io::Result<(Self, Found)> {
         if spool.folder.is_file() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder for the spool, found a file"));
@@ -179,7 +179,8 @@ impl SpoolFolder {
         Ok(file)
     }
 
-    /// Reads the next frame; `None` if there is none now. A part that is damaged is set aside.
+    /// Reads the next frame; `None` if there is none now. A part that is damaged is set aside, and so is what a crash left
+    /// of a frame.
     pub(crate) fn read(&mut self) -> io::Result<Option<Result<(Position, Frame), Damaged>>> {
         loop {
             let Reading { index, file, bytes, .. } = &mut self.reading;
@@ -276,8 +277,7 @@ fn read_header(file: &mut File) -> io::Result<()> {
     if header == HEADER { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Returns the segments in a folder, how many requests they have, and when their last frame was written. What a crash
-/// left of a frame in the last one is cut.
+/// Returns the segments in a folder, how many requests they have, and when their last frame was written.
 fn list(folder: &Path) -> io::Result<(VecDeque<Segment>, u64, Timestamp)> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -288,26 +288,16 @@ fn list(folder: &Path) -> io::Result<(VecDeque<Segment>, u64, Timestamp)> {
         }
     }
     segments.sort_unstable_by_key(|segment| segment.number);
-    let newest = segments.last().map(|segment| segment.number);
     let (mut requests, mut last) = (0, Timestamp::MIN);
-    for segment in &mut segments {
-        let mut file = File::options().read(true).write(true).open(&segment.path)?;
-        let mut whole = HEADER.len() as u64;
+    for segment in &segments {
+        let mut file = File::open(&segment.path)?;
         let mut header = [0; HEADER.len()];
-        let has_header = file.read_exact(&mut header).is_ok();
-        if has_header && header != HEADER && header.starts_with(b"tagtrail-spool ") {
+        if file.read_exact(&mut header).is_ok() && header != HEADER && header.starts_with(b"tagtrail-spool ") {
             return Err(io::Error::new(io::ErrorKind::Unsupported, LATER));
         }
         while let Ok(Some(frame)) = segment::decode(&mut file) {
-            whole += segment::length(&frame);
             requests += u64::from(frame.requests);
             last = last.max(frame.time);
-        }
-        if Some(segment.number) == newest && has_header && whole < segment.bytes {
-            tracing::warn!(bytes = segment.bytes - whole, "query log: the torn end of the spool was cut");
-            file.set_len(whole)?;
-            file.sync_data()?;
-            segment.bytes = whole;
         }
     }
     // A segment without a frame has nothing to read.

@@ -302,6 +302,12 @@ impl Store for Sqlite {
         self.read(move |connection| exported(connection, &range, limit)).await
     }
 
+    fn rejected_file(&self) -> Option<PathBuf> {
+        let mut path = self.0.path.clone().into_os_string();
+        path.push(".rejected.jsonl");
+        Some(path.into())
+    }
+
     fn jobs(&self) -> Option<&dyn Jobs> {
         Some(self)
     }
