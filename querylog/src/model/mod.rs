@@ -10,6 +10,7 @@ pub(crate) mod distinct;
 pub(crate) mod export_status;
 pub(crate) mod gap;
 pub(crate) mod grpc;
+pub(crate) mod limits;
 pub(crate) mod outcome;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod page;
