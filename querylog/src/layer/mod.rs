@@ -7,6 +7,7 @@ mod error_text;
 mod extract;
 mod framework;
 mod grpc;
+mod hold;
 mod logged;
 mod open;
 mod options;

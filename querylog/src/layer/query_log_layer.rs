@@ -81,7 +81,7 @@ impl QueryLogLayer {
             or_if: None,
             standalone: false,
             holds_response: false,
-            started_within: Duration::from_secs(5),
+            acknowledged_within: Duration::from_secs(5),
         }))
     }
 
@@ -229,15 +229,16 @@ impl QueryLogLayer {
     /// Holds back the end of each response until its record is as safe as [`Durability`](crate::Durability) asks: a
     /// client that has the whole response knows that it is on record.
     ///
-    /// If the record cannot be written, the response ends all the same, and the record is counted.
+    /// If the record is not written [in time](Self::acknowledged_within), the response ends all the same. For a client
+    /// that must be sure, have the handler wait for [`RecordHandle::started`](crate::RecordHandle::started).
     pub fn hold_response_until_written(self) -> Self {
         self.with(|options| options.holds_response = true)
     }
 
-    /// Sets for how long [`RecordHandle::started`](crate::RecordHandle::started) waits, from the start of the request; 5
-    /// seconds by default.
-    pub fn started_within(self, limit: Duration) -> Self {
-        self.with(|options| options.started_within = limit)
+    /// Sets for how long [`RecordHandle::started`](crate::RecordHandle::started) waits, from the start of the request, and
+    /// for how long a response is [held back](Self::hold_response_until_written); 5 seconds by default.
+    pub fn acknowledged_within(self, limit: Duration) -> Self {
+        self.with(|options| options.acknowledged_within = limit)
     }
 
     /// Records a request that was rejected for its tags. [`with_inbound`](Self::with_inbound) sets this up; call it from

@@ -59,7 +59,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         runtime.block_on(self.put(Arc::clone(rows), report))
     }
 
-    /// Stores that records are missing. A gap that is put twice under an id is stored once. By default, this is only
+    /// Stores that records are missing. A gap that is put again under an id replaces the earlier one. By default, this is only
     /// logged by `tracing`.
     async fn put_gap(&self, _id: Uuid, gap: &Gap) -> Result<(), StoreError> {
         tracing::error!(from = %gap.from, to = %gap.to, count = gap.count, why = %gap.why, "audit log: records are missing");

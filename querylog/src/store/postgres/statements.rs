@@ -83,8 +83,9 @@ const ROWS: &str = "
         $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[], $20::BYTEA[], $21::TEXT[], $22::SMALLINT[],
         $23::BIGINT[])";
 
-pub(super) const PUT_GAP: &str =
-    "INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
+pub(super) const PUT_GAP: &str = "
+    INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE
+    SET (from_time, to_time, count, why) = (excluded.from_time, excluded.to_time, excluded.count, excluded.why)";
 
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
