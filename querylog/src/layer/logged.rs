@@ -20,7 +20,14 @@ impl Logged {
         let body = response.body();
         let length = body.size_hint().exact().or_else(|| content_length(response.headers()));
         self.open.responded(response.status(), response.headers(), length);
-        if body.is_end_stream() { self.open.end(Outcome::Complete).filter(|_| self.holds_response) } else { None }
+        let outcome = if self.open.is_upgrade(response.status()) {
+            Outcome::Upgraded
+        } else if body.is_end_stream() {
+            Outcome::Complete
+        } else {
+            return None;
+        };
+        self.open.end(outcome).filter(|_| self.holds_response)
     }
 }
 
