@@ -28,7 +28,14 @@ impl Logged {
         let body = response.body();
         let length = body.size_hint().exact().or_else(|| content_length(response.headers()));
         self.open.responded(response.status(), response.headers(), length);
-        let ack = if body.is_end_stream() { self.open.end(Outcome::Complete) } else { None };
+        let outcome = if self.open.is_upgrade(response.status()) {
+            Outcome::Upgraded
+        } else if body.is_end_stream() {
+            Outcome::Complete
+        } else {
+            return None;
+        };
+        let ack = self.open.end(outcome);
         self.hold(ack)
     }
 }

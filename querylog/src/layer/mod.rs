@@ -5,6 +5,7 @@ mod client_address;
 mod error_text;
 #[cfg(feature = "axum")]
 mod extract;
+mod forwarded;
 mod framework;
 mod grpc;
 mod hold;

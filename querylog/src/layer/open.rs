@@ -197,6 +197,13 @@ impl Open {
         }
     }
 
+    /// Returns whether a response with this status is the last of HTTP on its connection. Its body is not read.
+    pub(crate) fn is_upgrade(&self, status: StatusCode) -> bool {
+        let is_connect = |pending: &Pending| pending.record.request.method == Method::CONNECT;
+        status == StatusCode::SWITCHING_PROTOCOLS
+            || (status.is_success() && self.0.as_ref().is_some_and(|pending| is_connect(pending)))
+    }
+
     /// The response has ended with these trailers.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
         if let Some(pending) = &mut self.0 {
