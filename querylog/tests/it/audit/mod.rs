@@ -11,6 +11,7 @@ mod openapi;
 mod payloads;
 mod questions;
 mod requests;
+mod runtimes;
 mod schema;
 mod store_errors;
 mod stored;
