@@ -12,6 +12,7 @@ mod overload;
 mod payloads;
 mod questions;
 mod requests;
+mod runtimes;
 mod schema;
 mod spool;
 mod store_errors;

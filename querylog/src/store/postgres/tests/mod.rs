@@ -54,6 +54,19 @@ async fn all(store: &Postgres) -> Vec<i64> {
     times(&rows)
 }
 
+/// Waits until the partitions of today and of what follows exist, which are created in the background.
+async fn wait_for_partitions(admin: &Client) -> Vec<String> {
+    for _ in 0..6_000 {
+        let partitions = partitions_of(admin, "committed").await;
+        // With `DEFAULT`.
+        if partitions.len() >= 4 {
+            return partitions_of(admin, "record").await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("expected partitions that were created ahead");
+}
+
 async fn partitions_of(admin: &Client, table: &str) -> Vec<String> {
     let text = "SELECT relname::TEXT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
                 WHERE inhparent = $1::TEXT::REGCLASS ORDER BY relname";
