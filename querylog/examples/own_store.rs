@@ -13,7 +13,7 @@ use futures_util::TryStreamExt;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{AuditRecord, Distinct, Order, Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::Cursor;
-use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError, WriterReport};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Window};
 use uuid::Uuid;
 
@@ -91,7 +91,7 @@ where
 
 #[async_trait]
 impl Store for Memory {
-    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>, _: Option<&WriterReport>) -> Result<(), StoreError> {
         let mut kept = self.lock();
         for row in &*rows {
             kept.put(row.clone());
@@ -153,9 +153,11 @@ impl Store for Memory {
         Ok(hits)
     }
 
-    async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
-        let has = |row: &Row| row.object.as_ref().is_some_and(|(name, _)| name == object);
-        Ok(self.lock().rows.values().any(has))
+    async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError> {
+        let kept = self.lock();
+        let known: HashSet<_> =
+            kept.rows.values().filter_map(|row| row.object.as_ref()).map(|(name, _)| name).collect();
+        Ok(objects.iter().map(|object| known.contains(object)).collect())
     }
 
     async fn secret(&self) -> Result<[u8; 32], StoreError> {

@@ -131,7 +131,7 @@ pub mod performance {}
 pub use crate::audit::log::AuditLog;
 #[cfg(feature = "store")]
 pub use crate::audit::log_store::LogStore;
-pub use crate::files::{Durability, Entry, Keep, LineFormat, LogFiles, LogReader, Roll};
+pub use crate::files::{Entry, Keep, LineFormat, LogFiles, LogReader, Roll};
 pub use crate::layer::{QueryLogLayer, RecordHandle};
 pub use crate::model::gap::Gap;
 pub use crate::model::record::{Caller, Notes, Operation, Outcome, Record};
@@ -139,8 +139,11 @@ pub use crate::model::time::{InvalidTimestamp, Timestamp};
 pub use crate::model::window::Window;
 pub use crate::queue::ack::{Ack, AppendError};
 pub use crate::queue::destination::{Destination, OpenError};
+pub use crate::queue::durability::Durability;
 pub use crate::queue::gate::LogStats;
 pub use crate::queue::log::{CloseError, QueryLog, QueryLogBuilder};
 pub use crate::queue::overload::Overload;
+#[cfg(feature = "store")]
+pub use crate::queue::spool::{Acknowledge, Spool};
 #[cfg(feature = "signal")]
 pub use crate::shutdown::shutdown_signal;

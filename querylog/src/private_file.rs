@@ -1,8 +1,14 @@
 //! Files that only their owner and group can read, since records are about people.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a file may be locked for another reason: for a moment, a program that is being started has all that its
+/// parent had open, including a file that was closed meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns options that create a file with mode 0640.
 fn options() -> OpenOptions {
@@ -37,6 +43,28 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// Opens a file for reading and writing, and creates it if it does not exist.
 pub(crate) fn read_and_write(path: &Path) -> io::Result<File> {
     options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Opens a file as [`read_and_write`], and locks it until it is dropped. If it is locked already, the error says `busy`.
+pub(crate) fn lock(path: &Path, busy: &'static str) -> io::Result<File> {
+    let file = read_and_write(path)?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::WouldBlock) => return Err(io::Error::new(io::ErrorKind::ResourceBusy, busy)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Creates a folder with mode 0750, and those above it, if they do not exist.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
+    builder.recursive(true).create(path)
 }
 
 /// Syncs a folder, so that the names in it survive a power cut.

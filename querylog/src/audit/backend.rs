@@ -23,6 +23,11 @@ impl Backend {
         }
     }
 
+    /// Whether [`take_out`](Self::take_out) moves values of a row.
+    pub(crate) fn moves(&self, row: &Row) -> bool {
+        self.payloads.as_ref().is_some_and(|payloads| payloads.moves(row))
+    }
+
     /// Moves the long values of rows to the object store. What is there already stays, so that it may be called again.
     pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
         match &self.payloads {

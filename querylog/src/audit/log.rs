@@ -10,6 +10,7 @@ use crate::model::audit_record::AuditRecord;
 use crate::model::gap::Gap;
 use crate::model::record::Record;
 use crate::model::window::Window;
+use crate::model::writer_status::WriterStatus;
 #[cfg(feature = "sqlite")]
 use crate::store::Sqlite;
 use crate::store::{Payloads, Row, Store, StoreError};
@@ -119,7 +120,7 @@ impl AuditLog {
             return Ok(());
         }
         self.0.take_out(&mut rows).await?;
-        self.0.store.put(rows.into()).await
+        self.0.store.put(rows.into(), None).await
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -138,6 +139,16 @@ impl AuditLog {
     /// If the store fails or is overloaded.
     pub async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
         self.0.store.gaps(window).await
+    }
+
+    /// Returns the processes that write into the store, or did so within the last 30 days, in the order of their ids: how
+    /// far each has written, and whether it still does. What a live writer has not written yet is not found.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails or is overloaded.
+    pub async fn writers(&self) -> Result<Vec<WriterStatus>, StoreError> {
+        self.0.store.writers().await
     }
 
     /// Returns the log as an environment may ask it: all questions are about its records.

@@ -45,7 +45,7 @@ pub(super) fn write_details(
         region_group,
         request_headers: headers(source.request.headers())?,
         request_method: source.request.method(),
-        response_code: source.response.code().unwrap_or_default().to_string(),
+        response_code: source.response.code.unwrap_or_default().to_string(),
         shape: source.shape.as_ref().map(AsRef::as_ref),
         traceparent: source.trace.traceparent(),
         tags: source.tags,

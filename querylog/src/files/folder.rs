@@ -1,10 +1,8 @@
 //! A folder of log files: their names, who writes them, and what a crash left.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::files::disk::{Disk, DiskFile, Place};
 use crate::files::file_name::LogFile;
@@ -17,10 +15,6 @@ use crate::wire::line::read_record;
 
 const LOCK: &str = "querylog.lock";
 const BUSY: &str = "this process or another is writing a query log to this folder; give each log a folder of its own";
-
-/// How long a folder may be locked for another reason: for a moment, a program that is being started has all that its
-/// parent had open, including a log that was closed meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A folder, opened for writing.
 pub(crate) struct Folder {
@@ -46,7 +40,7 @@ impl Folder {
         if path.is_file() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder, found a file"));
         }
-        fs::create_dir_all(path)?;
+        private_file::create_folder(path)?;
         let (lock, unclean) = Lock::take(path)?;
         let files = LogFile::list(path)?;
         for file in files.iter().filter(|file| !file.gzip) {
@@ -73,7 +67,7 @@ impl Folder {
 impl Disk for Folder {
     fn create(&mut self, start: Timestamp, synced: bool) -> io::Result<Box<dyn DiskFile>> {
         if !self.lock.is_there() {
-            fs::create_dir_all(&self.path)?;
+            private_file::create_folder(&self.path)?;
             (self.lock, _) = Lock::take(&self.path)?;
         }
         let path = LogFile::path(&self.path, start);
@@ -127,15 +121,7 @@ impl Lock {
     /// Also returns since when a process had it that did not stop cleanly.
     fn take(folder: &Path) -> io::Result<(Self, Option<Timestamp>)> {
         let path = folder.join(LOCK);
-        let mut file = private_file::read_and_write(&path)?;
-        let end = Instant::now() + PATIENCE;
-        while let Err(error) = file.try_lock() {
-            match error {
-                TryLockError::WouldBlock if Instant::now() < end => thread::sleep(Duration::from_millis(10)),
-                TryLockError::WouldBlock => return Err(io::Error::new(io::ErrorKind::ResourceBusy, BUSY)),
-                TryLockError::Error(error) => return Err(error),
-            }
-        }
+        let mut file = private_file::lock(&path, BUSY)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let since = text.strip_prefix("open since ").and_then(|since| since.trim_end().parse().ok());

@@ -2,7 +2,7 @@
 
 use memchr::memchr_iter;
 
-use crate::queue::batch::Batch;
+use crate::queue::batch::{Batch, Items, Progress};
 
 /// Lines, each with its line feed.
 #[derive(Debug, Default)]
@@ -54,9 +54,10 @@ impl Batch for Lines {
         self.count
     }
 
-    fn unwritten(&self) -> Vec<u64> {
-        let unwritten = memchr_iter(b'\n', self.rest()).count() as u64;
-        (self.count - unwritten..self.count).collect()
+    fn progress(&self) -> Progress {
+        let requests = memchr_iter(b'\n', self.rest()).count() as u64;
+        let numbers = (self.count - requests..self.count).collect();
+        Progress { unwritten: Items { numbers, requests }, ..Progress::default() }
     }
 
     fn recycled(mut self) -> Self {

@@ -1,7 +1,7 @@
 //! A log in a folder: [`LogFiles`].
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use crate::files::disk::Disk;
 use crate::files::folder::{Folder, Found};
 use crate::files::keeper::Keeper;
 use crate::files::lines::Lines;
-use crate::files::options::{Durability, Keep, LineFormat, Roll};
+use crate::files::options::{Keep, LineFormat, Roll};
 use crate::files::sink::Files;
 use crate::model::record::Record;
 use crate::queue::ack::State;
 use crate::queue::destination::{Channel, OpenError, Opened, Start, check_queue_bytes};
+use crate::queue::durability::Durability;
 use crate::queue::gate::{Gate, Limits};
 use crate::queue::log::QueryLog;
 use crate::queue::overload::Overload;
@@ -53,7 +54,6 @@ pub struct LogFiles {
     keep: Keep,
     queue: usize,
     gather: Option<(usize, Duration)>,
-    retry: Duration,
 }
 
 impl LogFiles {
@@ -69,7 +69,6 @@ impl LogFiles {
             keep: Keep::default(),
             queue: 16 << 20,
             gather: None,
-            retry: Duration::from_secs(10),
         }
     }
 
@@ -116,12 +115,6 @@ impl LogFiles {
         Self { gather: Some((bytes, time)), ..self }
     }
 
-    /// Sets for how long the writer retries when a file cannot be written, before it drops a batch; 10 seconds by
-    /// default. Records that are dropped are counted, and reported in a [`Gap`](crate::Gap).
-    pub fn retry_for(self, retry: Duration) -> Self {
-        Self { retry, ..self }
-    }
-
     /// Opens a log that writes to this folder alone: makes the folder, if it is not there; takes it for this process;
     /// moves aside what a crash left of a line; and starts the thread that writes. If the process before did not
     /// [close](QueryLog::close) the log, a [`Gap`](crate::Gap) of unknown count is written.
@@ -144,7 +137,7 @@ impl LogFiles {
     }
 
     fn start_in_folder(self) -> io::Result<Opened> {
-        check_queue_bytes(self.queue)?;
+        check_queue_bytes(self.queue, self.overload)?;
         let keeper = Keeper::start(self.gzip, self.keep, self.roll.bytes)?;
         let (folder, found) = Folder::open(&self.folder, keeper)?;
         self.start_on(Box::new(folder), found)
@@ -153,7 +146,7 @@ impl LogFiles {
     pub(crate) fn start_on(self, disk: Box<dyn Disk>, found: Found) -> io::Result<Opened> {
         let files = Files::new(disk, self.roll, self.durability == Durability::Synced, found.newest);
         let gate = Gate::new(self.limits(), self.overload);
-        let queue = writer::start(files, found.gap, gate, self.retry)?;
+        let queue = writer::start(files, found.gap, gate)?;
         Ok(Opened(Box::new(FileChannel { queue, format: self.format })))
     }
 }
@@ -172,23 +165,33 @@ struct FileChannel {
 }
 
 thread_local! {
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A buffer for lines that grew larger than this is given back.
 const KEPT_CAPACITY: usize = 64 << 10;
 
+/// How many bytes of a line are reserved for what a service adds to a record, without output.
+const ADDED: usize = 8 << 10;
+
 impl FileChannel {
-    fn append_with(&self, record: &Record, line: &mut Vec<u8>) -> State {
+    fn append_with(&self, record: Cow<'_, Record>, mut reserved: usize, line: &mut Vec<u8>) -> State {
         line.clear();
-        let state = match write_line(&self.format, record, line) {
-            Ok(()) => self.queue.push(line),
-            Err(error) => self.queue.fail(error.kind()),
-        };
-        if line.capacity() > KEPT_CAPACITY {
-            *line = Vec::new();
+        let mut written = write_line(&self.format, &record, line);
+        if reserved > 0 && line.len() > reserved {
+            if self.queue.enlarge(reserved, line.len()) {
+                reserved = line.len();
+            } else {
+                let mut record = record.into_owned();
+                record.shrink();
+                line.clear();
+                written = write_line(&self.format, &record, line);
+            }
         }
-        state
+        match written {
+            Ok(()) => self.queue.push(line, reserved),
+            Err(error) => self.queue.fail(error.kind(), reserved),
+        }
     }
 }
 
@@ -197,13 +200,19 @@ impl Channel for FileChannel {
         None
     }
 
-    fn append(&self, record: Cow<'_, Record>) -> State {
-        let appended = LINE.try_with(|line| match line.try_borrow_mut() {
-            Ok(mut line) => self.append_with(&record, &mut line),
-            Err(_) => self.append_with(&record, &mut Vec::new()),
-        });
-        // Without the buffer, in a thread that is being torn down.
-        appended.unwrap_or_else(|_| self.append_with(&record, &mut Vec::new()))
+    fn append(&self, record: Cow<'_, Record>, reserved: usize) -> State {
+        // Without the buffer in a thread that is being torn down.
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        let state = self.append_with(record, reserved, &mut line);
+        if line.capacity() <= KEPT_CAPACITY {
+            let _ = LINE.try_with(|kept| kept.set(line));
+        }
+        state
+    }
+
+    /// What callers send is at most three times as long when it is escaped.
+    fn reservation(&self, start: usize) -> usize {
+        3 * start + ADDED
     }
 
     fn queue(&self) -> &dyn AnyQueue {

@@ -9,10 +9,11 @@ use tagtrail::{Sample, Trail};
 use crate::files::disk::{Disk, DiskFile, Place};
 use crate::files::folder::Found;
 use crate::files::log_files::LogFiles;
-use crate::files::options::{Durability, Roll};
+use crate::files::options::Roll;
 use crate::model::gap::Gap;
 use crate::model::record::{Outcome, Record};
 use crate::model::time::Timestamp;
+use crate::queue::durability::Durability;
 use crate::queue::log::QueryLog;
 use crate::wire::gap::read_gap;
 use crate::wire::line::read_record;
@@ -174,7 +175,6 @@ pub(crate) fn settings() -> LogFiles {
         .queue_bytes(QUEUE)
         .gather(16 << 10, Duration::from_millis(1))
         .roll(Roll::at_bytes(1 << 20))
-        .retry_for(Duration::from_secs(20))
 }
 
 pub(crate) fn open_with(disk: impl Disk + 'static, settings: LogFiles, gap: Option<Gap>) -> QueryLog {

@@ -21,5 +21,5 @@ mod wrapped;
 
 pub use self::entry::{Entry, ForeignLine};
 pub use self::log_files::LogFiles;
-pub use self::options::{Durability, Keep, LineFormat, Roll};
+pub use self::options::{Keep, LineFormat, Roll};
 pub use self::reader::LogReader;

@@ -68,33 +68,45 @@ fn full_disk_leaves_no_torn_line_and_records_are_written_once_there_is_room() {
 }
 
 #[test]
-fn records_are_counted_and_reported_if_the_disk_stays_full() {
+fn records_wait_while_the_disk_is_full_and_are_dropped_only_when_the_log_is_closed() {
     let disk = Memory::default();
-    let short = settings().retry_for(Duration::from_millis(50));
-    let log = open(&disk, short.overload(Overload::Shed { wait: Duration::ZERO }));
+    let log = open(&disk, settings().overload(Overload::Shed { wait: Duration::ZERO }));
     disk.fail(|failures| failures.full_at = Some(0));
-    let begin = Timestamp::now();
+    let start = Timestamp::now();
     let acks: Vec<_> = (0..5).map(|_| log.append(&record())).collect();
     let appended = Timestamp::now();
+    wait_for("an attempt", || !disk.state().files.is_empty());
+    assert_eq!((log.stats().queued, log.stats().failed), (5, 0));
+    let error = log.close_blocking(Duration::from_millis(50)).unwrap_err();
+    assert_eq!((error.records, log.stats().failed), (5, 5));
     for ack in &acks {
         assert_eq!(ack.wait(SOON), Some(Err(AppendError::Failed(ErrorKind::StorageFull))));
     }
-    wait_for("counted", || log.stats().failed == 5);
-    // Long enough that writing the gap fails, too.
-    std::thread::sleep(Duration::from_millis(200));
-    disk.fail(|failures| failures.full_at = None);
-    log.append(&record()).wait(SOON).unwrap().unwrap();
-    log.close_blocking(SOON).unwrap();
-    let (records, gaps) = disk.lines();
-    assert_eq!(records.len(), 1);
-    let told: u64 = gaps.iter().map(|gap| gap.count.unwrap()).sum();
-    assert_eq!(told, 5);
-    assert!(gaps.iter().all(|gap| gap.why == "the file or store could not be written"));
-    // The gap stands at the time of the records, not only at the time when they were dropped.
-    let from = gaps.iter().map(|gap| gap.from).min().unwrap();
-    let to = gaps.iter().map(|gap| gap.to).max().unwrap();
-    assert!(begin <= from && from <= appended && appended < to, "{begin} {from} {appended} {to}");
-    assert!(disk.state().stopped);
+    assert!(Timestamp::now() > appended && appended >= start && !disk.state().stopped);
+}
+
+#[test]
+fn gap_of_dropped_records_starts_when_they_came() {
+    let disk = Memory::default();
+    let log = log(&disk);
+    disk.fail(|failures| failures.slow = true);
+    let first = log.append(&record());
+    wait_for("the first is being written", || !disk.text().is_empty());
+    let start = Timestamp::now();
+    let acks: Vec<_> = (0..5).map(|_| log.append(&record())).collect();
+    let appended = Timestamp::now();
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| log.close_blocking(Duration::from_millis(50)));
+        wait_for("it is too late", || acks.iter().all(|ack| ack.wait(Duration::ZERO).is_some()));
+        disk.fail(|failures| failures.slow = false);
+        assert!(closing.join().unwrap().is_err());
+    });
+    assert_eq!(first.wait(SOON).map(|_| ()), Some(()));
+    wait_for("the gap is written", || !disk.lines().1.is_empty());
+    let gaps = disk.lines().1;
+    let [gap] = &*gaps else { panic!("{gaps:?}") };
+    assert_eq!((gap.count, &*gap.why), (Some(5), "the file or store could not be written before the log was closed"));
+    assert!(start <= gap.from && gap.from <= appended && appended < gap.to, "{start} {appended} {gap:?}");
 }
 
 #[test]

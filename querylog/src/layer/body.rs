@@ -1,6 +1,6 @@
 //! The bodies of a request and its response, as the layer sees them pass.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -115,7 +115,7 @@ impl<B: Body> LoggedBody<B> {
 
 impl<B> Body for LoggedBody<B>
 where
-    B: Body<Data: From<Bytes>>,
+    B: Body<Data: From<Bytes>, Error: Display + 'static>,
 {
     type Data = B::Data;
     type Error = B::Error;
@@ -163,23 +163,30 @@ where
 }
 
 /// Polls the body, counts, and ends the record if the body has ended.
-fn poll_logged<B: Body>(
+fn poll_logged<B: Body<Error: Display + 'static>>(
     mut inner: Pin<&mut B>,
     logged: &mut Logged,
     cx: &mut Context<'_>,
 ) -> Poll<(Polled<B>, Option<Ack>)> {
     let open = &mut logged.open;
     let polled = ready!(open.guard(|| inner.as_mut().poll_frame(cx)));
-    let end = match &polled {
-        None => Some(Outcome::Complete),
-        Some(Err(_)) => Some(Outcome::Aborted),
-        Some(Ok(frame)) => {
-            let is_whole = open.sent(frame.data_ref().map_or(0, Buf::remaining));
-            // Servers do not poll further then.
-            (inner.is_end_stream() || is_whole).then_some(Outcome::Complete)
+    // Servers do not poll further after trailers, nor once they know that a body is whole.
+    let is_complete = match &polled {
+        None => true,
+        Some(Err(error)) => {
+            let ack = open.fail(error);
+            return Poll::Ready((polled, ack));
         }
+        Some(Ok(frame)) => match frame.trailers_ref() {
+            Some(trailers) => {
+                open.trailers(trailers);
+                true
+            }
+            None => open.sent(frame.data_ref().map_or(0, Buf::remaining)) || inner.is_end_stream(),
+        },
     };
-    Poll::Ready((polled, end.and_then(|outcome| open.end(outcome))))
+    let ack = if is_complete { open.end(Outcome::Complete) } else { None };
+    Poll::Ready((polled, ack))
 }
 
 impl<B: Body> Held<B> {

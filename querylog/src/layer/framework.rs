@@ -1,5 +1,7 @@
 //! What the framework knows about a request.
 
+use std::any::Any;
+use std::error::Error;
 use std::net::IpAddr;
 
 use http::Extensions;
@@ -14,6 +16,17 @@ pub(crate) fn route(extensions: &Extensions) -> Option<&str> {
 #[cfg(feature = "axum")]
 pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|peer| peer.0.ip())
+}
+
+/// Returns the source of an error of the framework's bodies.
+#[cfg(feature = "axum")]
+pub(crate) fn source(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
+    error.downcast_ref::<axum::Error>()?.source()
+}
+
+#[cfg(not(feature = "axum"))]
+pub(crate) fn source(_error: &dyn Any) -> Option<&(dyn Error + 'static)> {
+    None
 }
 
 #[cfg(not(feature = "axum"))]

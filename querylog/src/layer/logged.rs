@@ -19,7 +19,7 @@ impl Logged {
     pub(crate) fn responded<B: Body>(&mut self, response: &Response<B>) -> Option<Ack> {
         let body = response.body();
         let length = body.size_hint().exact().or_else(|| content_length(response.headers()));
-        self.open.responded(response.status(), length);
+        self.open.responded(response.status(), response.headers(), length);
         if body.is_end_stream() { self.open.end(Outcome::Complete).filter(|_| self.holds_response) } else { None }
     }
 }

@@ -2,9 +2,11 @@
 
 mod body;
 mod client_address;
+mod error_text;
 #[cfg(feature = "axum")]
 mod extract;
 mod framework;
+mod grpc;
 mod logged;
 mod open;
 mod options;

@@ -1,15 +1,18 @@
 //! A request that is being handled: its record until it is written, and the handle with which a handler adds to it.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tagtrail::{ParentId, Trail};
 use uuid::Uuid;
 
+use crate::layer::error_text::error_text;
+use crate::layer::grpc;
 use crate::layer::options::Options;
+use crate::model::grpc::UNKNOWN;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
 use crate::queue::ack::{Ack, AppendError};
 
@@ -34,13 +37,43 @@ use crate::queue::ack::{Ack, AppendError};
 #[derive(Clone)]
 pub struct RecordHandle(Arc<Shared>);
 
+/// How many bytes of an error's text are recorded.
+const MAX_ERROR: usize = 8 << 10;
+
 /// What handler, bodies and outbound calls add to a record.
 struct Shared {
     id: Uuid,
-    /// The acknowledgement of the start; `None` if the request is not in the sample.
-    started: Option<Ack>,
+    started: Start,
     body_bytes: AtomicU64,
     added: Mutex<Added>,
+}
+
+/// The start of a record.
+struct Start {
+    /// `None` if the request is not in the sample.
+    ack: Option<Ack>,
+    /// Until when it is waited for; `None` for ever.
+    deadline: Option<Instant>,
+    /// What the first of those who wait has learned, which is the result for all.
+    result: OnceLock<Result<(), AppendError>>,
+}
+
+impl Start {
+    async fn wait(&self) -> Result<(), AppendError> {
+        let Some(ack) = &self.ack else { return Err(AppendError::NotSampled) };
+        if let Some(result) = self.result.get() {
+            return *result;
+        }
+        let result = match self.deadline {
+            // There is no timer outside of tokio.
+            Some(deadline) if tokio::runtime::Handle::try_current().is_ok() => {
+                let waited = tokio::time::timeout_at(deadline.into(), ack.clone()).await;
+                waited.unwrap_or(Err(AppendError::TimedOut))
+            }
+            _ => ack.clone().await,
+        };
+        *self.result.get_or_init(|| result)
+    }
 }
 
 #[derive(Default)]
@@ -70,6 +103,8 @@ impl RecordHandle {
     /// record. Files have a record when it ends, so for them there is nothing to wait for. Every call gives the same
     /// result.
     ///
+    /// With a [`Spool`](crate::Spool), the start is safe when it is in the store or in the spool.
+    ///
     /// ```
     /// use axum::http::StatusCode;
     /// use tagtrail_querylog::RecordHandle;
@@ -83,13 +118,11 @@ impl RecordHandle {
     ///
     /// # Errors
     ///
-    /// If the start is not in the log. [`AppendError::NotSampled`] if the layer has a
+    /// If the start is not in the log. [`AppendError::TimedOut`] if that is not known within
+    /// [5 seconds](crate::QueryLogLayer::started_within) of the start of the request. [`AppendError::NotSampled`] if the layer has a
     /// [`sample`](crate::QueryLogLayer::sample), and the request is not in it.
     pub async fn started(&self) -> Result<(), AppendError> {
-        match &self.0.started {
-            Some(started) => started.clone().await,
-            None => Err(AppendError::NotSampled),
-        }
+        self.0.started.wait().await
     }
 
     pub(crate) fn count_body(&self, bytes: usize) {
@@ -118,14 +151,28 @@ struct Pending {
     start: Instant,
     /// How many bytes the response body has, if that is known.
     expected: Option<u64>,
+    /// Whether the response is one of gRPC.
+    grpc: bool,
     shared: Arc<Shared>,
     options: Arc<Options>,
+    /// The weight of the start, if room is reserved for the end.
+    reserved: Option<usize>,
 }
 
 impl Open {
-    /// Starts the record, and listens to the calls that are made with the trail.
-    pub(crate) fn start(record: Record, trail: &Trail, options: &Arc<Options>) -> (Self, RecordHandle) {
-        let started = options.samples(&record).then(|| options.log.begin(&record));
+    /// Starts the record, and listens to the calls that are made with the trail. Returns `None` if there is no room for
+    /// the record, and the policy of the log is to fail.
+    pub(crate) fn start(record: Record, trail: &Trail, options: &Arc<Options>) -> Option<(Self, RecordHandle)> {
+        let reserved = options.log.reserves().then(|| record.weight());
+        if reserved.is_some_and(|weight| !options.log.reserve(weight)) {
+            return None;
+        }
+        let start = Instant::now();
+        let started = Start {
+            ack: options.samples(&record).then(|| options.log.begin(&record)),
+            deadline: start.checked_add(options.started_within),
+            result: OnceLock::new(),
+        };
         let shared = Arc::new(Shared {
             id: record.id,
             started,
@@ -141,18 +188,38 @@ impl Open {
         });
         options.log.opened();
         let handle = RecordHandle(Arc::clone(&shared));
-        let pending = Pending { record, start: Instant::now(), expected: None, shared, options: Arc::clone(options) };
-        (Self(Some(Box::new(pending))), handle)
+        let options = Arc::clone(options);
+        let pending = Pending { record, start, expected: None, grpc: false, shared, options, reserved };
+        Some((Self(Some(Box::new(pending))), handle))
     }
 
     /// The response has started. Its body has this many bytes, if that is known.
-    pub(crate) fn responded(&mut self, status: StatusCode, body_bytes: Option<u64>) {
+    pub(crate) fn responded(&mut self, status: StatusCode, headers: &HeaderMap, body_bytes: Option<u64>) {
         if let Some(pending) = &mut self.0 {
             pending.record.response.status = Some(status.as_u16());
+            pending.grpc = grpc::is_grpc(headers);
             let no_body = pending.record.request.method == Method::HEAD
                 || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            pending.expected = if no_body { Some(0) } else { body_bytes };
+            // After the body of a gRPC response its trailers follow.
+            pending.expected = if no_body { Some(0) } else { body_bytes.filter(|_| !pending.grpc) };
+            note_call(&mut pending.record, headers);
         }
+    }
+
+    /// The response has ended with these trailers.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(pending) = &mut self.0 {
+            note_call(&mut pending.record, trailers);
+        }
+    }
+
+    /// The service or the response's body has failed. The record ends.
+    pub(crate) fn fail<E: Display + 'static>(&mut self, error: &E) -> Option<Ack> {
+        let text = self.guard(|| error_text(error, MAX_ERROR));
+        if let Some(pending) = &mut self.0 {
+            pending.record.response.error = Some(text);
+        }
+        self.end(Outcome::Failed)
     }
 
     /// This many bytes of the response body were handed to the server. Returns whether the body is whole with them.
@@ -177,14 +244,25 @@ impl Open {
     }
 }
 
+/// Notes what headers or trailers say of a gRPC call.
+fn note_call(record: &mut Record, fields: &HeaderMap) {
+    if let Some(status) = grpc::status(fields) {
+        record.response.grpc_status = Some(status);
+        record.response.error = grpc::message(fields);
+    }
+}
+
 impl Pending {
     fn is_whole(&self) -> bool {
         self.expected.is_some_and(|expected| self.record.response.body_bytes >= expected)
     }
 
     fn end(self: Box<Self>, outcome: Outcome) -> Option<Ack> {
-        let Self { mut record, start, shared, options, .. } = *self;
+        let Self { mut record, start, grpc, shared, options, reserved, .. } = *self;
         record.end(start.elapsed(), outcome);
+        if grpc && outcome == Outcome::Complete {
+            record.response.grpc_status.get_or_insert(UNKNOWN);
+        }
         record.request.body_bytes = shared.body_bytes.load(Relaxed);
         {
             let mut added = shared.lock();
@@ -192,8 +270,12 @@ impl Pending {
             record.notes = std::mem::take(&mut added.notes);
             record.sent = std::mem::take(&mut added.sent);
         }
-        let ack = options.keeps(&record).then(|| options.log.append_owned(record));
-        options.log.ended();
+        let log = &options.log;
+        let ack = options.keeps(&record).then(|| log.append_owned(record, reserved));
+        if let (None, Some(weight)) = (&ack, reserved) {
+            log.release(weight);
+        }
+        log.ended();
         ack
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) or_if: Option<Arc<RecordFilter>>,
     pub(crate) standalone: bool,
     pub(crate) holds_response: bool,
+    /// How long a handler waits for the start of its record.
+    pub(crate) started_within: Duration,
 }
 
 impl Options {
@@ -95,6 +98,7 @@ impl fmt::Debug for Options {
             .field("sample", &self.sample)
             .field("standalone", &self.standalone)
             .field("holds_response", &self.holds_response)
+            .field("started_within", &self.started_within)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
@@ -76,6 +77,7 @@ impl QueryLogLayer {
             or_if: None,
             standalone: false,
             holds_response: false,
+            started_within: Duration::from_secs(5),
         }))
     }
 
@@ -206,6 +208,12 @@ impl QueryLogLayer {
         self.with(|options| options.holds_response = true)
     }
 
+    /// Sets for how long [`RecordHandle::started`](crate::RecordHandle::started) waits, from the start of the request; 5
+    /// seconds by default.
+    pub fn started_within(self, limit: Duration) -> Self {
+        self.with(|options| options.started_within = limit)
+    }
+
     /// Records a request that was rejected for its tags. [`with_inbound`](Self::with_inbound) sets this up; call it from
     /// [`Inbound::on_rejection`] if you set up the [`InboundLayer`] yourself.
     pub fn record_rejection(&self, head: &Parts, rejection: &Rejection) {
@@ -216,7 +224,7 @@ impl QueryLogLayer {
             record.response.status = Some(rejection.response().status().as_u16());
             record.response.body_bytes = rejection.response().body().len() as u64;
             if self.0.keeps(&record) {
-                drop(self.0.log.append_owned(record));
+                drop(self.0.log.append_owned(record, None));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The service of a [`QueryLogLayer`](crate::QueryLogLayer), and its future.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -97,7 +97,7 @@ impl<S: fmt::Debug> fmt::Debug for QueryLogService<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for QueryLogService<S>
 where
-    S: Service<Request<CountedBody<ReqBody>>, Response = Response<ResBody>>,
+    S: Service<Request<CountedBody<ReqBody>>, Response = Response<ResBody>, Error: Display + 'static>,
     ResBody: Body<Data: From<Bytes>>,
 {
     type Response = Response<LoggedBody<ResBody>>;
@@ -128,11 +128,12 @@ where
             None => return QueryLogFuture::own(no_trail()),
         };
         let log = &options.log;
-        if matches!(log.overload(), Some(Overload::Fail { .. })) {
+        let has_room = !matches!(log.overload(), Some(Overload::Fail { .. }));
+        let started = has_room.then(|| Open::start(options.record(&trail, &head), &trail, options)).flatten();
+        let Some((mut open, handle)) = started else {
             log.reject();
             return QueryLogFuture::own(overloaded());
-        }
-        let (mut open, handle) = Open::start(options.record(&trail, &head), &trail, options);
+        };
         head.extensions.insert(handle.clone());
         let request = Request::from_parts(head, CountedBody::counted(body, handle));
         let inner = &mut self.inner;
@@ -205,6 +206,7 @@ impl<F, B, E> Future for QueryLogFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
+    E: Display + 'static,
 {
     type Output = Result<Response<LoggedBody<B>>, E>;
 
@@ -217,7 +219,15 @@ where
                         None => future.poll(cx),
                     };
                     let mut logged = logged.take_if(|_| polled.is_ready());
-                    let response = ready!(polled)?;
+                    let response = match ready!(polled) {
+                        Ok(response) => response,
+                        Err(error) => {
+                            if let Some(mut logged) = logged {
+                                drop(logged.open.fail(&error));
+                            }
+                            return Poll::Ready(Err(error));
+                        }
+                    };
                     let ack = logged.as_mut().and_then(|logged| logged.responded(&response));
                     (response.map(|body| LoggedBody::handled(body, logged)), ack)
                 }

@@ -159,14 +159,14 @@ pub struct InvalidRecordId(());
 
 impl Record {
     /// Returns the record in the form of the audit log. If the request was aborted, for example by a timeout, or
-    /// panicked, it has no execution time, since it never completed.
+    /// failed or panicked, it has no execution time, since it never completed.
     pub fn audit(&self) -> AuditRecord {
         self.clone().into_audit()
     }
 
     pub(crate) fn into_audit(self) -> AuditRecord {
         let Self { id, start_time, duration, request, response, client_ip, notes, .. } = self;
-        let completed = !matches!(response.outcome, Some(Outcome::Aborted | Outcome::Panicked));
+        let completed = !matches!(response.outcome, Some(Outcome::Aborted | Outcome::Failed | Outcome::Panicked));
         AuditRecord {
             id: id.into(),
             timestamp: start_time,

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
+use uuid::Uuid;
+
 use crate::model::time::Timestamp;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::model::writer_status::WriterReport;
 
 /// Records that are missing from a log, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +17,24 @@ pub struct Gap {
     pub from: Timestamp,
     /// When the last of them was dropped. After an unclean stop, when the log was reopened.
     pub to: Timestamp,
-    /// How many there are; `None` if that is unknown, as after an unclean stop.
+    /// How many requests are missing; `None` if that is unknown, as after an unclean stop.
     pub count: Option<u64>,
     /// Why they are missing.
     pub why: Cow<'static, str>,
 }
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Gap {
+    /// Creates the gap between an earlier run of a writer, which had written its records until a time, and this one.
+    pub(crate) fn of_unclean_stop(written_through: i64, report: &WriterReport) -> Self {
+        let from = Timestamp::from_micros(written_through).max(report.kept_through).min(report.started);
+        Self { from, to: report.started, count: None, why: Cow::Borrowed(UNCLEAN_STOP) }
+    }
+}
+
+/// Why records are missing after a writer of a store ended without closing its log.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) const UNCLEAN_STOP: &str = "unclean stop: the process ended without closing the log";
 
 /// Why records are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +45,7 @@ pub(crate) enum Why {
     Unavailable,
     /// A record is larger than the queue.
     TooLarge,
-    /// The destination could not be written for as long as the writer tries.
+    /// The destination could not be written before the log had to be closed.
     Failed,
     /// The store rejects the record.
     Rejected,
@@ -45,8 +62,8 @@ impl Why {
         match self {
             Self::Overload => "overload: the queue was full",
             Self::Unavailable => "overload: rejected with 503",
-            Self::TooLarge => "record larger than the queue",
-            Self::Failed => "the file or store could not be written",
+            Self::TooLarge => "the record was larger than the queue",
+            Self::Failed => "the file or store could not be written before the log was closed",
             Self::Rejected => "the store rejected the record",
             Self::Closed => "the log was closed",
             Self::Open => "not ended when the log was closed",
@@ -54,43 +71,59 @@ impl Why {
     }
 }
 
-/// Gaps that are not written yet, one for each reason.
+#[cfg(feature = "store")]
+impl Gap {
+    /// The store rejected requests, which came at about a time.
+    pub(crate) fn rejected(from: Timestamp, count: u64) -> Self {
+        let to = Timestamp::now();
+        Self { from: from.min(to), to, count: Some(count), why: Cow::Borrowed(Why::Rejected.words()) }
+    }
+
+    /// Requests cannot be read from a spool.
+    pub(crate) fn damaged_spool(from: Timestamp, to: Timestamp, count: Option<u64>) -> Self {
+        Self { from, to, count, why: Cow::Borrowed("a part of the spool was damaged") }
+    }
+}
+
+/// Gaps that are not written yet, one for each reason, each with the id under which it is stored.
 #[derive(Debug, Default)]
-pub(crate) struct Gaps([Option<Gap>; Why::COUNT]);
+pub(crate) struct Gaps([Option<(Uuid, Gap)>; Why::COUNT]);
 
 impl Gaps {
-    /// Counts records that are missing as of now.
+    /// Counts requests that are missing as of now.
     pub(crate) fn note(&mut self, why: Why, count: u64) {
         self.note_since(Timestamp::MAX, why, count);
     }
 
-    /// Counts records that arrived since a time, and are now known to be missing.
+    /// Counts requests that arrived since a time, and are now known to be missing.
     pub(crate) fn note_since(&mut self, from: Timestamp, why: Why, count: u64) {
         if count == 0 {
             return;
         }
         let to = Timestamp::now();
         let from = from.min(to);
-        self.add(why as usize, Gap { from, to, count: Some(count), why: Cow::Borrowed(why.words()) });
+        let gap = Gap { from, to, count: Some(count), why: Cow::Borrowed(why.words()) };
+        self.add(why as usize, (Uuid::new_v4(), gap));
     }
 
-    /// Adds the gaps of another collection.
-    pub(crate) fn merge(&mut self, others: Self) {
-        for (index, gap) in others.0.into_iter().enumerate() {
-            if let Some(gap) = gap {
-                self.add(index, gap);
+    /// Adds earlier gaps, which may have been written: so they keep their ids.
+    pub(crate) fn merge(&mut self, mut earlier: Self) {
+        for (index, more) in std::mem::take(&mut self.0).into_iter().enumerate() {
+            if let Some(more) = more {
+                earlier.add(index, more);
             }
         }
+        *self = earlier;
     }
 
-    fn add(&mut self, index: usize, more: Gap) {
+    fn add(&mut self, index: usize, (id, more): (Uuid, Gap)) {
         match &mut self.0[index] {
-            Some(gap) => {
+            Some((_, gap)) => {
                 gap.from = gap.from.min(more.from);
                 gap.to = gap.to.max(more.to);
                 gap.count = Some(gap.count.unwrap_or_default().saturating_add(more.count.unwrap_or_default()));
             }
-            none => *none = Some(more),
+            none => *none = Some((id, more)),
         }
     }
 
@@ -98,11 +131,11 @@ impl Gaps {
         self.0.iter().all(Option::is_none)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Uuid, Gap)> {
         self.0.iter().flatten()
     }
 
-    pub(crate) fn first(&self) -> Option<&Gap> {
+    pub(crate) fn first(&self) -> Option<&(Uuid, Gap)> {
         self.0.iter().flatten().next()
     }
 

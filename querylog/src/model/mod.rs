@@ -9,6 +9,8 @@ pub(crate) mod distinct;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod export_status;
 pub(crate) mod gap;
+pub(crate) mod grpc;
+pub(crate) mod outcome;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod page;
 pub(crate) mod printable;
@@ -25,6 +27,7 @@ pub(crate) mod request_filter;
 pub(crate) mod scan;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod scope;
+pub(crate) mod shrink;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod status;
 pub(crate) mod text;
@@ -32,3 +35,5 @@ pub(crate) mod time;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod trace_tree;
 pub(crate) mod window;
+#[cfg(feature = "store")]
+pub(crate) mod writer_status;

@@ -1,9 +1,7 @@
 //! One handled request: [`Record`].
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -11,7 +9,10 @@ use http::{HeaderName, Method, Version};
 use tagtrail::{ParentId, Tags, TraceFlags, TraceId, Trail};
 use uuid::Uuid;
 
+use crate::model::grpc;
 use crate::model::time::Timestamp;
+
+pub use crate::model::outcome::{InvalidOutcome, Outcome};
 
 /// The maximum number of outbound requests that a record lists.
 pub(crate) const MAX_SENT: usize = 64;
@@ -91,58 +92,13 @@ pub struct ResponsePart {
     pub outcome: Option<Outcome>,
     /// The number of bytes of the body that were handed to the server.
     pub body_bytes: u64,
+    /// The status of a gRPC call: `grpc-status`, from the trailers or the headers of the response. A gRPC response that
+    /// ended without one counts as `UNKNOWN` (2).
+    pub grpc_status: Option<u16>,
+    /// Why the request failed: the error of the service or of the response's body, with its sources, or the
+    /// `grpc-message` of a gRPC call.
+    pub error: Option<String>,
 }
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The whole response was handed to the server.
-    Complete,
-    /// The client disconnected, or the service or the body of its response failed.
-    Aborted,
-    /// The handler, or the body of the response, panicked.
-    Panicked,
-    /// The request was rejected because of its tags, before any handler ran.
-    Refused,
-    /// An outcome of a later version of this crate, whose word is not known here.
-    Other,
-}
-
-impl Outcome {
-    const ALL: [Self; 5] = [Self::Complete, Self::Aborted, Self::Panicked, Self::Refused, Self::Other];
-
-    /// Returns the name of the outcome in a log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Aborted => "aborted",
-            Self::Panicked => "panicked",
-            Self::Refused => "refused",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// Writes the name of the outcome in a log: `complete`, `aborted`, `panicked`, `refused`.
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Outcome {
-    type Err = InvalidOutcome;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text).ok_or(InvalidOutcome(()))
-    }
-}
-
-/// The error for a text that is not an [`Outcome`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid outcome: expected complete, aborted, panicked or refused")]
-pub struct InvalidOutcome(());
 
 /// What a service adds to the record of a request, through its [`RecordHandle`](crate::RecordHandle). All of it is
 /// empty by default.
@@ -296,6 +252,39 @@ impl Record {
         }
     }
 
+    /// Returns whether the request failed. It did if
+    ///
+    /// - the service or the response's body panicked or failed, or the request was aborted before there was a response;
+    /// - the status is 500 or higher;
+    /// - the gRPC status is one that OpenTelemetry's conventions count as an error of a server: `UNKNOWN`,
+    ///   `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE` or `DATA_LOSS`.
+    ///
+    /// A client that disconnects during a response is not a failure, nor is a request that has not ended. Filters and
+    /// the program `tagtrail-log` count failed requests by this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tagtrail::{Sample, Trail};
+    /// use tagtrail_querylog::{Outcome, Record};
+    ///
+    /// let mut record = Record::new(&Trail::start(Sample::Always), "/shop.Cart/Add");
+    /// record.response.status = Some(200);
+    /// record.end(Duration::from_millis(3), Outcome::Complete);
+    /// assert!(!record.has_failed());
+    ///
+    /// record.response.grpc_status = Some(14);
+    /// assert!(record.has_failed(), "UNAVAILABLE");
+    /// ```
+    pub fn has_failed(&self) -> bool {
+        let ResponsePart { status, outcome, grpc_status, .. } = self.response;
+        let ended_badly = match outcome {
+            Some(Outcome::Panicked | Outcome::Failed) => true,
+            Some(Outcome::Aborted) => status.is_none(),
+            _ => false,
+        };
+        ended_badly || status.is_some_and(|status| status >= 500) || grpc_status.is_some_and(grpc::is_server_error)
+    }
+
     /// Returns whether the request has ended, as far as is known.
     #[cfg(feature = "store")]
     pub(crate) fn has_ended(&self) -> bool {
@@ -303,7 +292,6 @@ impl Record {
     }
 
     /// Returns the approximate number of bytes of memory that the record takes.
-    #[cfg(feature = "store")]
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let Notes { caller, operation, database, region_group, counters, shape, shared_token, stdout, stderr, payload } =

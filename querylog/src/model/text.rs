@@ -1,4 +1,4 @@
-//! Values that are strings in JSON.
+//! Texts: where they can be cut, and values that are strings in JSON.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -6,6 +6,11 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
+
+/// Returns the last boundary of characters that is not after this byte.
+pub(crate) fn boundary(text: &str, at: usize) -> usize {
+    if at >= text.len() { text.len() } else { (0..=at).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0) }
+}
 
 /// A value that is a string in JSON: written with `Display`, read with `FromStr`.
 pub(crate) struct Text<T>(pub(crate) T);

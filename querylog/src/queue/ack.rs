@@ -119,7 +119,7 @@ pub enum AppendError {
     /// The record is larger than the whole queue.
     #[error("not written to the query log: the record is larger than the queue (see `queue_bytes`)")]
     TooLarge,
-    /// The store rejects the record, however often it is put. The log of the process has the reason.
+    /// The store rejects the record, however often it is put. It is set aside in a file, with the reason.
     #[error("not written to the query log: the store rejected the record")]
     Rejected,
     /// The request is not in the sample, so its start is not recorded.
@@ -128,7 +128,10 @@ pub enum AppendError {
     /// The log is closed.
     #[error("not written to the query log: the log is closed")]
     Closed,
-    /// The destination could not be written for as long as the settings allow.
+    /// It is not known in time whether the record is written. It may be, later.
+    #[error("not known to be in the query log in time: the file or store does not respond")]
+    TimedOut,
+    /// The destination could not be written before the log had to be closed.
     #[error("not written to the query log: the file or store could not be written ({0})")]
     Failed(io::ErrorKind),
 }

@@ -7,6 +7,7 @@ use std::io;
 
 use crate::model::record::Record;
 use crate::queue::ack::State;
+use crate::queue::overload::Overload;
 use crate::queue::pending::AnyQueue;
 
 /// Where a [`QueryLog`](crate::QueryLog) writes its records: [`LogFiles`](crate::LogFiles) in a folder, or, with the
@@ -32,8 +33,11 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     /// Queues the start of a record. Returns `None` if the destination records only ends.
     fn begin(&self, record: &Record) -> Option<State>;
 
-    /// Queues a record. A copy is made only if the destination needs one.
-    fn append(&self, record: Cow<'_, Record>) -> State;
+    /// Queues a record, for whose end this many bytes are reserved. A copy is made only if the destination needs one.
+    fn append(&self, record: Cow<'_, Record>, reserved: usize) -> State;
+
+    /// Returns how many bytes the end of a request may need, without output, if its start has this weight.
+    fn reservation(&self, start: usize) -> usize;
 
     /// Returns the queue.
     fn queue(&self) -> &dyn AnyQueue;
@@ -65,12 +69,18 @@ impl Error for OpenError {
     }
 }
 
-/// The minimum size of a queue, which has room for a few records.
+/// The minimum size of a queue, which has room for a few records,
 const SMALLEST_QUEUE: usize = 4 << 10;
+/// and if room is reserved for each request.
+const SMALLEST_RESERVING: usize = 64 << 10;
 
-pub(crate) fn check_queue_bytes(bytes: usize) -> io::Result<()> {
-    if bytes < SMALLEST_QUEUE {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "queue_bytes must be at least 4096"));
+pub(crate) fn check_queue_bytes(bytes: usize, overload: Overload) -> io::Result<()> {
+    let invalid = |message: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    match overload {
+        _ if bytes < SMALLEST_QUEUE => invalid("queue_bytes must be at least 4096"),
+        Overload::Fail { .. } if bytes < SMALLEST_RESERVING => {
+            invalid("queue_bytes must be at least 65536 with Overload::Fail, which reserves room for each request")
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

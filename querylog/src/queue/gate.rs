@@ -1,5 +1,6 @@
 //! The state of a queue that is read without its lock: [`Gate`], [`Tally`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -22,16 +23,16 @@ pub(crate) struct Limits {
 pub(crate) struct Gate {
     pub(crate) limits: Limits,
     pub(crate) overload: Overload,
-    /// Bytes that are queued or being written. Written under the queue's lock.
+    /// Bytes that are queued, being written, or reserved. Written under the queue's lock.
     pub(crate) filled: AtomicUsize,
     /// Whether the writer is gone, so that nothing is written any more.
     pub(crate) ended: AtomicBool,
     /// Notified when there may be room.
     pub(crate) freed: Notify,
-    pub(crate) tally: Tally,
+    pub(crate) tally: Arc<Tally>,
 }
 
-/// The counters of records, by result.
+/// The counters of requests, by what became of their records.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) written: AtomicU64,
@@ -39,8 +40,10 @@ pub(crate) struct Tally {
     pub(crate) failed: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) queued: AtomicU64,
+    pub(crate) spooled: AtomicU64,
     pub(crate) open: AtomicU64,
-    /// Records that a writer which panicked had in hand. They are among those that failed.
+    pub(crate) is_unusable: AtomicBool,
+    /// Requests that a writer which panicked had in hand. They are among those that failed.
     pub(crate) orphaned: AtomicU64,
 }
 
@@ -52,7 +55,7 @@ impl Gate {
             filled: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             freed: Notify::new(),
-            tally: Tally::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -75,23 +78,29 @@ impl Gate {
     }
 }
 
-/// The statistics of a log, or of one of its destinations, since it was opened.
+/// The statistics of a log, or of one of its destinations, since it was opened. They count requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogStats {
-    /// Records that are in the files or the store. In a store, the start and the end of a request count one each.
+    /// Requests whose records are in the files or the store.
     pub written: u64,
-    /// Records that are queued, including those of the batch that is being written.
+    /// Requests that have ended, and whose records wait in memory, including those of the batch that is being written.
     pub queued: u64,
-    /// Records that were not queued, because the queue was full, the record was too large, or the log was closed.
+    /// Requests whose records are in the [spool](crate::Spool), and not in the store yet.
+    pub spooled: u64,
+    /// Requests whose records were not queued, because the queue was full, the record was too large, or the log was
+    /// closed.
     pub shed: u64,
-    /// Records that were queued and then dropped, because the files or the store could not be written, or the store
-    /// rejected them.
+    /// Requests whose records were queued and then dropped, because the store rejected them, or because the files or the
+    /// store could not be written before the log was closed.
     pub failed: u64,
     /// Requests that were rejected with 503 because the queue was full.
     pub rejected: u64,
     /// Requests that are running.
     pub open: u64,
+    /// Whether the destination cannot be used by this version of the crate, such as a store whose tables are of a later
+    /// version. Nothing is written until the service is updated, so raise an alarm.
+    pub is_unusable: bool,
 }
 
 impl Tally {
@@ -99,10 +108,12 @@ impl Tally {
         LogStats {
             written: self.written.load(Relaxed),
             queued: self.queued.load(Relaxed),
+            spooled: self.spooled.load(Relaxed),
             shed: self.shed.load(Relaxed),
             failed: self.failed.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             open: self.open.load(Relaxed),
+            is_unusable: self.is_unusable.load(Relaxed),
         }
     }
 }

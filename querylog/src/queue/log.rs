@@ -109,15 +109,41 @@ impl QueryLog {
 
     /// Queues a record, and returns at once.
     pub fn append(&self, record: &Record) -> Ack {
-        Ack::of(self.channels().map(|channel| channel.append(Cow::Borrowed(record))))
+        Ack::of(self.channels().map(|channel| channel.append(Cow::Borrowed(record), 0)))
     }
 
-    /// Queues a record without a copy, if that can be.
-    pub(crate) fn append_owned(&self, record: Record) -> Ack {
+    /// Queues a record without a copy, if that can be. If room was [reserved](Self::reserve) for it, `start` is the
+    /// weight of its start.
+    pub(crate) fn append_owned(&self, record: Record, start: Option<usize>) -> Ack {
         match &*self.0.0 {
-            [only] => Ack::of([only.append(Cow::Owned(record))]),
-            _ => self.append(&record),
+            [only] => Ack::of([only.append(Cow::Owned(record), reserved(&**only, start))]),
+            all => Ack::of(all.iter().map(|each| each.append(Cow::Borrowed(&record), reserved(&**each, start)))),
         }
+    }
+
+    /// Reserves room for the end of a request whose start has this weight, in each queue whose policy is to fail, so
+    /// that a request which is handled has its record. Returns whether all of them have room.
+    pub(crate) fn reserve(&self, start: usize) -> bool {
+        let reserving = self.channels().take_while(|channel| {
+            let bytes = reserved(*channel, Some(start));
+            bytes == 0 || channel.queue().reserve(bytes)
+        });
+        let count = reserving.count();
+        let has_room = count == self.0.0.len();
+        if !has_room {
+            self.channels().take(count).for_each(|channel| channel.queue().release(reserved(channel, Some(start))));
+        }
+        has_room
+    }
+
+    /// Gives back what was reserved, if no record is appended.
+    pub(crate) fn release(&self, start: usize) {
+        self.channels().for_each(|channel| channel.queue().release(reserved(channel, Some(start))));
+    }
+
+    /// Whether a request is rejected if there is no room for its record.
+    pub(crate) fn reserves(&self) -> bool {
+        self.queues().any(|queue| matches!(queue.gate().overload, Overload::Fail { .. }))
     }
 
     /// Has what was appended until now written without waiting for a batch to grow. The returned [`Ack`] is ready when
@@ -145,9 +171,11 @@ impl QueryLog {
         for stats in each {
             sum.written += stats.written;
             sum.queued += stats.queued;
+            sum.spooled += stats.spooled;
             sum.shed += stats.shed;
             sum.failed += stats.failed;
             sum.rejected = sum.rejected.max(stats.rejected);
+            sum.is_unusable |= stats.is_unusable;
         }
         sum
     }
@@ -231,6 +259,12 @@ impl QueryLog {
     fn queues(&self) -> impl Iterator<Item = &dyn AnyQueue> {
         self.channels().map(Channel::queue)
     }
+}
+
+/// Returns how many bytes are reserved in a queue for the end of a request whose start has this weight.
+fn reserved(channel: &dyn Channel, start: Option<usize>) -> usize {
+    let fails = matches!(channel.queue().gate().overload, Overload::Fail { .. });
+    start.filter(|_| fails).map_or(0, |start| channel.reservation(start))
 }
 
 impl Channels {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// What happens to a request when the queue is full because the disk or the store does not keep up. The request first
-/// waits for room, before its handler runs.
+/// What happens to a request when the queue is full because the disk or the store does not keep up, or is away. The
+/// request first waits for room, before its handler runs.
 ///
 /// For requests that start, the queue is full when three quarters of it are used; the rest is for running requests. If
 /// a log has several destinations, the strictest policy of those whose queue is full applies.
@@ -21,6 +21,10 @@ pub enum Overload {
     },
     /// The request is rejected with 503 and `Retry-After: 1`, and its handler does not run. For services that must not
     /// do anything that they cannot record. Such requests are counted too, and reported in a [`Gap`](crate::Gap).
+    ///
+    /// Room for the record is reserved before the handler runs, so a request that is handled has its record, however
+    /// many are handled at the same time. Room for its output (`stdout`, `stderr`, `payload`) is not: if there is
+    /// none when the request ends, the output is cut, and the record says so.
     Fail {
         /// How long a request waits for room.
         wait: Duration,

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::model::gap::{Gaps, Why};
 use crate::model::time::Timestamp;
 use crate::queue::ack::{AppendError, Done, State, WHOLE, Written};
-use crate::queue::batch::Batch;
+use crate::queue::batch::{Batch, Moment, Progress};
 use crate::queue::gate::Gate;
+use crate::queue::task::{Taken, Task};
 
 #[derive(Debug)]
 pub(crate) struct Queue<B> {
@@ -36,6 +37,8 @@ struct Pending<B> {
     /// What the writer has, and how many bytes that is.
     taken: Arc<Done>,
     taken_bytes: usize,
+    /// How many bytes are kept free for the ends of requests that run.
+    reserved: usize,
     /// Whether the batch is written without waiting for it to grow.
     is_urgent: bool,
     writer: Writer,
@@ -55,34 +58,6 @@ enum Writer {
     Busy,
 }
 
-/// What the writer must do next.
-pub(crate) enum Task<B> {
-    Write(Box<Taken<B>>),
-    /// It is the time that was named.
-    Tick,
-    /// The log is closed, and all is written or it is too late.
-    End {
-        wrote_all: bool,
-    },
-}
-
-/// What the writer has in hand.
-#[derive(Default)]
-pub(crate) struct Taken<B> {
-    pub(crate) batch: B,
-    /// When the first record came, if there is one.
-    came: Option<Timestamp>,
-    pub(crate) gaps: Gaps,
-    done: Arc<Done>,
-}
-
-/// If the writer panics with a batch in hand, those who wait learn of it.
-impl<B> Drop for Taken<B> {
-    fn drop(&mut self) {
-        self.done.set(Written::all(Err(AppendError::Closed)));
-    }
-}
-
 impl<B: Batch> Queue<B> {
     pub(crate) fn new(gate: Gate) -> Self {
         let state = Pending {
@@ -93,6 +68,7 @@ impl<B: Batch> Queue<B> {
             gaps: Gaps::default(),
             taken: Arc::default(),
             taken_bytes: 0,
+            reserved: 0,
             is_urgent: false,
             writer: Writer::Busy,
             closing: None,
@@ -105,13 +81,15 @@ impl<B: Batch> Queue<B> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues one record.
+    /// Queues one record, which has this many bytes reserved.
     #[inline]
-    pub(crate) fn push(&self, item: B::Item<'_>) -> State {
+    pub(crate) fn push(&self, item: B::Item<'_>, reserved: usize) -> State {
         let limit = self.gate.limits.queue;
         let weight = B::weigh(&item);
+        let requests = u64::from(B::is_counted(&item));
         let mut state = self.lock();
-        let filled = state.taken_bytes + state.batch.bytes() + weight;
+        state.reserved -= reserved;
+        let filled = state.filled() + weight;
         let rejection = match () {
             () if state.closing.is_some() => Some((Why::Closed, AppendError::Closed)),
             () if weight > limit => Some((Why::TooLarge, AppendError::TooLarge)),
@@ -119,8 +97,9 @@ impl<B: Batch> Queue<B> {
             () => None,
         };
         if let Some((why, error)) = rejection {
-            self.gate.tally.shed.fetch_add(1, Relaxed);
-            state.gaps.note(why, 1);
+            self.gate.tally.shed.fetch_add(requests, Relaxed);
+            state.gaps.note(why, requests);
+            self.gate.filled.store(filled - weight, Relaxed);
             self.wake_writer(state);
             return State::Known(Err(error));
         }
@@ -129,16 +108,17 @@ impl<B: Batch> Queue<B> {
             (state.since, state.came) = (Instant::now(), Timestamp::now());
         }
         state.batch.push(item, limit);
-        self.gate.tally.queued.fetch_add(1, Relaxed);
+        self.gate.tally.queued.fetch_add(requests, Relaxed);
         self.gate.filled.store(filled, Relaxed);
         let done = Arc::clone(&state.done);
         self.wake_writer(state);
         State::queued(done, number)
     }
 
-    /// Counts a record that could not be queued.
+    /// Counts a record that could not be queued, which has this many bytes reserved.
     #[cold]
-    pub(crate) fn fail(&self, kind: ErrorKind) -> State {
+    pub(crate) fn fail(&self, kind: ErrorKind, reserved: usize) -> State {
+        self.release(reserved);
         self.gate.tally.failed.fetch_add(1, Relaxed);
         let mut state = self.lock();
         state.gaps.note(Why::Failed, 1);
@@ -166,8 +146,8 @@ impl<B: Batch> Queue<B> {
             let now = Instant::now();
             let is_empty = state.batch.len() == 0 && state.gaps.is_empty();
             let (doing, until) = match (is_empty, state.closing) {
-                (true, Some(_)) => return Task::End { wrote_all: true },
-                (false, Some(Some(deadline))) if deadline <= now => return Task::End { wrote_all: false },
+                (true, Some(deadline)) => return Task::End { wrote_all: true, deadline },
+                (false, Some(deadline @ Some(end))) if end <= now => return Task::End { wrote_all: false, deadline },
                 (true, None) if tick.is_some_and(|tick| tick <= now) => return Task::Tick,
                 (true, None) => (Writer::Idle, tick),
                 (false, Some(_)) => break,
@@ -190,7 +170,7 @@ impl<B: Batch> Queue<B> {
             came: (state.batch.len() > 0).then_some(state.came),
             batch: std::mem::take(&mut state.batch),
             gaps: std::mem::take(&mut state.gaps),
-            done: Arc::clone(&state.taken),
+            moment: Moment { time: Timestamp::now(), done: Arc::clone(&state.taken) },
         };
         Task::Write(Box::new(taken))
     }
@@ -202,16 +182,16 @@ impl<B: Batch> Queue<B> {
         }
     }
 
-    /// Takes a batch back that is written, or that the writer drops: what is unwritten of it is then missing.
+    /// Takes a batch back that is written or spooled, or that it is too late to write: what is unwritten of it is then
+    /// missing.
     pub(crate) fn finish(&self, mut taken: Taken<B>, result: Result<(), AppendError>) {
         let batch = std::mem::take(&mut taken.batch);
-        let (unwritten, rejected) = (batch.unwritten(), batch.rejected());
-        let lost = unwritten.len() as u64;
-        let missing = lost + rejected.len() as u64;
+        let Progress { unwritten, rejected, spooled, is_acknowledged_later } = batch.progress();
+        let missing = unwritten.requests + rejected.requests;
         let tally = &self.gate.tally;
-        tally.written.fetch_add(batch.len() - missing, Relaxed);
+        tally.written.fetch_add(batch.requests() - missing - spooled, Relaxed);
         tally.failed.fetch_add(missing, Relaxed);
-        tally.queued.fetch_sub(batch.len(), Relaxed);
+        tally.queued.fetch_sub(batch.requests(), Relaxed);
         let spare = batch.recycled();
         {
             let mut state = self.lock();
@@ -219,14 +199,48 @@ impl<B: Batch> Queue<B> {
             state.gaps.merge(std::mem::take(&mut taken.gaps));
             // They are missing from the time on when they came, and not only since they were dropped.
             let from = taken.came.unwrap_or(Timestamp::MAX);
-            state.gaps.note_since(from, Why::Failed, lost);
-            state.gaps.note_since(from, Why::Rejected, rejected.len() as u64);
+            state.gaps.note_since(from, Why::Failed, unwritten.requests);
+            state.gaps.note_since(from, Why::Rejected, rejected.requests);
             if state.batch.len() == 0 {
                 state.batch = spare;
             }
-            self.gate.filled.store(state.batch.bytes(), Relaxed);
+            self.gate.filled.store(state.filled(), Relaxed);
         }
-        taken.done.set(Written { result, rejected, unwritten: Some(unwritten) });
+        if is_acknowledged_later {
+            taken.moment.done = Arc::default();
+        } else {
+            let (rejected, unwritten) = (rejected.numbers, Some(unwritten.numbers));
+            taken.moment.done.set(Written { result, rejected, unwritten });
+        }
+        self.gate.freed.notify_waiters();
+    }
+
+    /// Keeps this many bytes free for the end of a request that starts now. Returns whether there is room for it.
+    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+        let mut state = self.lock();
+        let filled = state.filled() + bytes;
+        let has_room = filled <= self.gate.limits.queue && state.closing.is_none();
+        if has_room {
+            state.reserved += bytes;
+            self.gate.filled.store(filled, Relaxed);
+        }
+        has_room
+    }
+
+    /// Reserves more, for a record of this weight. Returns whether there is room for it.
+    pub(crate) fn enlarge(&self, reserved: usize, weight: usize) -> bool {
+        self.reserve(weight.saturating_sub(reserved))
+    }
+
+    /// Gives back what was reserved.
+    pub(crate) fn release(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        state.reserved -= bytes;
+        self.gate.filled.store(state.filled(), Relaxed);
+        drop(state);
         self.gate.freed.notify_waiters();
     }
 
@@ -253,9 +267,9 @@ impl<B: Batch> Queue<B> {
         let mut state = self.lock();
         let batch = std::mem::take(&mut state.batch);
         let came = state.came;
-        state.gaps.note_since(came, Why::Failed, batch.len());
-        self.gate.tally.failed.fetch_add(batch.len(), Relaxed);
-        self.gate.tally.queued.fetch_sub(batch.len(), Relaxed);
+        state.gaps.note_since(came, Why::Failed, batch.requests());
+        self.gate.tally.failed.fetch_add(batch.requests(), Relaxed);
+        self.gate.tally.queued.fetch_sub(batch.requests(), Relaxed);
         state.done.set(Written::all(Err(AppendError::Closed)));
         std::mem::take(&mut state.gaps)
     }
@@ -276,9 +290,22 @@ impl<B: Batch> Queue<B> {
     }
 }
 
+impl<B: Batch> Pending<B> {
+    /// How many bytes are used.
+    fn filled(&self) -> usize {
+        self.taken_bytes + self.batch.bytes() + self.reserved
+    }
+}
+
 /// A queue, whatever its batches are.
 pub(crate) trait AnyQueue {
     fn gate(&self) -> &Gate;
+
+    /// Keeps this many bytes free for the end of a request that starts now. Returns whether there is room for it.
+    fn reserve(&self, bytes: usize) -> bool;
+
+    /// Gives back what was reserved.
+    fn release(&self, bytes: usize);
 
     /// Counts a request that is rejected with 503, since the queue is full.
     fn reject(&self);
@@ -299,6 +326,14 @@ pub(crate) trait AnyQueue {
 impl<B: Batch> AnyQueue for Queue<B> {
     fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    fn reserve(&self, bytes: usize) -> bool {
+        Self::reserve(self, bytes)
+    }
+
+    fn release(&self, bytes: usize) {
+        Self::release(self, bytes);
     }
 
     fn reject(&self) {

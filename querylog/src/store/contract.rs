@@ -1,15 +1,18 @@
 //! The contract of a store: the trait [`Store`].
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::window::Window;
+use crate::model::writer_status::{WriterReport, WriterStatus};
 use crate::store::{ExportedRow, Jobs, Key, Row, RowRange, StoreError};
 
 /// A store of records, such as [`Sqlite`](crate::store::Sqlite).
@@ -37,25 +40,54 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// If one of the rows is [rejected](StoreError::Rejected), none of them need be stored: the caller puts the others
     /// again.
-    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError>;
+    ///
+    /// The report of the writer, if there is one, updates the status of this run of it in the same transaction. A run
+    /// that has not [reported](Self::report) yet has no status to update.
+    async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError>;
 
     /// Like [`put`](Self::put), on a thread that may block: the writer of a query log. `runtime` drives futures.
     ///
     /// # Errors
     ///
     /// As [`put`](Self::put).
-    fn put_blocking(&self, rows: &Arc<[Row]>, runtime: &Handle) -> Result<(), StoreError> {
-        runtime.block_on(self.put(Arc::clone(rows)))
+    fn put_blocking(
+        &self,
+        rows: &Arc<[Row]>,
+        report: Option<&WriterReport>,
+        runtime: &Handle,
+    ) -> Result<(), StoreError> {
+        runtime.block_on(self.put(Arc::clone(rows), report))
     }
 
-    /// Stores that records are missing. By default, this is only logged by `tracing`.
-    async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
+    /// Stores that records are missing. A gap that is put twice under an id is stored once. By default, this is only
+    /// logged by `tracing`.
+    async fn put_gap(&self, _id: Uuid, gap: &Gap) -> Result<(), StoreError> {
         tracing::error!(from = %gap.from, to = %gap.to, count = gap.count, why = %gap.why, "audit log: records are missing");
         Ok(())
     }
 
     /// Returns the gaps that overlap a window, in the order of time.
     async fn gaps(&self, _window: Window) -> Result<Vec<Gap>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Stores what a writer reports of itself, when it starts, regularly, and when it is closed. By default, this is
+    /// dropped.
+    ///
+    /// In one transaction, a store
+    ///
+    /// - inserts or updates the status of the writer. If an earlier run of it was not closed, the store puts a
+    ///   [gap](Self::put_gap) of unknown count, from what that run has written or kept until this run started.
+    /// - marks other writers as lost that were not closed, and have not reported for 30 seconds by the clock of the
+    ///   store. For each, it puts a gap of unknown count under the id of the writer, from what it has written until now.
+    ///   If a lost writer reports again, its gap is deleted, and it is live again.
+    /// - deletes the status of writers that were closed or lost more than 30 days ago.
+    async fn report(&self, _report: &WriterReport) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Returns the writers that have [reported](Self::report), in the order of their ids. By default, there are none.
+    async fn writers(&self) -> Result<Vec<WriterStatus>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -86,8 +118,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The entries are those of the first key. Rows whose timestamp differs from that of the entry are not returned.
     async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError>;
 
-    /// Returns whether a row has values in this [object](Row::object).
-    async fn has_object(&self, object: &str) -> Result<bool, StoreError>;
+    /// Returns, for each of these [objects](Row::object) in order, whether a row has values in it.
+    async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError>;
 
     /// Returns 32 random bytes, which were generated when the store was created, and are the same for every process
     /// that opens it. The key that signs page tokens is derived from them.
@@ -113,6 +145,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
                 _ => return Ok(rows.into_iter().map(ExportedRow::of).collect()),
             }
         }
+    }
+
+    /// Returns the path of the file to which a log appends records that the store rejects, unless it is
+    /// [set](crate::LogStore::rejected_file). By default there is none.
+    fn rejected_file(&self) -> Option<PathBuf> {
+        None
     }
 
     /// Returns the jobs of exports, if the store keeps them. `None` by default: the log cannot be exported.

@@ -39,3 +39,4 @@ pub use self::row::{Key, Members, Row};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 pub use crate::model::cursor::Cursor;
+pub use crate::model::writer_status::{WriterReport, WriterState, WriterStatus};

@@ -17,6 +17,8 @@ use crate::store::{Members, Objects, Row, Store, StoreError};
 
 /// How many objects one call writes or reads at a time.
 const AT_A_TIME: usize = 8;
+/// How many objects a store is asked about at a time.
+const SWEPT: usize = 500;
 
 /// An object store for long values: `stdout`, `stderr` and `udf_data` of 102,400 bytes or more.
 ///
@@ -66,11 +68,15 @@ impl Payloads {
         Self { at_least: bytes, ..self }
     }
 
+    /// Whether a row has values that [`take_out`](Self::take_out) moves.
+    pub(crate) fn moves(&self, row: &Row) -> bool {
+        long_members(&row.record).any(|text| text.len() >= self.at_least)
+    }
+
     /// Moves the long values of rows to the object store. If this fails, some are moved, and a second call moves the
     /// others.
     pub(crate) async fn take_out(&self, rows: &mut [Row]) -> Result<(), StoreError> {
-        let long = |row: &&mut Row| long_members(&row.record).any(|text| text.len() >= self.at_least);
-        let taking: Vec<_> = rows.iter_mut().filter(long).map(|row| self.take_out_of(row)).collect();
+        let taking: Vec<_> = rows.iter_mut().filter(|row| self.moves(row)).map(|row| self.take_out_of(row)).collect();
         let mut taken = stream::iter(taking).buffer_unordered(AT_A_TIME);
         let mut result = Ok(());
         while let Some(row) = taken.next().await {
@@ -142,18 +148,38 @@ impl Payloads {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut objects = self.objects.list(None);
         let mut deleted = 0;
-        while let Some(object) = objects.try_next().await.map_err(StoreError::failed)? {
-            // Objects with other names are left alone.
-            let Some(name) = name_of(&object.location) else { continue };
-            if SystemTime::from(object.last_modified) < before && !store.has_object(&name).await? {
-                match self.objects.delete(&object.location).await {
-                    Ok(()) => deleted += 1,
-                    Err(object_store::Error::NotFound { .. }) => {}
-                    Err(error) => return Err(StoreError::failed(error)),
+        let (mut names, mut locations) = (Vec::new(), Vec::new());
+        loop {
+            let object = objects.try_next().await.map_err(StoreError::failed)?;
+            let is_last = object.is_none();
+            if let Some(object) = object
+                // Objects with other names are left alone.
+                && let Some(name) = name_of(&object.location)
+                && SystemTime::from(object.last_modified) < before
+            {
+                names.push(name);
+                locations.push(object.location);
+            }
+            if is_last || names.len() >= SWEPT {
+                let known = store.have_objects(&names).await?;
+                for (location, _) in locations.drain(..).zip(known).filter(|(_, is_known)| !is_known) {
+                    deleted += self.delete(&location).await?;
                 }
+                names.clear();
+            }
+            if is_last {
+                return Ok(deleted);
             }
         }
-        Ok(deleted)
+    }
+
+    /// Deletes an object, and returns how many there were.
+    async fn delete(&self, location: &object_store::path::Path) -> Result<u64, StoreError> {
+        match self.objects.delete(location).await {
+            Ok(()) => Ok(1),
+            Err(object_store::Error::NotFound { .. }) => Ok(0),
+            Err(error) => Err(StoreError::failed(error)),
+        }
     }
 }
 

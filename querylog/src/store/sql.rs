@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::model::writer_status::WriterState;
 use crate::store::Row;
 
 /// The columns of a row, in the order in which they are written and read. Short ones come first.
@@ -36,6 +37,34 @@ pub(super) fn many(limit: usize) -> i64 {
 pub(super) fn without_starts<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> impl Iterator<Item = &'a Row> {
     let ended: HashSet<_> = rows.clone().filter(|row| row.ended).map(|row| row.record.id.as_str()).collect();
     rows.filter(move |row| row.ended || !ended.contains(row.record.id.as_str()))
+}
+
+/// After so many microseconds without a report, a writer is lost.
+pub(super) const SILENT: i64 = 30_000_000;
+/// After so many microseconds without a report, a writer that was closed or lost is deleted.
+pub(super) const FORGOTTEN: i64 = 30 * 86_400_000_000;
+
+/// Returns the state of a writer as tables have it.
+pub(super) fn word_of(state: WriterState) -> &'static str {
+    match state {
+        WriterState::Live => "live",
+        WriterState::Closed => "closed",
+        WriterState::Lost => "lost",
+    }
+}
+
+/// Returns the state of a writer. One that is silent is lost, even if no other writer has marked it yet.
+pub(super) fn state_of(word: &str, is_silent: bool) -> WriterState {
+    match word {
+        "closed" => WriterState::Closed,
+        "live" if !is_silent => WriterState::Live,
+        _ => WriterState::Lost,
+    }
+}
+
+/// Returns a count as SQL has it.
+pub(super) fn clamped(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 pub(super) fn whole_micros(duration: Duration) -> i64 {

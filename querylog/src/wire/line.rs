@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 #[cfg(feature = "store")]
 use crate::model::audit_record::AuditRecord;
-use crate::model::record::{Caller, Notes, Operation, Record};
+use crate::model::record::{Caller, Notes, Operation, Record, ResponsePart};
 use crate::model::text::Text;
 use crate::model::time::Timestamp;
 use crate::wire::json::{show, write_line};
@@ -98,6 +98,10 @@ pub(crate) struct Line<'a> {
     client_ip: Option<Option<IpAddr>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<Option<Str<'a>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grpc_status: Option<Option<u16>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<Option<Str<'a>>>,
     // Only in files that record output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stdout: Option<Str<'a>>,
@@ -132,6 +136,8 @@ impl<'a> Line<'a> {
             region_group: Some(stored.region_group.flatten()),
             client_ip: Some(record.client_ip),
             host: Some(stored.host.flatten()),
+            grpc_status: Some(record.response.grpc_status),
+            error: Some(stored.error.flatten()),
             stdout: text(&notes.stdout).filter(|_| output),
             stderr: text(&notes.stderr).filter(|_| output),
             payload: text(&notes.payload).filter(|_| output),
@@ -159,6 +165,8 @@ impl<'a> Line<'a> {
             region_group: text(&notes.region_group).map(Some),
             client_ip: None,
             host: record.host.as_deref().map(|host| Some(Str(Cow::Borrowed(host)))),
+            grpc_status: record.response.grpc_status.map(Some),
+            error: text(&record.response.error).map(Some),
             stdout: None,
             stderr: None,
             payload: None,
@@ -183,7 +191,13 @@ impl<'a> Line<'a> {
             sent: self.sent.unwrap_or_default().into_iter().map(|id| id.0).collect(),
             tags: self.tags.0,
             request: self.request.into_part(self.stats.query_bytes_in),
-            response: self.response.into_part(self.stats.query_bytes_out),
+            response: ResponsePart {
+                status: self.response.code,
+                outcome: self.response.outcome(),
+                body_bytes: self.stats.query_bytes_out,
+                grpc_status: self.grpc_status.flatten(),
+                error: owned(self.error.flatten()),
+            },
             client_ip: self.client_ip.flatten(),
             host: owned(self.host.flatten()).map(Cow::Owned),
             notes: Notes {
@@ -265,6 +279,8 @@ mod tests {
         record.request.body_bytes = 5;
         record.response.status = Some(200);
         record.response.body_bytes = 6;
+        record.response.grpc_status = Some(14);
+        record.response.error = Some("down: no route to host".into());
         record.client_ip = Some([127, 0, 0, 1].into());
         record.host = Some("host".into());
         let minimal = record.clone();

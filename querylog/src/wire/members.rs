@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId};
 
-use crate::model::record::{Outcome, Record, RequestPart, ResponsePart};
+use crate::model::record::{Outcome, Record, RequestPart};
 use crate::model::text::Text;
 
 /// Text, borrowed if it has no escapes.
@@ -43,7 +43,7 @@ pub(crate) struct RequestMember<'a> {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct ResponseMember {
-    code: Option<u16>,
+    pub(crate) code: Option<u16>,
     outcome: Option<OutcomeMember>,
 }
 
@@ -124,13 +124,8 @@ impl ResponseMember {
         Self { code: record.response.status, outcome: record.response.outcome.map(OutcomeMember) }
     }
 
-    #[cfg(feature = "export")]
-    pub(crate) fn code(&self) -> Option<u16> {
-        self.code
-    }
-
-    pub(crate) fn into_part(self, body_bytes: u64) -> ResponsePart {
-        ResponsePart { status: self.code, outcome: self.outcome.map(|outcome| outcome.0), body_bytes }
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.as_ref().map(|outcome| outcome.0)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::audit::Distinct;
-use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Sqlite, Store, StoreError, Synchronous};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Sqlite, Store, StoreError, Synchronous, WriterReport};
 use tagtrail_querylog::{AuditLog, LogStore, Outcome, QueryLog, Record};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -20,7 +20,7 @@ struct Nothing;
 
 #[async_trait]
 impl Store for Nothing {
-    async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
+    async fn put(&self, _: Arc<[Row]>, _: Option<&WriterReport>) -> Result<(), StoreError> {
         Ok(())
     }
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
@@ -35,8 +35,8 @@ impl Store for Nothing {
     async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         Ok(Hits::default())
     }
-    async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
-        Ok(true)
+    async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![true; objects.len()])
     }
     async fn secret(&self) -> Result<[u8; 32], StoreError> {
         Ok([0; 32])

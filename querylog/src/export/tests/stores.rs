@@ -9,7 +9,7 @@ use crate::export::settings::Settings;
 use crate::model::distinct::Distinct;
 use crate::model::scope::ExportScope;
 use crate::model::window::Window;
-use crate::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
+use crate::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError, WriterReport};
 
 fn job(id: &str, token: Option<&str>, due: i64) -> Job {
     let mut job = Job::new(id, "owner", "us-std".parse().unwrap(), Timestamp::from_micros(0));
@@ -124,8 +124,8 @@ struct Plain(Sqlite);
 
 #[async_trait]
 impl Store for Plain {
-    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
-        self.0.put(rows).await
+    async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError> {
+        self.0.put(rows, report).await
     }
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {
         Store::get(&self.0, id).await
@@ -144,8 +144,8 @@ impl Store for Plain {
     async fn find(&self, range: RowRange<Vec<Key>>, limit: usize, scan: usize) -> Result<Hits, StoreError> {
         self.0.find(range, limit, scan).await
     }
-    async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
-        self.0.has_object(object).await
+    async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError> {
+        self.0.have_objects(objects).await
     }
     async fn secret(&self) -> Result<[u8; 32], StoreError> {
         self.0.secret().await

@@ -9,6 +9,7 @@
 //! Texts are `BYTEA`, since `TEXT` cannot contain NUL; `convert_from(udf_name, 'UTF8')` shows one. Indexes contain the
 //! first 200 bytes of a text, since longer values do not fit.
 
+mod builder;
 mod error;
 mod jobs;
 #[cfg(not(feature = "postgres-tls"))]
@@ -25,10 +26,12 @@ mod tables;
 pub(crate) mod tests;
 #[cfg(feature = "postgres-tls")]
 mod tls;
+mod writers;
 
+pub use self::builder::PostgresBuilder;
 #[cfg(not(feature = "postgres-tls"))]
 use self::no_tls as encryption;
 pub use self::partitions::Partition;
-pub use self::store::{Postgres, PostgresBuilder};
+pub use self::store::Postgres;
 #[cfg(feature = "postgres-tls")]
 use self::tls as encryption;

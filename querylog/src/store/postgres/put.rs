@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use deadpool_postgres::{Object, Transaction};
 use futures_util::future::try_join;
 
+use crate::model::writer_status::WriterReport;
 use crate::store::postgres::partitions::Partition;
 use crate::store::postgres::rows::Columns;
 use crate::store::postgres::started::Started;
-use crate::store::postgres::{statements, tables};
+use crate::store::postgres::{statements, tables, writers};
 use crate::store::{Key, Row};
 
 /// The maximum number of rows of a statement.
@@ -19,6 +20,7 @@ const STATEMENT: usize = 2_000;
 pub(super) struct Put<'a> {
     pub(super) started: &'a Started,
     pub(super) partition: Option<Partition>,
+    pub(super) report: Option<&'a WriterReport>,
 }
 
 impl Put<'_> {
@@ -32,7 +34,8 @@ impl Put<'_> {
     ) -> Result<bool, tokio_postgres::Error> {
         let transaction = connection.transaction().await?;
         // Both are sent to the server at once.
-        let (version, ()) = try_join(tables::version(&transaction), self.put_all(&transaction, rows, trusts)).await?;
+        let (version, ()) =
+            try_join(writers::update(&transaction, self.report), self.put_all(&transaction, rows, trusts)).await?;
         let is_known = version == tables::VERSION;
         if is_known {
             transaction.commit().await?;

@@ -83,12 +83,8 @@ const ROWS: &str = "
         $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[], $20::BYTEA[], $21::TEXT[], $22::SMALLINT[],
         $23::BIGINT[])";
 
-pub(super) const PUT_GAP: &str = "
-    INSERT INTO gap (from_time, to_time, count, why) SELECT $1::BIGINT, $2::BIGINT, $3::BIGINT, $4::BYTEA
-    WHERE NOT EXISTS (
-        SELECT 1 FROM gap
-        WHERE (from_time, to_time, why) = ($1::BIGINT, $2::BIGINT, $4::BYTEA) AND count IS NOT DISTINCT FROM $3::BIGINT
-    )";
+pub(super) const PUT_GAP: &str =
+    "INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
 
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";

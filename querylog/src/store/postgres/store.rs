@@ -3,18 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool, PoolError, Runtime, Timeouts};
+use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::IsolationLevel::RepeatableRead;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
+use crate::model::writer_status::{WriterReport, WriterStatus};
 use crate::store::exported::PAGE_BYTES;
 use crate::store::postgres::error::{failed, is_transient, no_connection, not_put};
 use crate::store::postgres::partitions::{Partition, Partitions};
@@ -22,12 +23,10 @@ use crate::store::postgres::put::Put;
 use crate::store::postgres::rows::{read_cursor, read_exported, read_gap, read_row};
 use crate::store::postgres::started::Started;
 use crate::store::postgres::statements::{self, INDEXED};
-use crate::store::postgres::{server_url, tables};
-use crate::store::sql::{COLUMNS, many, short_columns, without_starts};
+use crate::store::postgres::{tables, writers};
+use crate::store::sql::{COLUMNS, SILENT, clamped, many, short_columns, without_starts};
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
-/// How long a call waits for a connection before it fails with [`StoreError::Overloaded`].
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The placeholder of a value that is not read.
 const NULL: &str = "NULL::BYTEA";
 
@@ -51,19 +50,6 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects with the default settings.
-    ///
-    /// # Errors
-    /// As [`PostgresBuilder::connect`].
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        Self::builder(url).connect().await
-    }
-
-    /// Returns the settings of a store in the database of a URL.
-    pub fn builder(url: &str) -> PostgresBuilder {
-        PostgresBuilder::new(url)
-    }
-
     /// Drops the partitions whose records all started before a time, and returns how many were dropped. Records before
     /// that time that are not in a partition of a month or day are deleted. A partition that contains the time stays as
     /// a whole. Dropping is fast, however many records there are. Their long values in an object store are deleted by
@@ -155,112 +141,15 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// The settings of a store in PostgreSQL. See [`Postgres::builder`].
-///
-/// ```no_run
-/// use tagtrail_querylog::store::{Partition, Postgres};
-///
-/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let settings = Postgres::builder("postgres://audit@db.internal/audit?sslmode=verify-full");
-/// let store = settings.connections(4).partition_by(Partition::Month).connect().await?;
-/// # Ok(())
-/// # }
-/// ```
-///
-/// # Encryption
-///
-/// The parameter `sslmode` of the URL sets whether connections are encrypted, as for other programs:
-///
-/// | `sslmode` | |
-/// | --- | --- |
-/// | `disable` | no |
-/// | `prefer`, the default | if the server supports it; the server is not verified |
-/// | `require`, `verify-ca`, `verify-full` | always; the certificate of the server must be valid for the name of the host, and signed by an authority that the system trusts, or, with `sslrootcert=FILE`, by one of the certificates in this file (PEM) |
-///
-/// The last three are the same. For the first two, this is stricter than other programs are, since an encrypted
-/// connection to the wrong server is as unsafe as a plain one. Encryption requires the feature `postgres-tls`. Without
-/// it, `prefer` is not encrypted, and requiring encryption is an error.
-#[derive(Clone)]
-#[must_use]
-pub struct PostgresBuilder {
-    url: String,
-    connections: usize,
-    partition: Option<Partition>,
-    existing: bool,
-}
-
-impl PostgresBuilder {
-    fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), connections: 16, partition: None, existing: false }
-    }
-
-    /// Sets the maximum number of connections; 16 by default. Further calls wait for up to two seconds.
-    pub fn connections(self, most: usize) -> Self {
-        Self { connections: most.max(1), ..self }
-    }
-
-    /// Partitions the tables by the time of the records, so that old ones can be dropped at once
-    /// ([`Postgres::drop_before`]), and indexes stay small. This is decided when the tables are created: existing
-    /// tables keep their partitioning, and connecting with another one is an error.
-    ///
-    /// A partition is created when the first record of its month or day is put. Times that are far from the present
-    /// share one partition, so that wrong times do not create thousands. Records are then unique by time and id instead
-    /// of id: a record that is put with two times is stored twice.
-    pub fn partition_by(self, partition: Partition) -> Self {
-        Self { partition: Some(partition), ..self }
-    }
-
-    /// Opens only tables that exist: if there are none, connecting fails. For programs that only query.
-    pub fn existing(self) -> Self {
-        Self { existing: true, ..self }
-    }
-
-    /// Connects, and creates the tables, or migrates those of an earlier version. Several processes may do so at the
-    /// same time.
-    ///
-    /// # Errors
-    ///
-    /// If the URL is not a PostgreSQL URL, or the server cannot be reached as securely as the URL requires; if the
-    /// tables are of a later version of this crate, or partitioned differently; or if they must
-    /// [exist](Self::existing), and do not.
-    pub async fn connect(self) -> Result<Postgres, StoreError> {
-        let wait = Some(PATIENCE);
-        let pool = Pool::builder(server_url::manager(&self.url)?)
-            .max_size(self.connections)
-            .timeouts(Timeouts { wait, create: Some(Duration::from_secs(5)), recycle: wait })
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(StoreError::failed)?;
-        let mut store = Postgres { pool, partitions: None, started: Arc::default() };
-        let mut connection = store.pool.get().await.map_err(|error| StoreError::unusable(no_connection(error)))?;
-        let partition = tables::prepare(&mut connection, self.partition, self.existing).await?;
-        drop(connection);
-        store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
-        Ok(store)
-    }
-}
-
-/// Does not show the URL, which may contain a password.
-impl fmt::Debug for PostgresBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, partition, existing, .. } = self;
-        f.debug_struct("PostgresBuilder")
-            .field("connections", connections)
-            .field("partition", partition)
-            .field("existing", existing)
-            .finish_non_exhaustive()
-    }
-}
-
 #[async_trait]
 impl Store for Postgres {
-    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError> {
         let rows: Vec<&Row> = without_starts(rows.iter()).collect();
         let mut connection = self.connection().await?;
         if let Some(partitions) = &self.partitions {
             partitions.create_for(&mut connection, rows.iter().map(|row| row.record.timestamp.as_micros())).await?;
         }
-        let put = Put { started: &self.started, partition: self.partition() };
+        let put = Put { started: &self.started, partition: self.partition(), report };
         let is_put = match put.put_rows(&mut connection, &rows, true).await {
             Err(error) if is_transient(&error) => put.put_rows(&mut connection, &rows, false).await,
             is_put => is_put,
@@ -272,10 +161,24 @@ impl Store for Postgres {
         Ok(())
     }
 
-    async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
-        let count = gap.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        let (from, to, why) = (gap.from.as_micros(), gap.to.as_micros(), gap.why.as_bytes());
-        self.write(statements::PUT_GAP, &[&from, &to, &count, &why]).await.map(drop)
+    async fn put_gap(&self, id: Uuid, gap: &Gap) -> Result<(), StoreError> {
+        let (id, from, to) = (id.to_string(), gap.from.as_micros(), gap.to.as_micros());
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&id.as_bytes(), &from, &to, &gap.count.map(clamped), &gap.why.as_bytes()];
+        self.write(statements::PUT_GAP, &parameters).await.map(drop)
+    }
+
+    async fn report(&self, report: &WriterReport) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await.map_err(failed)?;
+        if writers::report(&transaction, report).await.map_err(failed)? != tables::VERSION {
+            return Err(StoreError::unusable(tables::LATER));
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn writers(&self) -> Result<Vec<WriterStatus>, StoreError> {
+        self.query(&writers::read_text(), &[&SILENT]).await?.iter().map(writers::read_status).collect()
     }
 
     async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
@@ -355,8 +258,11 @@ impl Store for Postgres {
         Ok(Hits { rows: self.rows_of(&short_columns(NULL), &cursors).await?, behind })
     }
 
-    async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
-        Ok(!self.query("SELECT 1 FROM record WHERE object = $1 LIMIT 1", &[&object.as_bytes()]).await?.is_empty())
+    async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError> {
+        let wanted: Vec<&[u8]> = objects.iter().map(String::as_bytes).collect();
+        let found = self.query("SELECT DISTINCT object FROM record WHERE object = ANY ($1)", &[&wanted]).await?;
+        let found = found.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<&[u8]>, _>>().map_err(failed)?;
+        Ok(wanted.iter().map(|object| found.contains(object)).collect())
     }
 
     async fn secret(&self) -> Result<[u8; 32], StoreError> {

@@ -21,15 +21,16 @@ const ABOUT: &str = "
 
 /// The migrations, each from the version before, and their additional statements if the tables are partitioned. Each
 /// may run more than once.
-pub(super) const VERSIONS: [(i64, &str, &str); 4] = [
+pub(super) const VERSIONS: [(i64, &str, &str); 5] = [
     (1, VERSION_1, PARTITIONED_1),
     (2, VERSION_2, PARTITIONED_2),
     (3, VERSION_3, ""),
-    (VERSION, VERSION_4, PARTITIONED_4),
+    (4, VERSION_4, PARTITIONED_4),
+    (VERSION, VERSION_5, ""),
 ];
 
 /// The version that this crate writes.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 const VERSION_1: &str = "
     CREATE TABLE IF NOT EXISTS record (
@@ -122,6 +123,22 @@ const VERSION_4: &str = "
         to_time BIGINT NOT NULL,
         count BIGINT,
         why BYTEA NOT NULL
+    );
+";
+
+/// The processes that write into the store, and the ids of gaps.
+const VERSION_5: &str = "
+    ALTER TABLE gap ADD COLUMN IF NOT EXISTS id BYTEA;
+    CREATE UNIQUE INDEX IF NOT EXISTS gap_of_id ON gap (id);
+    CREATE TABLE IF NOT EXISTS writer (
+        id BYTEA NOT NULL PRIMARY KEY,
+        service BYTEA,
+        instance BYTEA,
+        started BIGINT NOT NULL,
+        written_through BIGINT NOT NULL,
+        seen BIGINT NOT NULL,
+        waiting BIGINT NOT NULL,
+        state TEXT NOT NULL
     );
 ";
 

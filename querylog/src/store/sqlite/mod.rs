@@ -14,6 +14,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod writer;
+mod writers;
 
 pub use self::connections::Synchronous;
 pub use self::store::{Sqlite, SqliteBuilder};

@@ -58,9 +58,8 @@ pub(super) const NEXT_COMMIT: &str = "UPDATE sequence SET last = last + 1 RETURN
 /// Notes that a row was put or replaced by a commit.
 pub(super) const COMMITTED: &str = "INSERT OR IGNORE INTO committed (seq, id, timestamp) VALUES (?1, ?2, ?3)";
 
-pub(super) const PUT_GAP: &str = "
-    INSERT INTO gap (from_time, to_time, count, why) SELECT ?1, ?2, ?3, ?4
-    WHERE NOT EXISTS (SELECT 1 FROM gap WHERE (from_time, to_time, why) = (?1, ?2, ?4) AND count IS ?3)";
+pub(super) const PUT_GAP: &str =
+    "INSERT INTO gap (id, from_time, to_time, count, why) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING";
 
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= ?1 AND from_time <= ?2 ORDER BY from_time, to_time";

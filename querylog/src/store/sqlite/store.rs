@@ -7,15 +7,17 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
+use crate::model::writer_status::{WriterReport, WriterStatus};
 use crate::store::sql::{COLUMNS, short_columns};
 use crate::store::sqlite::connections::{Synchronous, open_reader, open_writer};
 use crate::store::sqlite::opened_file::OpenedFile;
@@ -24,6 +26,7 @@ use crate::store::sqlite::rows::read_row;
 use crate::store::sqlite::statements;
 use crate::store::sqlite::tables;
 use crate::store::sqlite::writer::{Put, Task, Writer};
+use crate::store::sqlite::writers;
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
 /// How long a call waits for its turn before it fails with [`StoreError::Overloaded`].
@@ -202,24 +205,28 @@ impl SqliteBuilder {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn put(&self, rows: Arc<[Row]>) -> Result<(), StoreError> {
+    async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError> {
         let (done, written) = oneshot::channel();
-        self.send(Task::Put(Put { rows, done })).await?;
+        self.send(Task::Put(Put { rows, report: report.cloned(), done })).await?;
         Ok(written.await.map_err(|_| StoreError::Closed)??)
     }
 
-    fn put_blocking(&self, rows: &Arc<[Row]>, _: &Handle) -> Result<(), StoreError> {
-        self.0.writer.put(rows)
+    fn put_blocking(&self, rows: &Arc<[Row]>, report: Option<&WriterReport>, _: &Handle) -> Result<(), StoreError> {
+        self.0.writer.put(rows, report)
     }
 
-    async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
-        let Gap { from, to, count, why } = gap.clone();
-        let count = count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        self.change(move |connection| {
-            let parameters = params![from.as_micros(), to.as_micros(), count, why];
-            connection.execute(statements::PUT_GAP, parameters).map(drop)
-        })
-        .await
+    async fn put_gap(&self, id: Uuid, gap: &Gap) -> Result<(), StoreError> {
+        let gap = gap.clone();
+        self.change(move |connection| writers::put_gap(connection, id, &gap)).await
+    }
+
+    async fn report(&self, report: &WriterReport) -> Result<(), StoreError> {
+        let report = report.clone();
+        self.change(move |connection| writers::report(connection, &report)).await
+    }
+
+    async fn writers(&self) -> Result<Vec<WriterStatus>, StoreError> {
+        self.read(|connection| writers::read(connection)).await
     }
 
     async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
@@ -273,10 +280,11 @@ impl Store for Sqlite {
         self.read(move |connection| find(&connection.transaction()?, &range, limit, scan)).await
     }
 
-    async fn has_object(&self, object: &str) -> Result<bool, StoreError> {
-        let object = object.to_owned();
+    async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError> {
+        let objects = objects.to_vec();
         self.read(move |connection| {
-            connection.prepare_cached("SELECT 1 FROM record WHERE object = ?1")?.exists([object])
+            let mut select = connection.prepare_cached("SELECT 1 FROM record WHERE object = ?1")?;
+            objects.iter().map(|object| select.exists([object])).collect()
         })
         .await
     }
@@ -292,6 +300,12 @@ impl Store for Sqlite {
 
     async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
         self.read(move |connection| exported(connection, &range, limit)).await
+    }
+
+    fn rejected_file(&self) -> Option<PathBuf> {
+        let mut path = self.0.path.clone().into_os_string();
+        path.push(".rejected.jsonl");
+        Some(path.into())
     }
 
     fn jobs(&self) -> Option<&dyn Jobs> {

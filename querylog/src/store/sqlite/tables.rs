@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::store::StoreError;
 
 /// The migrations, each from the version before. A file has the number of its version (`user_version`).
-const VERSIONS: [(u32, &str); 4] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3), (4, VERSION_4)];
+const VERSIONS: [(u32, &str); 5] = [(1, VERSION_1), (2, VERSION_2), (3, VERSION_3), (4, VERSION_4), (5, VERSION_5)];
 
 /// Records. The pointer to an object has its own columns. Short columns come first, so that reading them does not touch
 /// the overflow pages of long values. The two indexes that queries for distinct values use contain these values.
@@ -94,6 +94,22 @@ const VERSION_4: &str = "
         to_time INTEGER NOT NULL,
         count INTEGER,
         why TEXT NOT NULL
+    ) STRICT;
+";
+
+/// The processes that write into the store, and the ids of gaps.
+const VERSION_5: &str = "
+    ALTER TABLE gap ADD COLUMN id TEXT;
+    CREATE UNIQUE INDEX gap_of_id ON gap (id);
+    CREATE TABLE writer (
+        id TEXT NOT NULL PRIMARY KEY,
+        service TEXT,
+        instance TEXT,
+        started INTEGER NOT NULL,
+        written_through INTEGER NOT NULL,
+        seen INTEGER NOT NULL,
+        waiting INTEGER NOT NULL,
+        state TEXT NOT NULL
     ) STRICT;
 ";
 

@@ -6,11 +6,13 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::writer_status::WriterReport;
 use crate::store::sql::without_starts;
 use crate::store::sqlite::opened_file::OpenedFile;
 use crate::store::sqlite::rows::{end_row, write_row};
 use crate::store::sqlite::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
 use crate::store::sqlite::tables;
+use crate::store::sqlite::writers;
 use crate::store::{Row, StoreError};
 
 /// The number of rows of several callers in one transaction: enough to make the `fsync` cheap, and few enough to take
@@ -31,6 +33,7 @@ type Change = Box<dyn FnOnce(rusqlite::Result<&mut Connection>) + Send>;
 /// Rows to put, and the caller that waits for them.
 pub(super) struct Put {
     pub(super) rows: Arc<[Row]>,
+    pub(super) report: Option<WriterReport>,
     pub(super) done: oneshot::Sender<Result<(), Failure>>,
 }
 
@@ -83,8 +86,8 @@ impl Writer {
     }
 
     /// Puts rows in one transaction.
-    pub(super) fn put(&self, rows: &[Row]) -> Result<(), StoreError> {
-        Ok(self.lock().write(rows.iter()).map_err(Failure::new)?)
+    pub(super) fn put(&self, rows: &[Row], report: Option<&WriterReport>) -> Result<(), StoreError> {
+        Ok(self.lock().write(rows.iter(), report.into_iter()).map_err(Failure::new)?)
     }
 
     /// Starts the thread. It ends when the sender is dropped and every task is done.
@@ -121,7 +124,8 @@ impl Writer {
         if puts.is_empty() {
             return;
         }
-        let result = self.lock().write(puts.iter().flat_map(|put| &*put.rows)).map_err(Failure::new);
+        let reports = puts.iter().filter_map(|put| put.report.as_ref());
+        let result = self.lock().write(puts.iter().flat_map(|put| &*put.rows), reports).map_err(Failure::new);
         let is_rejected = result.as_ref().is_err_and(Failure::is_rejection);
         if puts.len() > 1 && is_rejected {
             // A row of one caller is rejected, which must not affect the others.
@@ -154,7 +158,11 @@ impl Connected {
         Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
     }
 
-    fn write<'a>(&mut self, rows: impl Iterator<Item = &'a Row> + Clone) -> rusqlite::Result<()> {
+    fn write<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a Row> + Clone,
+        reports: impl Iterator<Item = &'a WriterReport>,
+    ) -> rusqlite::Result<()> {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tables::check_version(&transaction)?;
         let mut statements = Statements::prepare(&transaction)?;
@@ -162,6 +170,9 @@ impl Connected {
             statements.write(row)?;
         }
         drop(statements);
+        for report in reports {
+            writers::update(&transaction, report)?;
+        }
         transaction.commit()
     }
 }

@@ -8,10 +8,13 @@ mod disk;
 #[cfg(unix)]
 mod kill;
 mod openapi;
+mod overload;
 mod payloads;
 mod questions;
 mod requests;
 mod schema;
+mod spool;
 mod store_errors;
 mod stored;
 mod traces;
+mod writers;

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use tagtrail::{Sample, Tags, Trail};
 use tagtrail_querylog::audit::{AuditRecord, Distinct, Order, Questions, RequestFilter, Scan, StatusMatch};
 use tagtrail_querylog::record::ResponsePart;
-use tagtrail_querylog::store::{Hits, Key, Payloads, Row, RowRange, Selection, Sqlite, Store, StoreError};
+use tagtrail_querylog::store::{
+    Hits, Key, Payloads, Row, RowRange, Selection, Sqlite, Store, StoreError, WriterReport,
+};
 use tagtrail_querylog::{AuditLog, Outcome, Record, Timestamp, Window};
 use uuid::Uuid;
 
@@ -322,7 +324,7 @@ impl Store for Ready {
     async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         Ok(Hits::new(self.0.clone(), None))
     }
-    async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
+    async fn put(&self, _: Arc<[Row]>, _: Option<&WriterReport>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
@@ -334,7 +336,7 @@ impl Store for Ready {
     async fn first_of_each(&self, _: RowRange<Selection>, _: Distinct, _: usize) -> Result<Vec<Row>, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
+    async fn have_objects(&self, _: &[String]) -> Result<Vec<bool>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn secret(&self) -> Result<[u8; 32], StoreError> {

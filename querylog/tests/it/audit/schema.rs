@@ -6,8 +6,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{AuditRecord, Questions, RecordQuery, RequestFilter, Scan};
-use tagtrail_querylog::store::{Sqlite, Store};
-use tagtrail_querylog::{AppendError, AuditLog, Gap, LogStore, Outcome, Record, Timestamp, Window};
+use tagtrail_querylog::store::{Sqlite, Store, WriterReport};
+use tagtrail_querylog::{AppendError, AuditLog, LogStore, Outcome, Record, Timestamp, Window};
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ async fn store_of_version_3_is_read_and_written() {
     let path = folder.path().join("audit.db");
     Connection::open(&path).unwrap().execute_batch(include_str!("version_3.sql")).unwrap();
     let log = AuditLog::new(Sqlite::open(&path).unwrap());
-    assert_eq!(number(&path, "PRAGMA user_version"), 4);
+    assert_eq!(number(&path, "PRAGMA user_version"), 5);
 
     let [panicked, open] = &*requests(&log, RequestFilter::new()).await else { panic!("expected two requests") };
     assert_eq!(panicked.start_time.to_string(), "2025-04-01T00:00:00.000001Z");
@@ -111,35 +111,39 @@ async fn missing_records_are_kept_as_a_gap_in_the_store() {
     let log = LogStore::new(audit.clone()).queue_bytes(8 << 10).open().unwrap();
     let before = Timestamp::now();
     for _ in 0..3 {
-        let too_large = log.append(&request(&"x".repeat(8 << 10)));
+        let mut large = request(&"x".repeat(8 << 10));
+        large.end(Duration::from_millis(1), Outcome::Complete);
+        let too_large = log.append(&large);
         assert_eq!(too_large.wait(LIMIT), Some(Err(AppendError::TooLarge)));
     }
     log.append(&request("/")).wait(LIMIT).unwrap().unwrap();
     log.close(LIMIT).await.unwrap();
     let gaps = audit.gaps(Window::ALL).await.unwrap();
     assert_eq!(gaps.iter().map(|gap| gap.count.unwrap()).sum::<u64>(), 3);
-    assert!(gaps.iter().all(|gap| gap.why == "record larger than the queue" && gap.from >= before));
+    assert!(gaps.iter().all(|gap| gap.why == "the record was larger than the queue" && gap.from >= before));
     assert_eq!(audit.gaps(Window::from(..before)).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn gap_that_is_put_twice_is_there_once() {
+async fn store_of_version_4_keeps_its_gaps_and_has_writers() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(folder.path().join("audit.db")).unwrap();
-    let audit = AuditLog::new(store.clone());
-    let log = LogStore::new(audit.clone()).queue_bytes(8 << 10).open().unwrap();
-    drop(log.append(&request(&"x".repeat(8 << 10))));
-    log.close(LIMIT).await.unwrap();
-    let gaps = audit.gaps(Window::ALL).await.unwrap();
-    let [gap] = &*gaps else { panic!("{gaps:?}") };
-    store.put_gap(gap).await.unwrap();
-    let unknown: Gap = {
-        let mut unknown = gap.clone();
-        unknown.count = None;
-        unknown
-    };
-    for _ in 0..2 {
-        store.put_gap(&unknown).await.unwrap();
-    }
-    assert_eq!(audit.gaps(Window::ALL).await.unwrap().len(), 2);
+    let path = folder.path().join("audit.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("version_4.sql")).unwrap();
+    let store = Sqlite::open(&path).unwrap();
+    let log = AuditLog::new(store.clone());
+    assert_eq!(number(&path, "PRAGMA user_version"), 5);
+    let gaps = log.gaps(Window::ALL).await.unwrap();
+    let [gap] = &*gaps else { panic!("expected one gap: {gaps:?}") };
+    assert_eq!((gap.count, &*gap.why), (Some(7), "overload: the queue was full"));
+    // A gap of that version has no id, and is not mistaken for another.
+    store.put_gap(Uuid::now_v7(), gap).await.unwrap();
+    assert_eq!(log.gaps(Window::ALL).await.unwrap().len(), 2);
+
+    assert_eq!(log.writers().await.unwrap(), []);
+    let report = WriterReport::new(Uuid::now_v7(), Timestamp::now());
+    store.report(&report).await.unwrap();
+    assert_eq!(log.writers().await.unwrap()[0].id, report.id);
+    let [panicked, _] = &*requests(&log, RequestFilter::new()).await else { panic!("expected two requests") };
+    log.put_requests(std::slice::from_ref(panicked)).await.unwrap();
+    assert_eq!(number(&path, "SELECT last FROM sequence"), 3, "numbers of commits continue");
 }

@@ -8,7 +8,7 @@ use tagtrail_querylog::AuditLog;
 use tagtrail_querylog::access::{Authenticator, Principal, Tokens};
 use tagtrail_querylog::audit::Distinct;
 use tagtrail_querylog::server::AuditApi;
-use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError};
+use tagtrail_querylog::store::{Hits, Key, Row, RowRange, Selection, Store, StoreError, WriterReport};
 
 use crate::support::audit::{Server, TOKENS};
 
@@ -31,7 +31,7 @@ impl Broken {
 
 #[async_trait]
 impl Store for Broken {
-    async fn put(&self, _: Arc<[Row]>) -> Result<(), StoreError> {
+    async fn put(&self, _: Arc<[Row]>, _: Option<&WriterReport>) -> Result<(), StoreError> {
         self.fail()
     }
     async fn get(&self, _: &str) -> Result<Option<Row>, StoreError> {
@@ -46,7 +46,7 @@ impl Store for Broken {
     async fn find(&self, _: RowRange<Vec<Key>>, _: usize, _: usize) -> Result<Hits, StoreError> {
         self.fail()
     }
-    async fn has_object(&self, _: &str) -> Result<bool, StoreError> {
+    async fn have_objects(&self, _: &[String]) -> Result<Vec<bool>, StoreError> {
         self.fail()
     }
     async fn secret(&self) -> Result<[u8; 32], StoreError> {

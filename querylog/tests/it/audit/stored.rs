@@ -167,7 +167,7 @@ async fn request_is_recorded_before_its_handler_ends() {
 #[tokio::test]
 async fn record_with_the_longest_duration_is_stored_with_others() {
     let Server { folder: _folder, log: audit, .. } = Server::start().await;
-    let log = LogStore::new(audit.clone()).retry_for(Duration::ZERO).open().unwrap();
+    let log = LogStore::new(audit.clone()).open().unwrap();
     let records: Vec<_> = [Duration::from_secs(1), Duration::MAX]
         .map(|duration| {
             let mut record = Record::new(&Trail::start(Sample::Always), "/");
@@ -285,5 +285,5 @@ async fn requests_are_all_recorded_if_a_thousand_run_at_a_time() {
     let records = all(&audit).await;
     assert_eq!(records.len(), 1_000);
     assert!(records.iter().all(|record| record.execution_time.is_some()));
-    assert_eq!(log.stats().written, 2_000);
+    assert_eq!(log.stats().written, 1_000, "its start and end are one request");
 }

@@ -32,6 +32,8 @@ fn full() -> Record {
     record.sent = vec!["00f067aa0ba902b7".parse().unwrap()];
     record.client_ip = Some(Ipv6Addr::LOCALHOST.into());
     record.host = Some("web-1".into());
+    record.response.grpc_status = Some(14);
+    record.response.error = Some("down".into());
     let notes = &mut record.notes;
     notes.caller.user_id = Some("ada".into());
     notes.caller.user_email = Some("ada@example.com".into());
@@ -72,7 +74,7 @@ fn line_has_every_member_in_order() {
             r#""query_bytes_out":20,"byte_read_ops":3,"read_limits_hit":1}},"caller":{{"user_id":"ada","#,
             r#""user_email":"ada@example.com","exec_env_id":"env"}},"operation":{{"id":"op","name":"create","#,
             r#""engine":"realtime","cache":true}},"database":["parent","child"],"region_group":"us-std","#,
-            r#""client_ip":"::1","host":"web-1"{}}}"#,
+            r#""client_ip":"::1","host":"web-1","grpc_status":14,"error":"down"{}}}"#,
             "\n"
         ),
         record.id, record.span_id, ""

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tagtrail::Admit;
 use tagtrail_querylog::{Outcome, QueryLogLayer, RecordHandle};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::send::{record_of, request, streaming};
 use crate::support::common::{Frames, Logged, Step};
@@ -25,10 +25,36 @@ async fn streamed_response_is_recorded_with_its_full_size_and_duration() {
 }
 
 #[tokio::test]
-async fn response_is_aborted_if_its_body_fails() {
+async fn response_has_failed_if_its_body_does() {
     let record = record_of(streaming(&[Step::Data("12345"), Step::Fail]), request("/")).await;
-    assert_eq!((record.response.outcome, record.response.body_bytes), (Some(Outcome::Aborted), 5));
+    assert_eq!((record.response.outcome, record.response.body_bytes), (Some(Outcome::Failed), 5));
     assert_eq!(record.response.status, Some(200));
+    assert_eq!(record.response.error.as_deref(), Some("the body fails"));
+    assert!(record.has_failed());
+}
+
+/// An error with a source.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot load the page")]
+struct PageError(#[source] std::io::Error);
+
+#[tokio::test]
+async fn error_is_recorded_with_its_sources() {
+    let error = || PageError(std::io::Error::other("the disk is gone"));
+    let expected = Some("cannot load the page: the disk is gone");
+    // As a body of axum has it, and as a service of tower.
+    let routes = Router::new().fallback(move || async move {
+        Body::from_stream(futures_util::stream::iter([Ok(Bytes::from_static(b"12345")), Err(error())]))
+    });
+    let record = record_of(routes, request("/")).await;
+    assert_eq!(record.response.error.as_deref(), expected);
+
+    let logged = Logged::new();
+    let layer = QueryLogLayer::new(logged.log.clone()).standalone();
+    let service = layer.layer(service_fn(|_| async move { Err::<Response<Full<Bytes>>, _>(BoxError::from(error())) }));
+    service.oneshot(request("/")).await.unwrap_err();
+    let record = logged.records().remove(0);
+    assert_eq!((record.response.outcome, record.response.error.as_deref()), (Some(Outcome::Failed), expected));
 }
 
 #[tokio::test]
@@ -112,13 +138,14 @@ async fn response_is_complete_if_servers_need_not_poll_its_body() {
 }
 
 #[tokio::test]
-async fn error_of_the_service_is_returned_and_recorded_as_aborted() {
+async fn error_of_the_service_is_returned_and_recorded() {
     let logged = Logged::new();
     let layer = QueryLogLayer::new(logged.log.clone()).standalone();
     let service = layer.layer(service_fn(|_| async { Err::<Response<Full<Bytes>>, _>("down") }));
     assert_eq!(service.oneshot(request("/")).await.unwrap_err(), "down");
     let record = logged.records().remove(0);
-    assert_eq!((record.response.status, record.response.outcome), (None, Some(Outcome::Aborted)));
+    assert_eq!((record.response.status, record.response.outcome), (None, Some(Outcome::Failed)));
+    assert_eq!(record.response.error.as_deref(), Some("down"));
 }
 
 #[tokio::test]

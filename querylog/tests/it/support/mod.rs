@@ -4,5 +4,6 @@
 pub(crate) mod audit;
 pub(crate) mod common;
 pub(crate) mod export;
+pub(crate) mod faulty;
 #[cfg(unix)]
 pub(crate) mod killed;

@@ -27,7 +27,7 @@ async fn row_is_put_while_its_partition_is_being_created() {
     }
     let put = tokio::spawn({
         let store = store.clone();
-        async move { store.put([row(time)].into()).await }
+        async move { store.put([row(time)].into(), None).await }
     });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(!put.is_finished(), "it waits for the table");
@@ -53,7 +53,7 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
                     let days = i64::try_from((turn * 7 + writer * 5) % 20).unwrap();
                     let rows = vec![row(today - days * DAY), row(today - days * 10 * DAY), row(0)];
                     times.extend(rows.iter().map(|row| row.record.timestamp.as_micros()));
-                    store.put(rows.into()).await.unwrap();
+                    store.put(rows.into(), None).await.unwrap();
                 }
                 times
             })
@@ -65,7 +65,7 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
         let distant: Vec<i64> = distant.into_iter().filter(|micros| (today - micros).abs() > 400 * DAY).collect();
         let few = partition == Partition::Month;
         let distant: Vec<_> = distant.into_iter().filter(|micros| !few || *micros < 0 || *micros > today).collect();
-        stores[0].put(distant.iter().map(|micros| row(*micros)).collect()).await.unwrap();
+        stores[0].put(distant.iter().map(|micros| row(*micros)).collect(), None).await.unwrap();
         assert_eq!(partitions_of(&admin, "record").await.len(), many);
 
         expected.extend(distant);
@@ -86,7 +86,7 @@ async fn record_moves_into_its_partition_when_that_is_created() {
         let other = "CREATE TABLE kept AS TABLE record WITH NO DATA".replace("kept", &format!("{table}_kept"));
         admin.batch_execute(&other.replace("TABLE record", &format!("TABLE {table}"))).await.unwrap();
     }
-    store.put([early.clone()].into()).await.unwrap();
+    store.put([early.clone()].into(), None).await.unwrap();
     let name = partitions_of(&admin, "record").await.into_iter().find(|name| name != "record_default").unwrap();
     for table in ["record", "entry"] {
         let partition = name.replace("record", table);
@@ -97,7 +97,7 @@ async fn record_moves_into_its_partition_when_that_is_created() {
     }
     assert_eq!(all(&store).await.len(), 1);
     let other = connect(&url, None).await.unwrap();
-    other.put([early, today].into()).await.unwrap();
+    other.put([early, today].into(), None).await.unwrap();
     assert_eq!(all(&other).await.len(), 2);
     for table in ["record", "entry"] {
         let rest = format!("SELECT count(*) FROM {table}_default");
@@ -113,7 +113,7 @@ async fn old_partitions_are_dropped_and_the_rest_stays() {
     let today = now().div_euclid(DAY) * DAY;
     let times: Vec<i64> = (0..10).map(|days| today - days * DAY + 1).collect();
     let distant = [Timestamp::MIN.as_micros(), 0, today + 4_000 * DAY];
-    store.put(times.iter().chain(&distant).map(|micros| row(*micros)).collect()).await.unwrap();
+    store.put(times.iter().chain(&distant).map(|micros| row(*micros)).collect(), None).await.unwrap();
     // In the middle of a day, which stays.
     let before = Timestamp::from_micros(today - 3 * DAY + 500);
     assert_eq!(store.drop_before(before).await.unwrap(), 6);
@@ -121,7 +121,7 @@ async fn old_partitions_are_dropped_and_the_rest_stays() {
     assert_eq!(all(&store).await, left);
     assert_eq!(store.drop_before(before).await.unwrap(), 0);
     // A record of a day that was dropped creates its partition again.
-    store.put([row(today - 5 * DAY)].into()).await.unwrap();
+    store.put([row(today - 5 * DAY)].into(), None).await.unwrap();
     assert_eq!(store.drop_before(before).await.unwrap(), 1);
 
     // A long read does not make others wait.
@@ -140,11 +140,11 @@ async fn record_put_with_two_times_is_stored_twice_if_partitioned() {
         let (_admin, url) = schema().await;
         let store = connect(&url, partition).await.unwrap();
         let mut row = row(1);
-        store.put([row.clone(), row.clone()].into()).await.unwrap();
-        store.put([row.clone()].into()).await.unwrap();
+        store.put([row.clone(), row.clone()].into(), None).await.unwrap();
+        store.put([row.clone()].into(), None).await.unwrap();
         row.record.timestamp = Timestamp::from_micros(2);
         row.keys.clear();
-        store.put([row.clone()].into()).await.unwrap();
+        store.put([row.clone()].into(), None).await.unwrap();
         let range = RowRange::new(Selection::Environment("env".into()), Window::ALL);
         let found = store.page(range, 10).await.unwrap();
         assert_eq!(found.iter().map(|row| row.record.timestamp.as_micros()).collect::<Vec<_>>(), times);

@@ -13,7 +13,7 @@ use crate::store::{Partition, RowRange, Selection, Store};
 async fn filled(admin: &Client, url: &str, partition: Option<Partition>) {
     let store = connect(url, partition).await.unwrap();
     let first = now() - 80 * DAY;
-    store.put([row(first), row(first + 40 * DAY)].into()).await.unwrap();
+    store.put([row(first), row(first + 40 * DAY)].into(), None).await.unwrap();
     let rows = format!(
         "INSERT INTO record (id, timestamp, exec_env_id, user_email, udf_id, udf_name, shared_token, object_members, ended)
          SELECT sha256(int8send(n)), {first} + n * 360000000, int8send(n % 3), int8send(n % 50), int8send(n % 70),

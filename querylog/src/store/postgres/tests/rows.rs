@@ -18,10 +18,10 @@ async fn error_says_why_and_holds_nothing_of_the_row() {
     admin.batch_execute("ALTER TABLE record ADD CONSTRAINT no_secrets CHECK (udf_name IS NULL)").await.unwrap();
     let mut secret = row(now());
     secret.record.udf_name = Some("hunter2".into());
-    let rejected = store.put([secret].into()).await.unwrap_err();
+    let rejected = store.put([secret].into(), None).await.unwrap_err();
     assert!(matches!(rejected, StoreError::Rejected(_)), "{rejected}");
     admin.batch_execute("DROP TABLE entry").await.unwrap();
-    let failed = store.put([row(now())].into()).await.unwrap_err();
+    let failed = store.put([row(now())].into(), None).await.unwrap_err();
     assert!(matches!(failed, StoreError::Failed(_)), "{failed}");
     admin.batch_execute("DROP TABLE record").await.unwrap();
     let not_read = store.get("x").await.unwrap_err();
@@ -47,9 +47,9 @@ async fn orphaned_entries_do_not_prevent_a_put() {
     let store = connect(&url, None).await.unwrap();
     let mut row = row(now());
     row.keys.push(row.keys[0]);
-    store.put([row.clone()].into()).await.unwrap();
+    store.put([row.clone()].into(), None).await.unwrap();
     admin.batch_execute("DELETE FROM record").await.unwrap();
-    store.put([row.clone()].into()).await.unwrap();
+    store.put([row.clone()].into(), None).await.unwrap();
     assert_eq!(all(&store).await, [row.record.timestamp.as_micros()]);
 }
 
@@ -63,11 +63,11 @@ async fn end_adds_the_keys_that_its_start_did_not_have() {
         let writer = if others { connect(&url, None).await.unwrap() } else { store.clone() };
         let [first, second] = ["first", "second"].map(|part| Key::of(&[part]));
         let started = Row { ended: false, keys: vec![first], ..row(now()) };
-        writer.put([started.clone()].into()).await.unwrap();
+        writer.put([started.clone()].into(), None).await.unwrap();
         let mut ended = Row { ended: true, keys: vec![second, first], ..started.clone() };
         ended.record.execution_time = Some(1.0);
-        store.put([ended.clone()].into()).await.unwrap();
-        writer.put([started].into()).await.unwrap();
+        store.put([ended.clone()].into(), None).await.unwrap();
+        writer.put([started].into(), None).await.unwrap();
         for key in [first, second] {
             let hits = store.find(RowRange::new(vec![key], Window::ALL), 10, 10).await.unwrap();
             let times: Vec<_> = hits.rows.iter().map(|row| (row.ended, row.record.execution_time)).collect();
@@ -83,7 +83,7 @@ async fn request_is_found_once_while_entries_come_and_go() {
     let store = connect(&url, None).await.unwrap();
     let [many, few] = ["many", "few"].map(|part| Key::of(&[part]));
     let rows = (0..100).map(|n| Row { keys: if n % 2 == 0 { vec![many, few] } else { vec![many] }, ..row(n * 1_000) });
-    store.put(rows.collect()).await.unwrap();
+    store.put(rows.collect(), None).await.unwrap();
     let expected: Vec<i64> = (0..100).step_by(2).map(|n| n * 1_000).collect();
     // Entries come and go everywhere: each moves the end of what is read.
     let others = tokio::spawn(async move {

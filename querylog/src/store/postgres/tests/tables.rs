@@ -2,12 +2,13 @@
 
 use futures_util::future::join_all;
 use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
 
 use super::{connect, now, partitions_of, row, schema};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::postgres::tables;
-use crate::store::{Key, Partition, Postgres, RowRange, Store};
+use crate::store::{Key, Partition, Postgres, RowRange, Store, WriterReport};
 
 /// Creates the tables of the first version, with a row.
 async fn version_1(admin: &Client) {
@@ -36,13 +37,35 @@ async fn tables_of_an_earlier_version_are_migrated_once_when_many_open_them() {
         assert_eq!((found.record.timestamp.as_micros(), found.details), (5, None));
     }
     let store = connect(&url, None).await.unwrap();
-    store.put([row(6)].into()).await.unwrap();
+    store.put([row(6)].into(), None).await.unwrap();
     let range = RowRange::new(vec![Key::of(&["env"])], Window::ALL);
     assert_eq!(store.find(range, 10, 10).await.unwrap().rows.len(), 1);
 
     admin.batch_execute("UPDATE about SET version = 1000").await.unwrap();
     let error = connect(&url, None).await.unwrap_err().to_string();
     assert!(error.contains("later version") && error.contains("update this program"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
+async fn tables_of_version_4_keep_their_gaps_and_get_writers() {
+    let (admin, url) = schema().await;
+    version_1(&admin).await;
+    admin.batch_execute("ALTER TABLE about ADD COLUMN seq_base BIGINT NOT NULL DEFAULT 0").await.unwrap();
+    for (version, text, _) in tables::VERSIONS.iter().filter(|(version, ..)| (2..=4).contains(version)) {
+        admin.batch_execute(&text.replace("{by_time}", "")).await.unwrap();
+        admin.execute("UPDATE about SET version = $1", &[version]).await.unwrap();
+    }
+    admin.batch_execute("INSERT INTO gap VALUES (1, 2, 7, 'overload'), (1, 2, NULL, 'overload')").await.unwrap();
+    let store = connect(&url, None).await.unwrap();
+    let gaps = store.gaps(Window::ALL).await.unwrap();
+    assert_eq!(gaps.len(), 2);
+    // A gap of that version has no id, and is not mistaken for another.
+    store.put_gap(Uuid::now_v7(), &gaps[0]).await.unwrap();
+    assert_eq!(store.gaps(Window::ALL).await.unwrap().len(), 3);
+    let report = WriterReport::new(Uuid::now_v7(), Timestamp::now());
+    store.report(&report).await.unwrap();
+    assert_eq!(store.writers().await.unwrap()[0].id, report.id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +122,7 @@ async fn interrupted_migration_is_completed_by_the_next_open() {
     assert!(!opened.is_finished(), "it waits for the other");
     connection.abort();
     let store = opened.await.unwrap().unwrap();
-    store.put([row(6)].into()).await.unwrap();
+    store.put([row(6)].into(), None).await.unwrap();
     assert_eq!(store.find(RowRange::new(vec![Key::of(&["env"])], Window::ALL), 10, 10).await.unwrap().rows.len(), 1);
 }
 
@@ -117,7 +140,7 @@ async fn tables_keep_their_partitioning_when_opened_with_another() {
         assert!(error.contains(expected), "{error}");
         // Without a setting, the existing partitioning is used.
         let store = connect(&url, None).await.unwrap();
-        store.put([row(now())].into()).await.unwrap();
+        store.put([row(now())].into(), None).await.unwrap();
         let plain = made.is_none();
         assert_eq!(partitions_of(&admin, "entry").await.len(), if plain { 0 } else { 2 });
         assert_eq!(store.drop_before(Timestamp::MIN).await.is_err(), plain);

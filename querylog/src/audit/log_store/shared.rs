@@ -1,0 +1,145 @@
+//! What the writer thread and the replaying thread share: [`Shared`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::audit::log_store::entry;
+use crate::audit::log_store::records::Records;
+use crate::audit::log_store::sink::{LongValues, StoreSink};
+use crate::model::gap::Gap;
+use crate::model::time::Timestamp;
+use crate::queue::ack::{AppendError, Done, Written};
+use crate::queue::batch::Moment;
+use crate::queue::gate::Tally;
+use crate::queue::spool::Acknowledge;
+use crate::queue::spool::folder::{Position, SpoolFolder};
+use crate::queue::spool::segment::Frame;
+
+/// How many bytes of records a frame has, about.
+const FRAME: usize = 1 << 20;
+
+pub(super) struct Shared {
+    state: Mutex<Spooling>,
+    pub(super) changed: Condvar,
+    pub(super) tally: Arc<Tally>,
+    pub(super) acknowledge: Acknowledge,
+    /// How long the store may take for a batch before that is spooled.
+    pub(super) after: Duration,
+}
+
+pub(super) struct Spooling {
+    pub(super) spool: SpoolFolder,
+    pub(super) store: Place,
+    /// The acknowledgements that are given when a frame is in the store.
+    pub(super) unacknowledged: BTreeMap<Position, Unacknowledged>,
+    /// The numbers of the records that the store rejected of the batch that is being replayed.
+    pub(super) rejected: Vec<u64>,
+    /// Set when the log is closed: until when replaying may take.
+    pub(super) closing: Option<Option<Instant>>,
+}
+
+/// Who has the store.
+pub(super) enum Place {
+    /// The spool is empty, and the writer puts batches into the store.
+    Writer(Box<StoreSink>),
+    /// The spool is to be replayed.
+    Waiting(Box<StoreSink>),
+    /// A thread is using it.
+    Taken,
+    /// The log is closed.
+    Gone,
+}
+
+/// The acknowledgements of a frame.
+pub(super) struct Unacknowledged {
+    /// The numbers of the records of each row.
+    pub(super) numbers: Vec<Vec<u64>>,
+    /// Set for the last frame of a batch.
+    pub(super) done: Option<Arc<Done>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        spool: SpoolFolder,
+        store: Place,
+        tally: Arc<Tally>,
+        acknowledge: Acknowledge,
+        after: Duration,
+    ) -> Self {
+        let state = Spooling { spool, store, unacknowledged: BTreeMap::new(), rejected: Vec::new(), closing: None };
+        Self { state: Mutex::new(state), changed: Condvar::new(), tally, acknowledge, after }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Spooling> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, Spooling>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, Spooling> {
+        match limit {
+            Some(limit) => self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Appends what is left to do of records to the spool. If this fails, what is appended until then counts as done.
+    pub(super) fn spool(
+        &self,
+        state: &mut Spooling,
+        records: &mut Records,
+        taken: &Moment,
+        kept: &LongValues,
+    ) -> io::Result<()> {
+        let prepared = records.prepare();
+        while let Some(range) = prepared.todo.last().cloned() {
+            let mut frame = Frame { time: taken.time, requests: 0, payload: Vec::new() };
+            let mut rows = 0;
+            for (number, row) in range.clone().zip(&prepared.all()[range.clone()]) {
+                entry::write_row(kept.get(&number).unwrap_or(&row.record), row, &mut frame.payload)?;
+                frame.requests += u32::from(row.ended);
+                rows += 1;
+                if frame.payload.len() >= FRAME {
+                    break;
+                }
+            }
+            let position = state.spool.append(&frame)?;
+            self.tally.spooled.fetch_add(u64::from(frame.requests), Relaxed);
+            let numbers = prepared.numbers_of(&(range.start..range.start + rows));
+            prepared.spooled(rows);
+            if self.acknowledge == Acknowledge::Stored {
+                prepared.is_acknowledged_later = true;
+                let done = prepared.todo.is_empty().then(|| Arc::clone(&taken.done));
+                state.unacknowledged.insert(position, Unacknowledged { numbers, done });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn spool_gap(&self, state: &mut Spooling, gap: &Gap) -> io::Result<()> {
+        let mut frame = Frame { time: Timestamp::MIN, requests: 0, payload: Vec::new() };
+        entry::write_missing(gap, &mut frame.payload)?;
+        state.spool.append(&frame).map(drop)
+    }
+}
+
+impl Spooling {
+    /// Whether the log is closed, and its deadline is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.closing.flatten().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Those who wait for the store learn that they wait in vain.
+    pub(super) fn release_waiting(&mut self) {
+        for (_, waiting) in std::mem::take(&mut self.unacknowledged) {
+            if let Some(done) = waiting.done {
+                done.set(Written::all(Err(AppendError::Closed)));
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Writing rows to a store: [`StoreSink`].
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Handle, Runtime};
+use uuid::Uuid;
+
+use crate::audit::log::AuditLog;
+use crate::audit::log_store::records::{Prepared, Records};
+use crate::audit::log_store::set_aside::set_aside;
+use crate::model::audit_record::AuditRecord;
+use crate::model::gap::Gap;
+use crate::model::time::Timestamp;
+use crate::queue::batch::{Moment, Sink};
+use crate::queue::gate::Tally;
+use crate::store::{Row, StoreError, WriterReport};
+
+/// How often a writer reports when it has nothing to write.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How long the end of a log waits for what runs on its runtime.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(super) struct StoreSink {
+    log: AuditLog,
+    /// `None` once it is dropped.
+    runtime: Option<Runtime>,
+    tally: Arc<Tally>,
+    report: WriterReport,
+    /// When the next report is due without a batch; `None` before the first.
+    next_report: Option<Instant>,
+    /// Where records are set aside that the store rejects.
+    rejected: Option<PathBuf>,
+    /// How long a call may take; if it takes longer, it counts as failed. `None` for as long as the store allows.
+    pub(super) limit: Option<Duration>,
+}
+
+/// The long values of rows, which are in the object store too, by the number of the row.
+pub(super) type LongValues = HashMap<usize, AuditRecord>;
+
+impl StoreSink {
+    /// Records that the store rejects are set aside in the file `rejected`.
+    pub(super) fn new(
+        log: AuditLog,
+        runtime: Runtime,
+        tally: Arc<Tally>,
+        report: WriterReport,
+        rejected: Option<PathBuf>,
+    ) -> Self {
+        Self { log, runtime: Some(runtime), tally, report, next_report: None, rejected, limit: None }
+    }
+
+    /// Runs a future to its end, or to the limit.
+    fn wait<T>(&self, future: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
+        let Some(limit) = self.limit else { return runtime.block_on(future) };
+        let limited = runtime.block_on(async { tokio::time::timeout(limit, future).await });
+        limited.unwrap_or_else(|_| Err(StoreError::failed(format!("it took longer than {limit:?}"))))
+    }
+
+    /// Reports that everything is in the store that was appended before `through`.
+    fn report(&mut self, through: Timestamp) -> Result<(), StoreError> {
+        self.moved_to(through);
+        self.wait(self.log.store().report(&self.report))?;
+        self.next_report = Some(Instant::now() + REPORT_EVERY);
+        Ok(())
+    }
+
+    fn moved_to(&mut self, through: Timestamp) {
+        self.report.written_through = self.report.written_through.max(through);
+        self.report.kept_through = self.report.kept_through.max(through);
+        self.report.waiting = self.tally.queued.load(Relaxed) + self.tally.spooled.load(Relaxed);
+    }
+
+    /// Puts rows that are ready. If the store rejects them, each half on its own, so that all are put but those that it
+    /// rejects alone.
+    fn put(&mut self, prepared: &mut Prepared, through: Timestamp) -> Result<(), StoreError> {
+        if let Some(row) = prepared.rows.first().filter(|_| self.report.service.is_none()) {
+            self.report.service.clone_from(&row.service);
+        }
+        if self.next_report.is_none() {
+            self.report(self.report.written_through)?;
+        }
+        let Prepared { rows, todo, rejected, .. } = prepared;
+        while let Some(range) = todo.pop() {
+            let some: Arc<[Row]> =
+                if range.len() == rows.len() { Arc::clone(rows) } else { rows[range.clone()].into() };
+            if todo.is_empty() {
+                self.moved_to(through);
+            }
+            match self.put_some(&some) {
+                Ok(()) => self.next_report = Some(Instant::now() + REPORT_EVERY),
+                Err(StoreError::Rejected(_)) if range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    todo.extend([middle..range.end, range.start..middle]);
+                }
+                Err(StoreError::Rejected(why)) => {
+                    set_aside(self.rejected.as_deref(), &rows[range.start], &*why);
+                    rejected.extend(range);
+                }
+                Err(error) => {
+                    todo.push(range);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_some(&self, rows: &Arc<[Row]>) -> Result<(), StoreError> {
+        let (store, report) = (self.log.store(), Some(&self.report));
+        match (&self.runtime, self.limit) {
+            (Some(runtime), None) => store.put_blocking(rows, report, runtime.handle()),
+            _ => self.wait(store.put(Arc::clone(rows), report)),
+        }
+    }
+
+    /// Writes what is unwritten of records. `kept` gets the long values that are moved to the object store meanwhile.
+    pub(super) fn write_records(
+        &mut self,
+        records: &mut Records,
+        through: Timestamp,
+        kept: Option<&mut LongValues>,
+    ) -> Result<(), StoreError> {
+        let prepared = records.prepare();
+        if !prepared.making.is_empty() {
+            let backend = self.log.backend();
+            if let Some(kept) = kept {
+                let rows = prepared.making.iter().enumerate().filter(|(_, row)| backend.moves(row));
+                kept.extend(rows.map(|(number, row)| (number, row.record.clone())));
+            }
+            self.wait(backend.take_out(&mut prepared.making))?;
+            prepared.rows = std::mem::take(&mut prepared.making).into();
+        }
+        let result = self.put(prepared, through);
+        self.tally.is_unusable.store(matches!(result, Err(StoreError::Unusable(_))), Relaxed);
+        result
+    }
+
+    pub(super) fn put_gap(&self, id: Uuid, gap: &Gap) -> Result<(), StoreError> {
+        self.wait(self.log.store().put_gap(id, gap))
+    }
+
+    /// Reports that the log is closed.
+    pub(super) fn report_closed(&mut self, through: Timestamp) -> Result<(), StoreError> {
+        self.report.closed = true;
+        self.report(through)
+    }
+}
+
+/// An error that never passes is `Unsupported`.
+pub(super) fn io_error(error: StoreError) -> io::Error {
+    match error {
+        StoreError::Unusable(_) => io::Error::new(io::ErrorKind::Unsupported, error),
+        error => io::Error::other(error),
+    }
+}
+
+impl Sink for StoreSink {
+    type Batch = Records;
+
+    fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
+        self.write_records(records, taken.time, None).map_err(io_error)
+    }
+
+    fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {
+        self.put_gap(id, gap).map_err(io_error)
+    }
+
+    fn until_tick(&self, _now: Timestamp) -> Option<Duration> {
+        Some(self.next_report.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now())))
+    }
+
+    /// Reports that this writer lives. If that fails, the next batch tells.
+    fn tick(&mut self, now: Timestamp) {
+        if let Err(error) = self.report(now) {
+            tracing::debug!(%error, "query log: failed to report to the store");
+            self.next_report = Some(Instant::now() + REPORT_EVERY);
+        }
+    }
+
+    fn close(&mut self, has_all: bool, _deadline: Option<Instant>) -> io::Result<()> {
+        if has_all { self.report_closed(Timestamp::now()).map_err(io_error) } else { Ok(()) }
+    }
+}
+
+/// Connections that were made on the runtime end with it, before the log counts as closed: so they are not used again.
+impl Drop for StoreSink {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        if Handle::try_current().is_err() {
+            runtime.shutdown_timeout(GRACE);
+        } else {
+            // In an async function a runtime cannot be waited for.
+            runtime.shutdown_background();
+        }
+    }
+}

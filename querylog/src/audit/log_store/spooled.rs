@@ -1,0 +1,157 @@
+//! A store with a spool before it, as the writer thread sees it: [`SpooledSink`].
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::audit::log_store::records::Records;
+use crate::audit::log_store::replay::replay;
+use crate::audit::log_store::shared::{Place, Shared, Spooling};
+use crate::audit::log_store::sink::{LongValues, StoreSink, io_error};
+use crate::model::gap::Gap;
+use crate::model::time::Timestamp;
+use crate::queue::batch::{Moment, Sink};
+use crate::queue::gate::Tally;
+use crate::queue::spool::Acknowledge;
+use crate::queue::spool::folder::SpoolFolder;
+use crate::store::StoreError;
+
+/// Writes to the store while it keeps up, and else to the spool.
+pub(super) struct SpooledSink {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SpooledSink {
+    /// Starts the thread that replays. `requests` are in the spool already.
+    pub(super) fn start(
+        mut store: StoreSink,
+        spool: SpoolFolder,
+        requests: u64,
+        after: Duration,
+        acknowledge: Acknowledge,
+        tally: Arc<Tally>,
+    ) -> io::Result<Self> {
+        tally.spooled.store(requests, Relaxed);
+        store.limit = Some(after);
+        let store = Box::new(store);
+        let place = if spool.is_empty() { Place::Writer(store) } else { Place::Waiting(store) };
+        let shared = Arc::new(Shared::new(spool, place, tally, acknowledge, after));
+        let replaying = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("querylog-replay".into()).spawn(move || replay(&replaying))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Takes the store, if the writer may use it.
+    fn take_store(&self) -> Option<Box<StoreSink>> {
+        let mut state = self.shared.lock();
+        if !matches!(state.store, Place::Writer(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut state.store, Place::Taken) {
+            Place::Writer(store) => Some(store),
+            _ => None,
+        }
+    }
+
+    /// The store takes no more for now: what comes is spooled until it does.
+    fn fall_back(
+        &self,
+        error: &StoreError,
+        store: Box<StoreSink>,
+        spool: impl FnOnce(&mut Spooling) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        let spooled = spool(&mut state);
+        if state.spool.is_empty() {
+            // Nothing could be spooled.
+            state.store = Place::Writer(store);
+        } else {
+            tracing::warn!(%error, "query log: the store is away; records are written to the spool");
+            state.store = Place::Waiting(store);
+            self.shared.changed.notify_all();
+        }
+        spooled
+    }
+}
+
+impl Sink for SpooledSink {
+    type Batch = Records;
+
+    fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
+        let mut kept = LongValues::new();
+        let Some(mut store) = self.take_store() else {
+            let mut state = self.shared.lock();
+            return self.shared.spool(&mut state, records, taken, &kept);
+        };
+        match store.write_records(records, taken.time, Some(&mut kept)) {
+            Ok(()) => {
+                self.shared.lock().store = Place::Writer(store);
+                Ok(())
+            }
+            Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken, &kept)),
+        }
+    }
+
+    fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {
+        let Some(store) = self.take_store() else {
+            let mut state = self.shared.lock();
+            return self.shared.spool_gap(&mut state, gap);
+        };
+        match store.put_gap(id, gap) {
+            Ok(()) => {
+                self.shared.lock().store = Place::Writer(store);
+                Ok(())
+            }
+            Err(error) => self.fall_back(&error, store, |state| self.shared.spool_gap(state, gap)),
+        }
+    }
+
+    fn until_tick(&self, now: Timestamp) -> Option<Duration> {
+        match &self.shared.lock().store {
+            Place::Writer(store) => store.until_tick(now),
+            // The thread that replays writes all the time.
+            _ => None,
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if let Some(mut store) = self.take_store() {
+            store.tick(now);
+            self.shared.lock().store = Place::Writer(store);
+        }
+    }
+
+    /// Replays until the deadline, as long as the store takes it. What is left is in the spool, for the next process.
+    fn close(&mut self, has_all: bool, deadline: Option<Instant>) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        state.closing = Some(deadline);
+        self.shared.changed.notify_all();
+        while matches!(state.store, Place::Waiting(_) | Place::Taken) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            state = self.shared.wait(state, left);
+        }
+        state.release_waiting();
+        let marked = if has_all { state.spool.mark_closed() } else { Ok(()) };
+        let store = std::mem::replace(&mut state.store, Place::Gone);
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Place::Writer(mut store) = store {
+            if has_all {
+                store.report_closed(Timestamp::now()).map_err(io_error)?;
+            }
+            // With the store at hand, the thread has ended or is about to.
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        marked
+    }
+}

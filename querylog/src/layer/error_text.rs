@@ -1,0 +1,61 @@
+//! The text of an error of a service or body: [`error_text`].
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt::{self, Display, Write};
+
+use crate::layer::framework;
+use crate::model::text::boundary;
+
+type Boxed = Box<dyn Error + Send + Sync>;
+
+/// How many sources of an error are written.
+const MAX_SOURCES: usize = 16;
+
+/// Returns an error with its sources, separated by `: `. The text has a little more than `most` bytes if that is too
+/// few for it.
+///
+/// The bodies and services of tower may have any type of error. Of those that are not boxed, and not of axum, the
+/// sources are not known.
+pub(crate) fn error_text<E: Display + 'static>(error: &E, most: usize) -> String {
+    let mut text = Bounded { text: String::new(), most };
+    // An error that cannot be written has the text until there.
+    let _ = write!(text, "{error}");
+    let mut source = sources_of(error);
+    for _ in 0..MAX_SOURCES {
+        let Some(error) = source.filter(|_| text.text.len() <= most) else { break };
+        source = error.source();
+        let start = text.text.len();
+        let _ = write!(text, ": {error}");
+        // Some errors write their source themselves.
+        let written = text.text.split_off(start);
+        if !text.text.ends_with(written.trim_start_matches(": ")) {
+            text.text.push_str(&written);
+        }
+    }
+    text.text
+}
+
+fn sources_of<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
+    let error: &dyn Any = error;
+    match error.downcast_ref::<Boxed>() {
+        Some(boxed) => boxed.source(),
+        None => framework::source(error),
+    }
+}
+
+/// Text that takes no more once it is too long.
+struct Bounded {
+    text: String,
+    most: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        // Beyond the most, so that it is seen to be cut; and as much of a character as there is.
+        let room = (self.most + 4).saturating_sub(self.text.len());
+        let fitting = &more[..boundary(more, room)];
+        self.text.push_str(fitting);
+        if fitting.len() < more.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,308 @@
+//! The folder of a spool: [`SpoolFolder`].
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::model::time::Timestamp;
+use crate::private_file;
+use crate::queue::durability::Durability;
+use crate::queue::spool::Spool;
+use crate::queue::spool::segment::{self, Frame, HEADER};
+
+const LOCK: &str = "spool.lock";
+const BUSY: &str = "this process or another has this spool; give each log a folder of its own";
+const LATER: &str = "the spool was written by a later version of tagtrail-querylog; update this program";
+/// A segment is whole at this size.
+const SEGMENT: u64 = 16 << 20;
+
+/// A folder of segments, opened for writing and reading.
+#[derive(Debug)]
+pub(crate) struct SpoolFolder {
+    path: PathBuf,
+    max_bytes: u64,
+    is_synced: bool,
+    /// The oldest first. What is read is on disk until it is removed.
+    segments: VecDeque<Segment>,
+    /// The file of the newest segment, if this process writes it.
+    writing: Option<File>,
+    /// Where reading is.
+    reading: Reading,
+    next_number: u64,
+    writer: Uuid,
+    lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    /// The index of the segment. Those before are read.
+    index: usize,
+    file: Option<File>,
+    /// How many bytes of it are read.
+    bytes: u64,
+    /// When the last frame was written.
+    last: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    number: u64,
+    path: PathBuf,
+    /// How many bytes have whole frames.
+    bytes: u64,
+}
+
+/// What an earlier process left in the folder.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The id of the writer to which the folder belongs.
+    pub(crate) writer: Uuid,
+    /// How many requests are in the spool.
+    pub(crate) requests: u64,
+    /// If the process did not close its log: when the last frame was written, as far as is known.
+    pub(crate) unclean: Option<Timestamp>,
+}
+
+/// Where a frame is: the number of its segment, and how many bytes of that are before it.
+pub(crate) type Position = (u64, u64);
+
+/// The part of a spool that cannot be read, which is set aside.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    /// When the last frame before it was written,
+    pub(crate) from: Timestamp,
+    /// and when it was found.
+    pub(crate) to: Timestamp,
+}
+
+impl SpoolFolder {
+    /// Opens the folder of a spool, and creates it if it does not exist.
+    pub(crate) fn open(spool: &Spool) -> io::Result<(Self, Found)> {
+        if spool.folder.is_file() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder for the spool, found a file"));
+        }
+        private_file::create_folder(&spool.folder)?;
+        let mut lock = private_file::lock(&spool.folder.join(LOCK), BUSY)?;
+        let mut text = String::new();
+        lock.read_to_string(&mut text)?;
+        let mut words = text.split_whitespace();
+        let writer = words.next().and_then(|id| id.parse().ok());
+        let is_unclean = writer.is_some() && words.next() == Some("open");
+        let (segments, requests, last) = list(&spool.folder)?;
+        let mut folder = Self {
+            path: spool.folder.clone(),
+            max_bytes: spool.max_bytes,
+            is_synced: spool.durability == Durability::Synced,
+            next_number: segments.back().map_or(0, |segment| segment.number + 1),
+            segments,
+            writing: None,
+            reading: Reading::default(),
+            writer: writer.unwrap_or_else(Uuid::new_v4),
+            lock,
+        };
+        folder.mark("open")?;
+        let found = Found { writer: folder.writer, requests, unclean: is_unclean.then_some(last) };
+        Ok((folder, found))
+    }
+
+    fn mark(&mut self, state: &str) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.rewind()?;
+        self.lock.write_all(format!("{} {state}\n", self.writer).as_bytes())?;
+        self.lock.sync_data()
+    }
+
+    /// The log was closed, and what is not in the store is here.
+    pub(crate) fn mark_closed(&mut self) -> io::Result<()> {
+        self.mark("closed")
+    }
+
+    /// Returns the path of a file beside the segments.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Appends a frame, which is as safe as the settings ask when this returns. If it fails, the spool is as before.
+    pub(crate) fn append(&mut self, frame: &Frame) -> io::Result<Position> {
+        let length = segment::length(frame);
+        let used: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        if used + length + HEADER.len() as u64 > self.max_bytes {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
+        }
+        let is_whole = self
+            .segments
+            .back()
+            .is_none_or(|newest| newest.bytes > HEADER.len() as u64 && newest.bytes + length > SEGMENT);
+        if is_whole || self.writing.is_none() {
+            self.writing = Some(self.create_segment()?);
+        }
+        let (Some(file), Some(newest)) = (&mut self.writing, self.segments.back_mut()) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let mut bytes = Vec::new();
+        segment::encode(frame, &mut bytes)?;
+        let synced = self.is_synced;
+        let written = file.write_all(&bytes).and_then(|()| if synced { file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            // What the disk has of it is unknown: nothing more is written to this file.
+            let _ = file.set_len(newest.bytes);
+            if newest.bytes <= HEADER.len() as u64 {
+                let _ = fs::remove_file(&newest.path);
+                self.segments.pop_back();
+            }
+            self.writing = None;
+            return Err(error);
+        }
+        let position = (newest.number, newest.bytes);
+        newest.bytes += length;
+        Ok(position)
+    }
+
+    fn create_segment(&mut self) -> io::Result<File> {
+        // The folder may have been removed since.
+        private_file::create_folder(&self.path)?;
+        let number = self.next_number;
+        let path = self.path.join(format!("{number:020}.spool"));
+        let mut file = private_file::append_new(&path)?;
+        self.next_number += 1;
+        let created = file
+            .write_all(HEADER)
+            .and_then(|()| if self.is_synced { private_file::sync_folder(&self.path) } else { Ok(()) });
+        if let Err(error) = created {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        self.segments.push_back(Segment { number, path, bytes: HEADER.len() as u64 });
+        Ok(file)
+    }
+
+    /// Reads the next frame; `None` if there is none now. A part that is damaged is set aside, and so is what a crash left
+    /// of a frame.
+    pub(crate) fn read(&mut self) -> io::Result<Option<Result<(Position, Frame), Damaged>>> {
+        loop {
+            let Reading { index, file, bytes, .. } = &mut self.reading;
+            let Some(segment) = self.segments.get(*index) else { return Ok(None) };
+            if *bytes >= segment.bytes && *index + 1 < self.segments.len() {
+                (*index, *file, *bytes) = (*index + 1, None, 0);
+                continue;
+            }
+            if *bytes >= segment.bytes {
+                return Ok(None);
+            }
+            return match segment.read(file, bytes) {
+                Ok((position, frame)) => {
+                    self.reading.last = Some(frame.time);
+                    Ok(Some(Ok((position, frame))))
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => {
+                    tracing::error!(%error, path = %segment.path.display(), "query log: a part of the spool is set aside");
+                    Ok(Some(Err(self.set_aside())))
+                }
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Sets the rest of the segment aside that is being read.
+    fn set_aside(&mut self) -> Damaged {
+        let Reading { index, bytes, last, .. } = &mut self.reading;
+        let to = Timestamp::now();
+        if let Some(segment) = self.segments.get_mut(*index) {
+            // If it cannot be renamed, it is removed when it counts as read.
+            let _ = fs::rename(&segment.path, segment.path.with_extension("damaged"));
+            segment.bytes = *bytes;
+        }
+        if *index + 1 == self.segments.len() {
+            self.writing = None;
+        }
+        Damaged { from: last.unwrap_or(to), to }
+    }
+
+    /// What was read until now is in the store: removes it.
+    pub(crate) fn remove_read(&mut self) {
+        let Self { segments, reading, writing, .. } = self;
+        let mut read = reading.index;
+        if segments.get(read).is_some_and(|segment| reading.bytes >= segment.bytes) {
+            // Frames that are appended later go to a new segment.
+            read += 1;
+            (reading.file, reading.bytes) = (None, 0);
+        }
+        reading.index -= reading.index.min(read);
+        for segment in segments.drain(..read) {
+            if let Err(error) = fs::remove_file(&segment.path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                // It is written to the store again by the next process, which is harmless.
+                tracing::warn!(%error, path = %segment.path.display(), "query log: failed to remove a part of the spool");
+            }
+        }
+        if segments.is_empty() {
+            *writing = None;
+        }
+    }
+
+    /// Returns whether everything is read and removed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+}
+
+impl Segment {
+    /// Reads the next frame after some bytes, and moves behind it.
+    fn read(&self, file: &mut Option<File>, bytes: &mut u64) -> io::Result<(Position, Frame)> {
+        let file = match file {
+            Some(file) => file,
+            none => {
+                let mut opened = File::open(&self.path)?;
+                read_header(&mut opened)?;
+                *bytes = HEADER.len() as u64;
+                none.insert(opened)
+            }
+        };
+        file.seek(SeekFrom::Start(*bytes))?;
+        let frame = segment::decode(&mut file.take(self.bytes.saturating_sub(*bytes)))?;
+        let frame = frame.ok_or(io::ErrorKind::InvalidData)?;
+        let position = (self.number, *bytes);
+        *bytes += segment::length(&frame);
+        Ok((position, frame))
+    }
+}
+
+fn read_header(file: &mut File) -> io::Result<()> {
+    let mut header = [0; HEADER.len()];
+    file.read_exact(&mut header).map_err(|_| io::ErrorKind::InvalidData)?;
+    if header == HEADER { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Returns the segments in a folder, how many requests they have, and when their last frame was written.
+fn list(folder: &Path) -> io::Result<(VecDeque<Segment>, u64, Timestamp)> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".spool"));
+        if let Some(number) = name.and_then(|name| name.parse().ok()) {
+            segments.push(Segment { number, bytes: path.metadata()?.len(), path });
+        }
+    }
+    segments.sort_unstable_by_key(|segment| segment.number);
+    let (mut requests, mut last) = (0, Timestamp::MIN);
+    for segment in &segments {
+        let mut file = File::open(&segment.path)?;
+        let mut header = [0; HEADER.len()];
+        if file.read_exact(&mut header).is_ok() && header != HEADER && header.starts_with(b"tagtrail-spool ") {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, LATER));
+        }
+        while let Ok(Some(frame)) = segment::decode(&mut file) {
+            requests += u64::from(frame.requests);
+            last = last.max(frame.time);
+        }
+    }
+    // A segment without a frame has nothing to read.
+    let (segments, empty): (Vec<_>, Vec<_>) =
+        segments.into_iter().partition(|segment| segment.bytes > HEADER.len() as u64);
+    empty.iter().try_for_each(|segment| fs::remove_file(&segment.path))?;
+    Ok((segments.into(), requests, last))
+}
