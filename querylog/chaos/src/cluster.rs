@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::signals;
 
 /// How long it may take to start, also after it was killed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Cluster {
     programs: PathBuf,
@@ -41,7 +41,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    pub(crate) fn url(&self, port: u16) -> String {
+    pub(crate) fn url(port: u16) -> String {
         format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
     }
 

@@ -9,7 +9,7 @@ use tagtrail_querylog::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::ledger::{Promise, Sent};
+use crate::ledger::{Promise, Request};
 use crate::random::Random;
 
 /// How many requests are sent at a time.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 struct Shared {
-    ledger: Mutex<Vec<Sent>>,
+    ledger: Mutex<Vec<Request>>,
     stopped: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ impl Driver {
     }
 
     /// Waits for the responses, and returns what was sent.
-    pub(crate) async fn stop(mut self) -> Vec<Sent> {
+    pub(crate) async fn stop(mut self) -> Vec<Request> {
         self.shared.stopped.store(true, Relaxed);
         while self.clients.join_next().await.is_some() {}
         std::mem::take(&mut *self.shared.ledger.lock().unwrap_or_else(PoisonError::into_inner))
@@ -55,7 +55,7 @@ async fn send(http: reqwest::Client, services: Vec<SocketAddr>, mut random: Rand
         let service = random.pick(&[0, 1]);
         let number = {
             let mut ledger = ledger();
-            ledger.push(Sent { promise, service, sent: Timestamp::now(), responded: None });
+            ledger.push(Request { promise, service, sent: Timestamp::now(), responded: None });
             ledger.len() - 1
         };
         let url = format!("http://{}/{}/{number}", services[service], promise.path());

@@ -29,7 +29,7 @@ impl Promise {
 
 /// A request, whose number is its place in the ledger.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct Request {
     pub(crate) promise: Promise,
     pub(crate) service: usize,
     pub(crate) sent: Timestamp,
@@ -37,7 +37,7 @@ pub(crate) struct Sent {
     pub(crate) responded: Option<Timestamp>,
 }
 
-impl Sent {
+impl Request {
     /// Whether the client knows that the record is kept.
     pub(crate) fn is_acknowledged(&self) -> bool {
         self.responded.is_some() && self.promise != Promise::Plain

@@ -64,7 +64,7 @@ fn minutes(text: &str) -> Result<f64, &'static str> {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).log_internal_errors(false).init();
     let arguments = Arguments::parse();
     match arguments.verb {
         Some(Verb::Service(service)) => service.run().await.map(|()| ExitCode::SUCCESS),

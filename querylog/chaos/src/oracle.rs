@@ -1,12 +1,12 @@
 //! What must hold at the end of a run: [`judge`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
 use tagtrail_querylog::Timestamp;
 
-use crate::ledger::{Promise, Sent};
+use crate::ledger::{Promise, Request};
 
 /// A record that was found in the store.
 #[derive(Clone, Debug)]
@@ -30,18 +30,16 @@ pub(crate) struct Missing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kill {
     pub(crate) at: Timestamp,
-    /// Since when the store was away, if it was.
-    pub(crate) store_away_since: Option<Timestamp>,
+    /// How much earlier the gap may start that it leaves.
+    pub(crate) reach: Duration,
 }
 
 /// What is known at the end of a run.
 pub(crate) struct Evidence {
-    pub(crate) sent: Vec<Sent>,
+    pub(crate) sent: Vec<Request>,
     pub(crate) found: Vec<Found>,
     pub(crate) gaps: Vec<Missing>,
     pub(crate) kills: Vec<Kill>,
-    /// How much earlier than its kill an unclean gap may start.
-    pub(crate) reach: Duration,
 }
 
 /// What does not hold.
@@ -92,14 +90,14 @@ impl fmt::Display for Violation {
 pub(crate) fn judge(evidence: &Evidence) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut ends: HashMap<usize, bool> = HashMap::with_capacity(evidence.found.len());
-    let mut ids = HashMap::with_capacity(evidence.found.len());
+    let mut ids = HashSet::with_capacity(evidence.found.len());
     for found in &evidence.found {
         let id = || found.id.clone();
         match found.number.filter(|&number| number < evidence.sent.len()) {
             None => violations.push(Violation::Unknown { id: id() }),
             Some(number) => {
                 let is_second = ends.insert(number, found.has_ended).is_some();
-                if ids.insert(found.id.as_str(), ()).is_some() || is_second {
+                if !ids.insert(found.id.as_str()) || is_second {
                     violations.push(Violation::Duplicate { id: id() });
                 }
             }
@@ -125,10 +123,8 @@ pub(crate) fn judge(evidence: &Evidence) -> Vec<Violation> {
 /// Whether a gap of unknown count covers the request. One that starts too long before a kill excuses nothing.
 fn is_in_unclean_gap(sent: Timestamp, responded: Timestamp, evidence: &Evidence) -> bool {
     let is_of_a_kill = |gap: &Missing| {
-        evidence.kills.iter().any(|kill| {
-            let since = kill.store_away_since.unwrap_or(kill.at).min(kill.at);
-            gap.from >= since.saturating_sub(evidence.reach) && gap.from <= kill.at
-        })
+        let mut kills = evidence.kills.iter();
+        kills.any(|kill| kill.at.saturating_sub(kill.reach) <= gap.from && gap.from <= kill.at)
     };
     let unclean = evidence.gaps.iter().filter(|gap| gap.count.is_none());
     unclean.filter(|gap| gap.from <= responded && sent <= gap.to).any(is_of_a_kill)
@@ -159,8 +155,8 @@ mod tests {
         Timestamp::from_micros(millis * 1_000)
     }
 
-    fn sent(promise: Promise, sent: i64, responded: Option<i64>) -> Sent {
-        Sent { promise, service: 0, sent: at(sent), responded: responded.map(at) }
+    fn sent(promise: Promise, sent: i64, responded: Option<i64>) -> Request {
+        Request { promise, service: 0, sent: at(sent), responded: responded.map(at) }
     }
 
     fn found(number: usize, has_ended: bool) -> Found {
@@ -171,9 +167,9 @@ mod tests {
         Missing { from: at(from), to: at(to), count }
     }
 
-    fn evidence(sent: Vec<Sent>, found: Vec<Found>, gaps: Vec<Missing>) -> Evidence {
-        let kills = vec![Kill { at: at(1_000), store_away_since: None }];
-        Evidence { sent, found, gaps, kills, reach: Duration::from_millis(10) }
+    fn evidence(sent: Vec<Request>, found: Vec<Found>, gaps: Vec<Missing>) -> Evidence {
+        let kills = vec![Kill { at: at(1_000), reach: Duration::from_millis(10) }];
+        Evidence { sent, found, gaps, kills }
     }
 
     #[test]
@@ -215,7 +211,7 @@ mod tests {
         }
         let mut away = evidence(vec![sent(Promise::Plain, 500, Some(502))], vec![], vec![gap(495, 2_000, None)]);
         assert_eq!(judge(&away), silent);
-        away.kills[0].store_away_since = Some(at(500));
+        away.kills[0].reach = Duration::from_millis(505);
         assert_eq!(judge(&away), []);
     }
 

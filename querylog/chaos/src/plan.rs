@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn seed_determines_the_plan() {
-        let plan = |seed| Plan::new(seed, StoreKind::Postgres, Duration::from_secs(60)).0;
+        let plan = |seed| Plan::new(seed, StoreKind::Postgres, Duration::from_mins(1)).0;
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
     }
 
     #[test]
     fn faults_of_a_lane_do_not_overlap_and_end_in_time() {
-        let run = Duration::from_secs(600);
+        let run = Duration::from_mins(10);
         for store in [StoreKind::Sqlite, StoreKind::Postgres] {
             for lane in Plan::new(1, store, run).0 {
                 assert!(lane.len() > 20, "{}", lane.len());

@@ -13,14 +13,14 @@ use tokio::time::sleep;
 use crate::signals;
 
 /// How long a service may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A service, which is killed and started again at the same address.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
     store: String,
     folder: PathBuf,
-    own: PathBuf,
+    number: usize,
     child: Child,
 }
 
@@ -31,9 +31,8 @@ impl Process {
         number: usize,
         address: SocketAddr,
     ) -> Result<Self, Box<dyn Error>> {
-        let own = folder.join(format!("service{number}"));
-        let child = spawn(store, folder, &own, address)?;
-        Ok(Self { address, store: store.to_owned(), folder: folder.to_owned(), own, child })
+        let child = spawn(store, folder, number, address)?;
+        Ok(Self { address, store: store.to_owned(), folder: folder.to_owned(), number, child })
     }
 
     /// Kills it. Returns when.
@@ -59,7 +58,7 @@ impl Process {
     }
 
     pub(crate) fn start_again(&mut self) -> Result<(), Box<dyn Error>> {
-        self.child = spawn(&self.store, &self.folder, &self.own, self.address)?;
+        self.child = spawn(&self.store, &self.folder, self.number, self.address)?;
         Ok(())
     }
 
@@ -95,7 +94,7 @@ impl Drop for Process {
     }
 }
 
-fn spawn(store: &str, folder: &Path, own: &Path, address: SocketAddr) -> Result<Child, Box<dyn Error>> {
+fn spawn(store: &str, folder: &Path, number: usize, address: SocketAddr) -> Result<Child, Box<dyn Error>> {
     // A write over the limit of a file's size is an error, as on a full disk, and no signal.
     let child = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
@@ -103,7 +102,8 @@ fn spawn(store: &str, folder: &Path, own: &Path, address: SocketAddr) -> Result<
         .args(["service", "--store", store, "--listen", &address.to_string(), "--folder"])
         .arg(folder)
         .arg("--own")
-        .arg(own)
+        .arg(folder.join(format!("service{number}")))
+        .args(["--number", &number.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::from(log(folder)?))

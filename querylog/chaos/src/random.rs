@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A generator: SplitMix64.
+/// A generator: `SplitMix64`.
 #[derive(Clone)]
 pub(crate) struct Random(u64);
 

@@ -12,7 +12,7 @@ use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tokio::time::{sleep, sleep_until};
 
 use crate::driver::Driver;
-use crate::ledger::Sent;
+use crate::ledger::Request;
 use crate::open;
 use crate::oracle::{Evidence, Found, Missing, Violation, judge};
 use crate::plan::{Plan, Planned, StoreKind};
@@ -69,7 +69,7 @@ async fn suffer(world: &World, lane: &[Planned], start: tokio::time::Instant) ->
     Ok(())
 }
 
-async fn collect(world: &World, sent: Vec<Sent>) -> Result<Evidence, Box<dyn Error>> {
+async fn collect(world: &World, sent: Vec<Request>) -> Result<Evidence, Box<dyn Error>> {
     let store = world.open_store().await?;
     let scoped = store.scoped(open::ENVIRONMENT);
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ async fn collect(world: &World, sent: Vec<Sent>) -> Result<Evidence, Box<dyn Err
     }
     let gaps = store.gaps(Window::ALL).await?;
     let gaps = gaps.into_iter().map(|gap| Missing { from: gap.from, to: gap.to, count: gap.count }).collect();
-    Ok(Evidence { sent, found, gaps, kills: world.kills(), reach: open::REACH })
+    Ok(Evidence { sent, found, gaps, kills: world.kills() })
 }
 
 fn result(settings: Settings, plan: &Plan, evidence: &Evidence, violations: &[Violation]) -> RunResult {
@@ -96,7 +96,7 @@ fn result(settings: Settings, plan: &Plan, evidence: &Evidence, violations: &[Vi
         *kinds.entry(violation.kind().to_owned()).or_default() += 1;
     }
     let there: std::collections::HashSet<_> = found.iter().filter_map(|found| found.number).collect();
-    let is_missing = |(number, sent): &(usize, &Sent)| sent.responded.is_some() && !there.contains(number);
+    let is_missing = |(number, sent): &(usize, &Request)| sent.responded.is_some() && !there.contains(number);
     RunResult {
         seed: settings.seed,
         minutes: settings.minutes,
@@ -121,9 +121,14 @@ fn describe(violation: &Violation, evidence: &Evidence) -> String {
     let (Violation::Lost { number, .. } | Violation::Silent { number }) = violation else {
         return violation.to_string();
     };
-    let Some(Sent { sent, responded, service, .. }) = evidence.sent.get(*number) else { return violation.to_string() };
+    let Some(Request { sent, responded, service, .. }) = evidence.sent.get(*number) else {
+        return violation.to_string();
+    };
     let responded = responded.map_or("never".to_owned(), |time| time.to_string());
     let next = evidence.kills.iter().map(|kill| kill.at).filter(|at| at >= sent).min();
     let next = next.map_or("no kill after it".to_owned(), |at| format!("the next kill at {at}"));
-    format!("{violation}: sent to service {service} at {sent}, responded at {responded}, {next}")
+    let gaps = evidence.gaps.iter().filter(|gap| gap.count.is_none() && gap.from <= *sent && *sent <= gap.to);
+    let gap = gaps.map(|gap| gap.from).max();
+    let gap = gap.map_or("in no gap".to_owned(), |from| format!("in a gap from {from}"));
+    format!("{violation}: sent to service {service} at {sent}, responded at {responded}, {next}, {gap}")
 }

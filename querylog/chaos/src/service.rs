@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use crate::open;
 
 /// How long the service may write what is queued when it is stopped.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// A text that is kept in the object store.
 const LONG: usize = 110_000;
 
@@ -31,6 +31,9 @@ pub(crate) struct Service {
     /// The folder that only this service uses
     #[arg(long)]
     own: PathBuf,
+    /// Its number, from 0
+    #[arg(long)]
+    number: usize,
     #[arg(long)]
     listen: SocketAddr,
 }
@@ -46,7 +49,7 @@ async fn plain(record: RecordHandle, Path(number): Path<u64>) -> String {
 }
 
 fn respond(record: &RecordHandle, number: u64) -> String {
-    if number % 97 == 0 {
+    if number.is_multiple_of(97) {
         record.update(|notes| notes.stdout = Some("x".repeat(LONG)));
     }
     format!("request {number}")
@@ -54,7 +57,7 @@ fn respond(record: &RecordHandle, number: u64) -> String {
 
 impl Service {
     pub(crate) async fn run(self) -> Result<(), Box<dyn Error>> {
-        let log = open::log(open::store(&self.store, &self.folder).await?, &self.own)?;
+        let log = open::log(open::store(&self.store, &self.folder).await?, self.number, &self.own)?;
         let layer = QueryLogLayer::new(log.clone()).caller(|_| {
             let mut caller = Caller::default();
             caller.exec_env_id = Some(open::ENVIRONMENT.into());

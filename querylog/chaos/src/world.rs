@@ -21,6 +21,9 @@ use crate::proxy::{Proxy, Traffic};
 /// How late packets are if PostgreSQL is slow.
 const DELAY: Duration = Duration::from_millis(40);
 
+/// For how long a store that is back still counts as away.
+const RECOVERY: Duration = Duration::from_secs(2);
+
 /// The services and their store, in a folder.
 pub(crate) struct World {
     folder: PathBuf,
@@ -32,7 +35,32 @@ pub(crate) struct World {
 #[derive(Default)]
 struct Kills {
     all: Vec<Kill>,
-    store_away_since: Option<Timestamp>,
+    store: StoreState,
+}
+
+/// Whether the store is away.
+#[derive(Clone, Copy, Default)]
+enum StoreState {
+    #[default]
+    Here,
+    AwaySince(Timestamp),
+    BackSince(Timestamp),
+}
+
+impl StoreState {
+    /// Returns how much earlier than the kill of a service the gap may start that it leaves.
+    fn reach(self, service: usize, killed: Timestamp) -> Duration {
+        let since = |time: Timestamp| {
+            let micros = killed.as_micros().saturating_sub(time.as_micros());
+            Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+        };
+        match self {
+            Self::AwaySince(time) if open::has_small_spool(service) => since(time) + open::REACH_WHILE_AWAY,
+            Self::AwaySince(_) => open::REACH_WHILE_AWAY,
+            Self::BackSince(time) if since(time) < RECOVERY => open::REACH_WHILE_AWAY,
+            _ => open::REACH,
+        }
+    }
 }
 
 enum Store {
@@ -78,7 +106,7 @@ impl World {
     pub(crate) async fn open_store(&self) -> Result<AuditLog, Box<dyn Error>> {
         let location = match &self.store {
             Store::Sqlite(path) => path.display().to_string(),
-            Store::Postgres(cluster, _) => cluster.url(cluster.port),
+            Store::Postgres(cluster, _) => Cluster::url(cluster.port),
         };
         open::store(&location, &self.folder).await
     }
@@ -97,23 +125,23 @@ impl World {
         if !fault.is_of_the_store() {
             return self.restart(fault, service, lasts).await;
         }
-        self.lock_kills().store_away_since = Some(Timestamp::now());
+        self.lock_kills().store = StoreState::AwaySince(Timestamp::now());
         self.break_store(fault, lasts).await?;
-        self.lock_kills().store_away_since = None;
+        self.lock_kills().store = StoreState::BackSince(Timestamp::now());
         Ok(())
     }
 
-    fn note_kill(&self, at: Timestamp) {
+    fn note_kill(&self, service: usize, at: Timestamp) {
         let mut kills = self.lock_kills();
-        let store_away_since = kills.store_away_since.filter(|_| !open::HAS_SPOOL);
-        kills.all.push(Kill { at, store_away_since });
+        let reach = kills.store.reach(service, at);
+        kills.all.push(Kill { at, reach });
     }
 
-    async fn restart(&self, fault: Fault, service: usize, lasts: Duration) -> Result<(), Box<dyn Error>> {
-        let mut service = self.services[service].lock().await;
+    async fn restart(&self, fault: Fault, number: usize, lasts: Duration) -> Result<(), Box<dyn Error>> {
+        let mut service = self.services[number].lock().await;
         let killed = if fault == Fault::ServiceKilled { Err(service.kill()) } else { service.stop().await };
         if let Err(at) = killed {
-            self.note_kill(at);
+            self.note_kill(number, at);
         }
         tokio::time::sleep(lasts).await;
         service.start_again()?;
@@ -156,12 +184,12 @@ impl World {
 
     /// Stops the services, which write what is queued.
     pub(crate) async fn drain(&self) -> Result<(), Box<dyn Error>> {
-        for service in &self.services {
+        for (number, service) in self.services.iter().enumerate() {
             let mut service = service.lock().await;
             // It may have been killed last.
             service.serves().await?;
             if let Err(at) = service.stop().await {
-                self.note_kill(at);
+                self.note_kill(number, at);
             }
         }
         Ok(())
@@ -210,7 +238,7 @@ impl Store {
     fn location_of_services(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
-            Self::Postgres(cluster, proxy) => cluster.url(proxy.port),
+            Self::Postgres(_, proxy) => Cluster::url(proxy.port),
         }
     }
 }
