@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use clap::Args;
 use tagtrail::TraceId;
-use tagtrail_querylog::{Entry, Record, Timestamp};
+use tagtrail_querylog::audit::RequestFilter;
+use tagtrail_querylog::{Entry, Outcome, Record, Timestamp};
 
 use crate::error::UsageError;
 use crate::options::{TimeArgs, trace_id};
@@ -29,7 +30,35 @@ pub(crate) struct Filter {
     #[arg(long)]
     route: Option<String>,
     #[command(flatten)]
+    ends: EndArgs,
+    #[command(flatten)]
     times: TimeArgs,
+}
+
+/// How requests ended, and whom they asked.
+#[derive(Args)]
+pub(crate) struct EndArgs {
+    /// Show only requests that failed: by their outcome, a status of 5xx, or a gRPC status of a server's error
+    #[arg(long)]
+    failed: bool,
+    /// Show only requests that ended in this way: `complete`, `aborted`, `failed`, `panicked` or `refused`
+    #[arg(long)]
+    outcome: Option<Outcome>,
+    /// Show only requests with this gRPC status: `14` for UNAVAILABLE
+    #[arg(long, value_name = "NUMBER")]
+    grpc_status: Option<u16>,
+    /// Show only requests for this host and port: `shop.example:8080`
+    #[arg(long, value_name = "HOST")]
+    authority: Option<String>,
+}
+
+impl EndArgs {
+    pub(crate) fn filter(&self) -> RequestFilter {
+        let filter = if self.failed { RequestFilter::new().failed(true) } else { RequestFilter::new() };
+        let filter = self.outcome.into_iter().fold(filter, RequestFilter::outcome);
+        let filter = self.grpc_status.into_iter().fold(filter, RequestFilter::grpc_status);
+        self.authority.iter().fold(filter, RequestFilter::authority)
+    }
 }
 
 impl Filter {
@@ -54,6 +83,7 @@ impl Filter {
                 || status.is_some_and(|status| self.status.iter().any(|range| range.contains(&status))))
             && self.prefix.as_ref().is_none_or(|prefix| record.request.path.starts_with(prefix.as_str()))
             && self.route.as_ref().is_none_or(|route| record.request.route.as_ref() == Some(route))
+            && self.ends.filter().matches(record)
     }
 }
 

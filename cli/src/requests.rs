@@ -8,6 +8,7 @@ use tagtrail::TraceId;
 use tagtrail_querylog::Entry;
 use tagtrail_querylog::audit::{RequestFilter, Scan, StatusMatch};
 
+use crate::filter::EndArgs;
 use crate::options::{ListArgs, TimeArgs, trace_id, window};
 use crate::out::{Format, Output, report};
 use crate::query::show;
@@ -31,6 +32,8 @@ pub(crate) struct Requests {
     /// Show only requests of this route
     #[arg(long)]
     route: Option<String>,
+    #[command(flatten)]
+    ends: EndArgs,
     #[command(flatten)]
     times: TimeArgs,
     #[command(flatten)]
@@ -71,7 +74,7 @@ impl Requests {
     }
 
     fn filter(&self) -> RequestFilter {
-        let filter = self.tag.iter().fold(RequestFilter::new(), |filter, (name, value)| filter.tag(name, value));
+        let filter = self.tag.iter().fold(self.ends.filter(), |filter, (name, value)| filter.tag(name, value));
         let filter = self.trace.into_iter().fold(filter, RequestFilter::trace);
         let filter = self.status.into_iter().fold(filter, RequestFilter::status);
         self.route.iter().fold(filter, RequestFilter::route)

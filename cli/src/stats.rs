@@ -19,6 +19,8 @@ pub(crate) enum By {
     Route,
     Path,
     Status,
+    GrpcStatus,
+    Outcome,
     /// Each name and value.
     Tags,
     /// The values of one name.
@@ -33,10 +35,12 @@ impl FromStr for By {
             "route" => Ok(Self::Route),
             "path" => Ok(Self::Path),
             "status" => Ok(Self::Status),
+            "grpc-status" => Ok(Self::GrpcStatus),
+            "outcome" => Ok(Self::Outcome),
             "tag" => Ok(Self::Tags),
             _ => match text.strip_prefix("tag:") {
                 Some(name) if !name.is_empty() => Ok(Self::Tag(name.to_owned())),
-                _ => Err("expected route, path, status, tag or tag:NAME".to_owned()),
+                _ => Err("expected route, path, status, grpc-status, outcome, tag or tag:NAME".to_owned()),
             },
         }
     }
@@ -48,6 +52,8 @@ impl By {
             Self::Route => "route".into(),
             Self::Path => "path".into(),
             Self::Status => "status".into(),
+            Self::GrpcStatus => "grpc-status".into(),
+            Self::Outcome => "outcome".into(),
             Self::Tags => "tag".into(),
             Self::Tag(name) => format!("tag:{name}"),
         }
@@ -59,6 +65,8 @@ impl By {
             Self::Route => vec![record.request.route.clone().unwrap_or_else(|| "(no route)".into())],
             Self::Path => vec![record.request.path.clone()],
             Self::Status => vec![record.response.status.map_or("(none)".into(), |status| status.to_string())],
+            Self::GrpcStatus => record.response.grpc_status.iter().map(u16::to_string).collect(),
+            Self::Outcome => vec![record.response.outcome.map_or("(none)".into(), |outcome| outcome.to_string())],
             Self::Tags => record.tags.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             Self::Tag(name) => record.tags.get(name).map(str::to_owned).into_iter().collect(),
         }
@@ -77,7 +85,7 @@ pub(crate) struct Stats {
 #[derive(Default)]
 struct Group {
     count: u64,
-    /// Records with a status of 500 or more, or without one.
+    /// Requests that failed, as [`Record::has_failed`] defines it.
     failed: u64,
     refused: u64,
     bytes_out: u64,
@@ -88,7 +96,7 @@ struct Group {
 impl Group {
     fn add(&mut self, record: &Record) {
         self.count += 1;
-        self.failed += u64::from(record.response.status.is_none_or(|status| status >= 500));
+        self.failed += u64::from(record.has_failed());
         self.refused += u64::from(record.response.outcome == Some(Outcome::Refused));
         self.bytes_out += record.response.body_bytes;
         if let Some(duration) = record.duration {

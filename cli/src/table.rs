@@ -7,7 +7,8 @@ use tagtrail_querylog::record::printable;
 use tagtrail_querylog::{Gap, Outcome, Record};
 use unicode_width::UnicodeWidthStr;
 
-/// Writes time, status, duration, method and path, tags, trace-id, and the outcome if it is not `complete`.
+/// Writes time, status, duration, method and path, tags, trace-id, the outcome if it is not `complete`, the status of a
+/// gRPC call, and the error.
 pub(crate) fn record(out: &mut impl Write, record: &Record, color: bool) -> io::Result<()> {
     let status = record.response.status.map_or("---".into(), |status| status.to_string());
     let style = if color { style_of(record) } else { Style::new() };
@@ -23,6 +24,12 @@ pub(crate) fn record(out: &mut impl Write, record: &Record, color: bool) -> io::
         Some(Outcome::Complete) => {}
         Some(outcome) => write!(out, " {style}{outcome}{style:#}")?,
         None => write!(out, " {style}never ended{style:#}")?,
+    }
+    if let Some(status) = record.response.grpc_status {
+        write!(out, " {style}grpc {status}{style:#}")?;
+    }
+    if let Some(error) = &record.response.error {
+        write!(out, " {style}{}{style:#}", printable(error))?;
     }
     writeln!(out)
 }
@@ -41,7 +48,7 @@ pub(crate) fn left(text: &str, columns: usize) -> String {
 }
 
 fn style_of(record: &Record) -> Style {
-    match record.response.status {
+    match record.response.status.filter(|_| !record.has_failed()) {
         Some(..300) => AnsiColor::Green.on_default(),
         Some(300..400) => AnsiColor::Cyan.on_default(),
         Some(400..500) => AnsiColor::Yellow.on_default(),

@@ -3,6 +3,7 @@
 mod errors;
 #[cfg(unix)]
 mod export;
+mod failures;
 mod files;
 mod import;
 mod program;

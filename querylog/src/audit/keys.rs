@@ -2,7 +2,7 @@
 
 use tagtrail::TraceId;
 
-use crate::model::record::Record;
+use crate::model::record::{Outcome, Record};
 use crate::model::request_filter::{RequestFilter, Tag};
 #[cfg(feature = "export")]
 use crate::model::scope::ExportScope;
@@ -16,15 +16,21 @@ enum Member<'a> {
     Tag(&'a str, &'a str),
     Status(StatusMatch),
     Route(&'a str),
+    GrpcStatus(u16),
+    Failed,
+    /// Any but `complete`, so that an ordinary request has no entry for it.
+    Outcome(Outcome),
 }
 
 /// Returns the keys that are asked for, each once. The one that most likely has the fewest entries comes first. There
-/// are none if all requests of the environment are asked for.
+/// are none if all requests of the environment are asked for, or those that have something without an index.
 pub(crate) fn keys_of_filter(environment: &str, filter: &RequestFilter) -> Vec<Key> {
     let tags = filter.tags.iter().map(|Tag { name, value }| Member::Tag(name, value));
     let trace = filter.trace.map(Member::Trace).into_iter();
     let status = filter.status.map(Member::Status);
-    let members = trace.chain(tags).chain(status).chain(filter.route.as_deref().map(Member::Route));
+    let failed = filter.failed.filter(|failed| *failed).map(|_| Member::Failed);
+    let of_end = filter.grpc_status.map(Member::GrpcStatus).into_iter().chain(failed).chain(unusual(filter.outcome));
+    let members = trace.chain(tags).chain(status).chain(filter.route.as_deref().map(Member::Route)).chain(of_end);
     let mut distinct: Vec<Member<'_>> = Vec::new();
     for member in members {
         if !distinct.contains(&member) {
@@ -42,7 +48,10 @@ pub(crate) fn keys_of(record: &Record) -> [Vec<Key>; 2] {
     let started = [Member::Trace(record.trace_id)].into_iter().chain(tags).chain(route).collect();
     let code = record.response.status;
     let class = code.and_then(class).map(StatusMatch::Class);
-    let ended = code.map(StatusMatch::Code).into_iter().chain(class).map(Member::Status).collect();
+    let status = code.map(StatusMatch::Code).into_iter().chain(class).map(Member::Status);
+    let grpc_status = record.response.grpc_status.map(Member::GrpcStatus);
+    let failed = record.has_failed().then_some(Member::Failed);
+    let ended = status.chain(grpc_status).chain(failed).chain(unusual(record.response.outcome)).collect();
     let environment = record.notes.caller.exec_env_id.as_deref();
     let keys = |members: Vec<Member<'_>>| -> Vec<Key> {
         environment.iter().flat_map(|environment| members.iter().map(|member| member.key(environment))).collect()
@@ -70,6 +79,10 @@ pub(crate) fn key_of_scope(scope: &ExportScope) -> Key {
     exported_key(&path)
 }
 
+fn unusual<'a>(outcome: Option<Outcome>) -> Option<Member<'a>> {
+    outcome.filter(|outcome| *outcome != Outcome::Complete).map(Member::Outcome)
+}
+
 fn class(code: u16) -> Option<u8> {
     u8::try_from(code / 100).ok()
 }
@@ -78,10 +91,13 @@ impl Member<'_> {
     fn rank(&self) -> u8 {
         match self {
             Self::Trace(_) => 0,
-            Self::Status(StatusMatch::Code(400..) | StatusMatch::Class(4..)) => 1,
+            Self::Status(StatusMatch::Code(400..) | StatusMatch::Class(4..))
+            | Self::GrpcStatus(1..)
+            | Self::Failed
+            | Self::Outcome(_) => 1,
             Self::Tag(..) => 2,
             Self::Route(_) => 3,
-            Self::Status(_) => 4,
+            Self::Status(_) | Self::GrpcStatus(0) => 4,
         }
     }
 
@@ -93,6 +109,9 @@ impl Member<'_> {
             Self::Status(StatusMatch::Code(code)) => key(&["status", &code.to_string()]),
             Self::Status(StatusMatch::Class(class)) => key(&["class", &class.to_string()]),
             Self::Route(route) => key(&["route", route]),
+            Self::GrpcStatus(status) => key(&["grpc_status", &status.to_string()]),
+            Self::Failed => key(&["failed"]),
+            Self::Outcome(outcome) => key(&["outcome", outcome.as_str()]),
         }
     }
 }
@@ -109,6 +128,8 @@ mod tests {
         let mut record = Record::new(&trail, "/posts/7");
         record.request.route = Some("/posts/{id}".into());
         record.response.status = Some(404);
+        record.response.grpc_status = Some(0);
+        record.response.outcome = Some(Outcome::Failed);
         record.notes.caller.exec_env_id = Some("env1".into());
         let keys = keys_of(&record).concat();
         let all = RequestFilter::new;
@@ -123,12 +144,19 @@ mod tests {
             all().status(StatusMatch::Code(400)),
             all().status(StatusMatch::Class(5)),
             all().route("/posts/7"),
+            all().grpc_status(0).failed(true).outcome(Outcome::Failed),
+            all().grpc_status(14),
+            all().outcome(Outcome::Aborted),
         ] {
             let has_all = |environment| keys_of_filter(environment, &filter).iter().all(|key| keys.contains(key));
             assert_eq!(has_all("env1"), filter.matches(&record), "{filter:?}");
             assert!(!has_all("env2"), "{filter:?}");
         }
-        assert_eq!(keys.len(), 6);
+        assert_eq!(keys.len(), 9);
+        let mut ordinary = record.clone();
+        ordinary.response.grpc_status = None;
+        ordinary.response.outcome = Some(Outcome::Complete);
+        assert_eq!(keys_of(&ordinary).concat().len(), 6, "no entry more");
         let nobodys = Record { notes: crate::model::record::Notes::default(), ..record };
         assert_eq!(keys_of(&nobodys).concat(), []);
     }

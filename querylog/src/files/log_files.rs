@@ -182,10 +182,14 @@ impl FileChannel {
             if self.queue.enlarge(reserved, line.len()) {
                 reserved = line.len();
             } else {
-                let mut record = record.into_owned();
-                record.shrink();
-                line.clear();
-                written = write_line(&self.format, &record, line);
+                let (mut record, mut room) = (record.into_owned(), reserved);
+                // A line is longer than its record weighs if characters are escaped.
+                while line.len() > reserved && room > 0 {
+                    record.shrink(room);
+                    line.clear();
+                    written = write_line(&self.format, &record, line);
+                    room /= 2;
+                }
             }
         }
         match written {

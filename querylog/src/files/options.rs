@@ -10,6 +10,11 @@ use crate::model::time::Timestamp;
 pub enum LineFormat {
     /// The format that [`LogReader`](crate::LogReader) and `tagtrail-log` read: all of a record except its shared token,
     /// its shape, and its output (`stdout`, `stderr` and `payload`).
+    ///
+    /// The members are, in this order: `id`, `ts`, `trace`, `sent`, `tags`, `request`, `response`, `stats`, `caller`,
+    /// `operation`, `database`, `region_group`, `client_ip`, `host`, `service`, `authority`, `grpc_status`, `error` and
+    /// `cut`. Those that have nothing are null, or empty. Later versions may add members after these. Readers accept
+    /// members that they do not know, and lines without those after `host`.
     #[default]
     Full,
     /// The same with the output, if there is any.

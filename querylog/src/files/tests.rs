@@ -197,9 +197,9 @@ fn shed_records_are_counted_and_reported_once_there_is_room() {
 #[test]
 fn record_is_reported_if_it_is_larger_than_the_queue() {
     let disk = Memory::default();
-    let log = log(&disk);
+    let log = open(&disk, settings().queue_bytes(4_096));
     let mut large = record();
-    large.request.path = "x".repeat(QUEUE);
+    large.request.path = "x".repeat(8_000);
     assert_eq!(log.append(&large).wait(SOON), Some(Err(AppendError::TooLarge)));
     log.append(&record()).wait(SOON).unwrap().unwrap();
     log.close_blocking(SOON).unwrap();

@@ -4,6 +4,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::model::grpc::UNKNOWN;
+use crate::model::record::Record;
 
 /// Returns whether a response is one of gRPC. Those of gRPC-Web are not: their trailers are part of the body.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -14,15 +15,23 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Notes what headers or trailers say of a gRPC call.
+pub(crate) fn note_call(record: &mut Record, fields: &HeaderMap) {
+    if let Some(status) = status(fields) {
+        record.response.grpc_status = Some(status);
+        record.response.error = message(fields);
+    }
+}
+
 /// Returns the status of the call. One that is not a number is `UNKNOWN`.
-pub(crate) fn status(fields: &HeaderMap) -> Option<u16> {
+fn status(fields: &HeaderMap) -> Option<u16> {
     let value = fields.get("grpc-status")?;
     let number = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     Some(number.and_then(|text| text.parse().ok()).unwrap_or(UNKNOWN))
 }
 
 /// Returns the message of the call, if it has one.
-pub(crate) fn message(fields: &HeaderMap) -> Option<String> {
+fn message(fields: &HeaderMap) -> Option<String> {
     let value = fields.get("grpc-message").filter(|value| !value.is_empty() && !value.is_sensitive())?;
     Some(percent_decoded(value.as_bytes()))
 }

@@ -10,7 +10,7 @@ use tagtrail::{ParentId, Trail};
 use uuid::Uuid;
 
 use crate::layer::error_text::error_text;
-use crate::layer::grpc;
+use crate::layer::grpc::{is_grpc, note_call};
 use crate::layer::options::Options;
 use crate::model::grpc::UNKNOWN;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
@@ -36,9 +36,6 @@ use crate::queue::ack::{Ack, AppendError};
 /// ```
 #[derive(Clone)]
 pub struct RecordHandle(Arc<Shared>);
-
-/// How many bytes of an error's text are recorded.
-const MAX_ERROR: usize = 8 << 10;
 
 /// What handler, bodies and outbound calls add to a record.
 struct Shared {
@@ -169,7 +166,7 @@ impl Open {
         }
         let start = Instant::now();
         let started = Start {
-            ack: options.samples(&record).then(|| options.log.begin(&record)),
+            ack: options.samples(&record).then(|| options.log.begin_limited(&record)),
             deadline: start.checked_add(options.started_within),
             result: OnceLock::new(),
         };
@@ -197,7 +194,7 @@ impl Open {
     pub(crate) fn responded(&mut self, status: StatusCode, headers: &HeaderMap, body_bytes: Option<u64>) {
         if let Some(pending) = &mut self.0 {
             pending.record.response.status = Some(status.as_u16());
-            pending.grpc = grpc::is_grpc(headers);
+            pending.grpc = is_grpc(headers);
             let no_body = pending.record.request.method == Method::HEAD
                 || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
             // After the body of a gRPC response its trailers follow.
@@ -215,7 +212,8 @@ impl Open {
 
     /// The service or the response's body has failed. The record ends.
     pub(crate) fn fail<E: Display + 'static>(&mut self, error: &E) -> Option<Ack> {
-        let text = self.guard(|| error_text(error, MAX_ERROR));
+        let most = self.0.as_ref().map(|pending| pending.options.limits.text)?;
+        let text = self.guard(|| error_text(error, most));
         if let Some(pending) = &mut self.0 {
             pending.record.response.error = Some(text);
         }
@@ -244,14 +242,6 @@ impl Open {
     }
 }
 
-/// Notes what headers or trailers say of a gRPC call.
-fn note_call(record: &mut Record, fields: &HeaderMap) {
-    if let Some(status) = grpc::status(fields) {
-        record.response.grpc_status = Some(status);
-        record.response.error = grpc::message(fields);
-    }
-}
-
 impl Pending {
     fn is_whole(&self) -> bool {
         self.expected.is_some_and(|expected| self.record.response.body_bytes >= expected)
@@ -270,6 +260,7 @@ impl Pending {
             record.notes = std::mem::take(&mut added.notes);
             record.sent = std::mem::take(&mut added.sent);
         }
+        record.limit(&options.limits);
         let log = &options.log;
         let ack = options.keeps(&record).then(|| log.append_owned(record, reserved));
         if let (None, Some(weight)) = (&ack, reserved) {

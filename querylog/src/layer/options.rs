@@ -11,6 +11,7 @@ use tagtrail::{Sample, Trail};
 
 use crate::layer::client_address::ClientAddress;
 use crate::layer::framework;
+use crate::model::limits::TextLimits;
 use crate::model::record::{Caller, Record};
 use crate::queue::log::QueryLog;
 
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) client: ClientAddress,
     pub(crate) caller: Option<Arc<FindCaller>>,
     pub(crate) host: Option<Cow<'static, str>>,
+    pub(crate) service: Option<Cow<'static, str>>,
+    pub(crate) limits: TextLimits,
     pub(crate) region_group: Option<String>,
     pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) sample: Sample,
@@ -63,10 +66,12 @@ impl Options {
         record.request.headers = self.headers.iter().filter_map(|name| header(&head.headers, name)).collect();
         record.client_ip = self.client.of(head);
         record.host.clone_from(&self.host);
+        record.service.clone_from(&self.service);
         record.notes.region_group.clone_from(&self.region_group);
         if let Some(caller) = &self.caller {
             record.notes.caller = caller(head);
         }
+        record.limit(&self.limits);
         record
     }
 }
@@ -94,6 +99,8 @@ impl fmt::Debug for Options {
             .field("query_string", &self.query_string)
             .field("client", &self.client)
             .field("host", &self.host)
+            .field("service", &self.service)
+            .field("limits", &self.limits)
             .field("region_group", &self.region_group)
             .field("sample", &self.sample)
             .field("standalone", &self.standalone)

@@ -12,8 +12,10 @@ use tagtrail::{Inbound, InboundLayer, Rejection, Sample};
 use tower_layer::{Layer, Stack};
 
 use crate::layer::client_address::ClientAddress;
+use crate::layer::grpc::note_call;
 use crate::layer::options::Options;
 use crate::layer::service::QueryLogService;
+use crate::model::limits::TextLimits;
 use crate::model::record::{Caller, Outcome, Record};
 use crate::queue::log::QueryLog;
 
@@ -71,6 +73,8 @@ impl QueryLogLayer {
             client: ClientAddress::default(),
             caller: None,
             host: gethostname::gethostname().into_string().ok().map(Cow::Owned),
+            service: None,
+            limits: TextLimits::default(),
             region_group: None,
             filter: None,
             sample: Sample::Always,
@@ -159,6 +163,28 @@ impl QueryLogLayer {
         self.with(|options| options.host = Some(host.into()))
     }
 
+    /// Sets the name of the service in records, by which those of several services in one store can be told apart. By
+    /// default there is none.
+    pub fn service(self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|options| options.service = Some(name.into()))
+    }
+
+    /// Sets how many bytes of each text are recorded: 8 KiB (2^13) by default, and at least 64. This limits what a
+    /// caller can add to a log: a longer path, header or name is cut, and [`Record::cut`] says so. For the output of
+    /// operations, see [`max_output`](Self::max_output).
+    ///
+    /// Independently of this, a record has at most 64 bytes of the method, 64 counters and 64 names in the path of its
+    /// database.
+    pub fn max_text(self, bytes: usize) -> Self {
+        self.with(|options| options.limits.text = bytes.max(64))
+    }
+
+    /// Sets how many bytes of `stdout`, `stderr` and `payload` are recorded together: 3 MiB (3 · 2^20) by default. If
+    /// they have more, the longest are cut first, and [`Record::cut`] says which.
+    pub fn max_output(self, bytes: usize) -> Self {
+        self.with(|options| options.limits.output = bytes)
+    }
+
     /// Records only requests whose head passes, to leave out health checks, for example. Others pass this layer as if it
     /// were not there.
     ///
@@ -187,7 +213,7 @@ impl QueryLogLayer {
     /// # fn layer(log: QueryLog) -> QueryLogLayer {
     /// QueryLogLayer::new(log)
     ///     .sample(Sample::ratio(0.01))
-    ///     .or_if(|record: &Record| record.response.status.is_none_or(|status| status >= 500))
+    ///     .or_if(Record::has_failed)
     /// # }
     /// ```
     pub fn or_if(self, records: impl Fn(&Record) -> bool + Send + Sync + 'static) -> Self {
@@ -223,6 +249,7 @@ impl QueryLogLayer {
             record.end(rejection.elapsed(), Outcome::Refused);
             record.response.status = Some(rejection.response().status().as_u16());
             record.response.body_bytes = rejection.response().body().len() as u64;
+            note_call(&mut record, rejection.response().headers());
             if self.0.keeps(&record) {
                 drop(self.0.log.append_owned(record, None));
             }

@@ -133,3 +133,24 @@ async fn start_of_a_record_has_one_result_for_all_who_wait() {
         service.oneshot(Request::new(Full::<Bytes>::default())).await.unwrap();
     }
 }
+
+/// 60 MB of headers, with a queue of 4 MiB.
+#[tokio::test]
+async fn caller_with_long_headers_takes_no_room_from_others() {
+    let disk = Memory::default();
+    let log = open(&disk, settings().queue_bytes(4 << 20).overload(Overload::Shed { wait: Duration::ZERO }));
+    let handler = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
+    let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
+    disk.fail(|failures| failures.slow = true);
+    let browser = "x".repeat(300_000);
+    for user_agent in (0..200).flat_map(|_| ["short", &browser]) {
+        let request = Request::builder().header("user-agent", user_agent).body(Full::<Bytes>::default()).unwrap();
+        service.clone().oneshot(request).await.unwrap();
+    }
+    disk.fail(|failures| failures.slow = false);
+    log.close_blocking(SOON).unwrap();
+    assert_eq!(log.stats().shed, 0);
+    let (records, gaps) = disk.lines();
+    assert_eq!((records.len(), gaps.len()), (400, 0));
+    assert_eq!(records.iter().filter(|record| record.cut == ["headers.user-agent"]).count(), 200);
+}

@@ -10,6 +10,7 @@ pub(crate) mod distinct;
 pub(crate) mod export_status;
 pub(crate) mod gap;
 pub(crate) mod grpc;
+pub(crate) mod limits;
 pub(crate) mod outcome;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod page;
@@ -27,7 +28,6 @@ pub(crate) mod request_filter;
 pub(crate) mod scan;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod scope;
-pub(crate) mod shrink;
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod status;
 pub(crate) mod text;

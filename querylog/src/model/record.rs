@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderName, Method, Version};
 use tagtrail::{ParentId, Tags, TraceFlags, TraceId, Trail};
@@ -60,8 +61,13 @@ pub struct Record {
     pub client_ip: Option<IpAddr>,
     /// The name of the machine that handled the request.
     pub host: Option<Cow<'static, str>>,
+    /// The name of the service, as the layer is set to record it.
+    pub service: Option<Cow<'static, str>>,
     /// What the service added.
     pub notes: Notes,
+    /// Which texts and lists were longer than the limits, by their members: `path`, `headers.user-agent`, `stdout`. Of
+    /// these, the record has the start. The caller, the region group and the shared token are left out instead.
+    pub cut: Vec<Cow<'static, str>>,
 }
 
 /// The request: part of a [`Record`].
@@ -72,6 +78,9 @@ pub struct RequestPart {
     pub method: Method,
     /// The path. It has the query string only if the layer is set to record it.
     pub path: String,
+    /// The host and port that were asked for, in lower case: those of the URI (`:authority` in HTTP/2), else those of the
+    /// header `Host`.
+    pub authority: Option<String>,
     /// The route that matched, if the framework reports it: `/users/{id}`.
     pub route: Option<String>,
     /// The version of HTTP; `None` for work that did not arrive by HTTP.
@@ -212,6 +221,7 @@ impl Record {
         let request = RequestPart {
             method: Method::default(),
             path: name.into(),
+            authority: None,
             route: None,
             version: None,
             headers: Vec::new(),
@@ -220,11 +230,13 @@ impl Record {
         Self::started(trail, request)
     }
 
-    /// Creates a record of a request that starts now. It has the path without the query string, and no headers.
+    /// Creates a record of a request that starts now. It has the path without the query string, the host that was asked
+    /// for, and no headers.
     pub fn of_request(trail: &Trail, parts: &Parts) -> Self {
         let request = RequestPart {
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
+            authority: authority(parts),
             route: None,
             version: Some(parts.version),
             headers: Vec::new(),
@@ -248,7 +260,9 @@ impl Record {
             response: ResponsePart::default(),
             client_ip: None,
             host: None,
+            service: None,
             notes: Notes::default(),
+            cut: Vec::new(),
         }
     }
 
@@ -298,6 +312,8 @@ impl Record {
             &self.notes;
         let texts = [
             &self.request.route,
+            &self.request.authority,
+            &self.response.error,
             &caller.user_id,
             &caller.user_email,
             &caller.exec_env_id,
@@ -313,12 +329,14 @@ impl Record {
         ];
         let headers = self.request.headers.iter().map(|(_, value)| size_of::<(HeaderName, String)>() + value.len());
         let tags = self.tags.iter().map(|(name, value)| 2 * size_of::<String>() + name.len() + value.len());
+        let names = [&self.host, &self.service].into_iter().flatten().chain(&self.cut);
         size_of::<Self>()
             + self.request.path.len()
+            + names.map(|name| size_of::<Cow<'_, str>>() + name.len()).sum::<usize>()
             + texts.into_iter().map(text).sum::<usize>()
             + headers.chain(tags).sum::<usize>()
             + database.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>()
-            + counters.len() * size_of::<(Cow<'_, str>, u64)>()
+            + counters.iter().map(|(name, _)| size_of::<(Cow<'_, str>, u64)>() + name.len()).sum::<usize>()
             + self.sent.len() * size_of::<ParentId>()
     }
 
@@ -327,4 +345,15 @@ impl Record {
         self.duration = Some(duration);
         self.response.outcome = Some(outcome);
     }
+}
+
+/// Returns the host and port that were asked for, without a user.
+fn authority(parts: &Parts) -> Option<String> {
+    let host = || parts.headers.get(HOST).filter(|value| !value.is_sensitive());
+    let text = match parts.uri.authority() {
+        Some(authority) => authority.as_str().into(),
+        None => String::from_utf8_lossy(host()?.as_bytes()),
+    };
+    let authority = text.rsplit('@').next().unwrap_or_default().trim();
+    (!authority.is_empty()).then(|| authority.to_ascii_lowercase())
 }

@@ -1,4 +1,4 @@
-//! A filter for requests, by trace, tag, status and route: [`RequestFilter`].
+//! A filter for requests, by trace, tag, route and how they ended: [`RequestFilter`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tagtrail::TraceId;
 
+use crate::model::outcome::Outcome;
 use crate::model::record::Record;
 use crate::model::status::StatusMatch;
 use crate::model::text;
@@ -35,6 +36,14 @@ pub struct RequestFilter {
     pub(crate) status: Option<StatusMatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grpc_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<bool>,
+    #[serde(with = "text::optional", skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) authority: Option<String>,
 }
 
 /// A tag with its value: `name=value`.
@@ -72,12 +81,37 @@ impl RequestFilter {
         Self { route: Some(route.into()), ..self }
     }
 
+    /// Sets the gRPC status of the responses, as a number: 14 for `UNAVAILABLE`.
+    pub fn grpc_status(self, status: u16) -> Self {
+        Self { grpc_status: Some(status), ..self }
+    }
+
+    /// Sets whether the requests [failed](Record::has_failed).
+    pub fn failed(self, failed: bool) -> Self {
+        Self { failed: Some(failed), ..self }
+    }
+
+    /// Sets how the requests ended.
+    pub fn outcome(self, outcome: Outcome) -> Self {
+        Self { outcome: Some(outcome), ..self }
+    }
+
+    /// Sets the host and port that were asked for, in any case: `shop.example:8080`. There is no index for this, so
+    /// combine it with something else that is set, or with a short time range.
+    pub fn authority(self, authority: impl Into<String>) -> Self {
+        Self { authority: Some(authority.into()), ..self }
+    }
+
     /// Returns whether a request matches everything that is set.
     pub fn matches(&self, record: &Record) -> bool {
         self.trace.is_none_or(|id| record.trace_id == id)
             && self.tags.iter().all(|tag| record.tags.get(&tag.name) == Some(&tag.value))
             && self.status.is_none_or(|status| record.response.status.is_some_and(|code| status.matches(code)))
             && self.route.as_ref().is_none_or(|route| record.request.route.as_ref() == Some(route))
+            && self.grpc_status.is_none_or(|status| record.response.grpc_status == Some(status))
+            && self.failed.is_none_or(|failed| record.has_failed() == failed)
+            && self.outcome.is_none_or(|outcome| record.response.outcome == Some(outcome))
+            && self.authority.as_ref().is_none_or(|authority| has_authority(record, authority))
     }
 
     /// Returns the parameters of the REST API.
@@ -87,8 +121,17 @@ impl RequestFilter {
         let tags = self.tags.iter().map(|tag| ("tag", tag.to_string()));
         let status = self.status.map(|status| ("status", status.to_string()));
         let route = self.route.clone().map(|route| ("route", route));
-        trace.into_iter().chain(tags).chain(status).chain(route).collect()
+        let grpc_status = self.grpc_status.map(|status| ("grpc_status", status.to_string()));
+        let failed = self.failed.map(|failed| ("failed", failed.to_string()));
+        let outcome = self.outcome.map(|outcome| ("outcome", outcome.to_string()));
+        let authority = self.authority.clone().map(|authority| ("authority", authority));
+        let of_end = grpc_status.into_iter().chain(failed).chain(outcome);
+        trace.into_iter().chain(tags).chain(status).chain(route).chain(of_end).chain(authority).collect()
     }
+}
+
+fn has_authority(record: &Record, authority: &str) -> bool {
+    record.request.authority.as_ref().is_some_and(|recorded| recorded.eq_ignore_ascii_case(authority))
 }
 
 impl fmt::Display for Tag {
@@ -131,7 +174,10 @@ mod tests {
         let trail = Trail::start(Sample::Always).with_tags("project=blog,env=prod".parse::<Tags>().unwrap());
         let mut record = Record::new(&trail, "/posts/7");
         record.request.route = Some("/posts/{id}".into());
+        record.request.authority = Some("shop.example".into());
         record.response.status = Some(404);
+        record.response.grpc_status = Some(14);
+        record.response.outcome = Some(Outcome::Aborted);
         let all = RequestFilter::new;
         for (filter, expected) in [
             (all(), true),
@@ -145,6 +191,11 @@ mod tests {
             (all().tag("none", ""), false),
             (all().status(StatusMatch::Class(5)), false),
             (all().route("/posts/7"), false),
+            (all().grpc_status(14).failed(true).outcome(Outcome::Aborted).authority("Shop.Example"), true),
+            (all().grpc_status(0), false),
+            (all().failed(false), false),
+            (all().outcome(Outcome::Complete), false),
+            (all().authority("shop.example:80"), false),
         ] {
             assert_eq!(filter.matches(&record), expected, "{filter:?}");
             let json = serde_json::to_string(&filter).unwrap();

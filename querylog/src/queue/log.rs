@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use crate::model::limits::TextLimits;
 use crate::model::record::Record;
 use crate::queue::ack::Ack;
 use crate::queue::destination::{Channel, Destination, OpenError, Opened};
@@ -104,15 +105,24 @@ impl QueryLog {
     ///
     /// A [`QueryLogLayer`](crate::QueryLogLayer) does this for each request.
     pub fn begin(&self, record: &Record) -> Ack {
+        self.begin_limited(&record.within(&TextLimits::default()))
+    }
+
+    /// Queues a record, and returns at once. Texts beyond the default limits of a layer are
+    /// [cut](crate::QueryLogLayer::max_text).
+    pub fn append(&self, record: &Record) -> Ack {
+        self.append_limited(&record.within(&TextLimits::default()))
+    }
+
+    pub(crate) fn begin_limited(&self, record: &Record) -> Ack {
         Ack::of(self.channels().filter_map(|channel| channel.begin(record)))
     }
 
-    /// Queues a record, and returns at once.
-    pub fn append(&self, record: &Record) -> Ack {
+    fn append_limited(&self, record: &Record) -> Ack {
         Ack::of(self.channels().map(|channel| channel.append(Cow::Borrowed(record), 0)))
     }
 
-    /// Queues a record without a copy, if that can be. If room was [reserved](Self::reserve) for it, `start` is the
+    /// Queues a record that is within its limits, without a copy if that can be. If room was [reserved](Self::reserve) for it, `start` is the
     /// weight of its start.
     pub(crate) fn append_owned(&self, record: Record, start: Option<usize>) -> Ack {
         match &*self.0.0 {

@@ -19,7 +19,7 @@ use crate::model::text::Text;
 use crate::model::time::Timestamp;
 use crate::wire::json::{show, write_line};
 use crate::wire::members::{
-    CallerMember, OperationMember, RequestMember, ResponseMember, Str, TagMember, TraceMember, owned, text,
+    CallerMember, OperationMember, RequestMember, ResponseMember, Str, TagMember, TraceMember, borrowed, owned, text,
 };
 use crate::wire::stats::StatsMember;
 
@@ -99,9 +99,15 @@ pub(crate) struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<Option<Str<'a>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<Option<Str<'a>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    authority: Option<Option<Str<'a>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc_status: Option<Option<u16>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<Option<Str<'a>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<Vec<Str<'a>>>,
     // Only in files that record output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stdout: Option<Str<'a>>,
@@ -136,8 +142,11 @@ impl<'a> Line<'a> {
             region_group: Some(stored.region_group.flatten()),
             client_ip: Some(record.client_ip),
             host: Some(stored.host.flatten()),
+            service: Some(record.service.as_deref().map(borrowed)),
+            authority: Some(stored.authority.flatten()),
             grpc_status: Some(record.response.grpc_status),
             error: Some(stored.error.flatten()),
+            cut: Some(stored.cut.unwrap_or_default()),
             stdout: text(&notes.stdout).filter(|_| output),
             stderr: text(&notes.stderr).filter(|_| output),
             payload: text(&notes.payload).filter(|_| output),
@@ -149,7 +158,7 @@ impl<'a> Line<'a> {
 
     fn stored(record: &'a Record) -> Self {
         let notes = &record.notes;
-        let path = || notes.database.iter().map(|name| Str(Cow::Borrowed(name))).collect();
+        let path = || notes.database.iter().map(|name| borrowed(name)).collect();
         Self {
             id: None,
             ts: None,
@@ -164,9 +173,12 @@ impl<'a> Line<'a> {
             database: (!notes.database.is_empty()).then(|| Some(path())),
             region_group: text(&notes.region_group).map(Some),
             client_ip: None,
-            host: record.host.as_deref().map(|host| Some(Str(Cow::Borrowed(host)))),
+            host: record.host.as_deref().map(borrowed).map(Some),
+            service: None,
+            authority: text(&record.request.authority).map(Some),
             grpc_status: record.response.grpc_status.map(Some),
             error: text(&record.response.error).map(Some),
+            cut: (!record.cut.is_empty()).then(|| record.cut.iter().map(|name| borrowed(name)).collect()),
             stdout: None,
             stderr: None,
             payload: None,
@@ -190,7 +202,7 @@ impl<'a> Line<'a> {
             flags: self.trace.flags(),
             sent: self.sent.unwrap_or_default().into_iter().map(|id| id.0).collect(),
             tags: self.tags.0,
-            request: self.request.into_part(self.stats.query_bytes_in),
+            request: self.request.into_part(owned(self.authority.flatten()), self.stats.query_bytes_in),
             response: ResponsePart {
                 status: self.response.code,
                 outcome: self.response.outcome(),
@@ -200,6 +212,8 @@ impl<'a> Line<'a> {
             },
             client_ip: self.client_ip.flatten(),
             host: owned(self.host.flatten()).map(Cow::Owned),
+            service: owned(self.service.flatten()).map(Cow::Owned),
+            cut: self.cut.unwrap_or_default().into_iter().map(|name| Cow::Owned(name.0.into_owned())).collect(),
             notes: Notes {
                 caller: Caller {
                     user_id: owned(caller.user_id),
@@ -279,6 +293,8 @@ mod tests {
         record.request.body_bytes = 5;
         record.response.status = Some(200);
         record.response.body_bytes = 6;
+        record.request.authority = Some("shop.example:8080".into());
+        record.cut = vec!["path".into(), "headers.user-agent".into()];
         record.response.grpc_status = Some(14);
         record.response.error = Some("down: no route to host".into());
         record.client_ip = Some([127, 0, 0, 1].into());

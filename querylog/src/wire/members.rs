@@ -107,10 +107,11 @@ impl<'a> RequestMember<'a> {
         self.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    pub(crate) fn into_part(self, body_bytes: u64) -> RequestPart {
+    pub(crate) fn into_part(self, authority: Option<String>, body_bytes: u64) -> RequestPart {
         RequestPart {
             method: self.method.0,
             path: self.path.into_owned(),
+            authority,
             route: owned(self.route),
             version: self.http_version.map(|version| version.0.0),
             headers: self.headers.0.into_owned(),
@@ -148,7 +149,11 @@ impl<'de> Deserialize<'de> for OutcomeMember {
 /// Borrows a text.
 #[allow(clippy::ref_option, reason = "for members as records have them")]
 pub(crate) fn text(text: &Option<String>) -> Option<Str<'_>> {
-    text.as_deref().map(|text| Str(Cow::Borrowed(text)))
+    text.as_deref().map(borrowed)
+}
+
+pub(crate) fn borrowed(text: &str) -> Str<'_> {
+    Str(Cow::Borrowed(text))
 }
 
 /// Returns a text that borrows nothing.

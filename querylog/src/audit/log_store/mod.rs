@@ -199,7 +199,7 @@ impl Channel for StoreChannel {
         let mut record = record.into_owned();
         let weight = record.weight();
         if reserved > 0 && weight > reserved {
-            if self.0.enlarge(reserved, weight) { reserved = weight } else { record.shrink() }
+            if self.0.enlarge(reserved, weight) { reserved = weight } else { record.shrink(reserved) }
         }
         self.0.push(record, reserved)
     }

@@ -75,6 +75,11 @@ impl Parameters {
         filter.trace = self.read("trace", "expected a trace-id: 32 hexadecimal digits in lower case");
         filter.status = self.read("status", "expected a status, such as 404, or a class, such as 5xx");
         filter.route = self.last("route").map(str::to_owned);
+        filter.grpc_status = self.read("grpc_status", "expected a gRPC status as a number, such as 14 for UNAVAILABLE");
+        filter.failed = self.last("failed").is_some().then(|| self.boolean("failed", true));
+        let outcomes = "expected an outcome: complete, aborted, failed, panicked or refused";
+        filter.outcome = self.read("outcome", outcomes);
+        filter.authority = self.last("authority").map(str::to_owned);
         let tags: Result<Vec<_>, _> = self.all("tag").map(str::parse).collect();
         match tags {
             Ok(tags) if tags.len() <= MAX_TAGS => filter.tags = tags,

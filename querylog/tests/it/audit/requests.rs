@@ -17,6 +17,8 @@ use crate::support::audit::{self, Server, escaped, pick};
 
 const ROUTES: [&str; 5] = ["/", "/posts/{id}", "/posts/{id}/", "/a b%/é😀", "'; DROP TABLE entry; --"];
 const STATUSES: [u16; 7] = [200, 201, 301, 404, 418, 500, 503];
+const OUTCOMES: [Outcome; 6] =
+    [Outcome::Complete, Outcome::Complete, Outcome::Aborted, Outcome::Failed, Outcome::Panicked, Outcome::Refused];
 const START: i64 = 1_743_465_600_000_000;
 
 fn requests(count: usize) -> Vec<Record> {
@@ -33,9 +35,15 @@ fn requests(count: usize) -> Vec<Record> {
             record.start_time = Timestamp::from_micros(START + pick(&[0_i64, 1, 2, 3, 4], random) * 1_000_000);
             record.request.route = pick(&[true, true, false], random).then(|| pick(&ROUTES, random).to_owned());
             record.notes.caller.exec_env_id = pick(&[Some("env1"), Some("env2"), None], random).map(str::to_owned);
+            record.request.authority =
+                pick(&[Some("shop.example"), Some("blog.example:8080"), None], random).map(Into::into);
+            record.service = pick(&[Some("shop"), None], random).map(Into::into);
             if pick(&[true, true, true, false], random) {
-                record.response.status = Some(pick(&STATUSES, random));
-                record.end(Duration::from_micros(17), Outcome::Complete);
+                record.response.status = pick(&STATUSES.map(Some), random);
+                record.response.grpc_status = pick(&[None, None, Some(0), Some(5), Some(14)], random);
+                record.response.error = pick(&[None, Some("down")], random).map(Into::into);
+                record.cut = vec![pick(&["path", "stdout"], random).into()];
+                record.end(Duration::from_micros(17), pick(&OUTCOMES, random));
             }
             record
         })
@@ -88,6 +96,24 @@ fn questions(some: &Record) -> Vec<(RequestFilter, String, Passes)> {
         let parameter = format!("route={}", escaped(route).replace('+', "%2B"));
         questions.push((all().route(route), parameter, Box::new(has)));
     }
+    for status in [0, 5, 14, 99] {
+        let has = move |record: &Record| record.response.grpc_status == Some(status);
+        questions.push((all().grpc_status(status), format!("grpc_status={status}"), Box::new(has)));
+    }
+    for outcome in OUTCOMES {
+        let has = move |record: &Record| record.response.outcome == Some(outcome);
+        questions.push((all().outcome(outcome), format!("outcome={outcome}"), Box::new(has)));
+    }
+    for failed in [true, false] {
+        let has = move |record: &Record| {
+            let ended_badly = matches!(record.response.outcome, Some(Outcome::Failed | Outcome::Panicked));
+            let is_error = record.response.status >= Some(500) || record.response.grpc_status == Some(14);
+            (ended_badly || is_error) == failed
+        };
+        questions.push((all().failed(failed), format!("failed={failed}"), Box::new(has)));
+    }
+    let has = |record: &Record| record.request.authority.as_deref() == Some("blog.example:8080");
+    questions.push((all().authority("Blog.Example:8080"), "authority=Blog.Example:8080".to_owned(), Box::new(has)));
     let several = all().tag("project", "shop").tag("env", "prod").status(StatusMatch::Class(5)).route("/posts/{id}");
     let has = |record: &Record| {
         let tags = (record.tags.get("project"), record.tags.get("env"));

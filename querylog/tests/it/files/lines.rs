@@ -32,6 +32,9 @@ fn full() -> Record {
     record.sent = vec!["00f067aa0ba902b7".parse().unwrap()];
     record.client_ip = Some(Ipv6Addr::LOCALHOST.into());
     record.host = Some("web-1".into());
+    record.service = Some("blog".into());
+    record.request.authority = Some("blog.example:8080".into());
+    record.cut = vec!["headers.user-agent".into()];
     record.response.grpc_status = Some(14);
     record.response.error = Some("down".into());
     let notes = &mut record.notes;
@@ -74,7 +77,8 @@ fn line_has_every_member_in_order() {
             r#""query_bytes_out":20,"byte_read_ops":3,"read_limits_hit":1}},"caller":{{"user_id":"ada","#,
             r#""user_email":"ada@example.com","exec_env_id":"env"}},"operation":{{"id":"op","name":"create","#,
             r#""engine":"realtime","cache":true}},"database":["parent","child"],"region_group":"us-std","#,
-            r#""client_ip":"::1","host":"web-1","grpc_status":14,"error":"down"{}}}"#,
+            r#""client_ip":"::1","host":"web-1","service":"blog","authority":"blog.example:8080","#,
+            r#""grpc_status":14,"error":"down","cut":["headers.user-agent"]{}}}"#,
             "\n"
         ),
         record.id, record.span_id, ""
@@ -130,6 +134,26 @@ fn record_is_read_back_as_it_was_written() {
     assert_eq!(read, record);
 }
 
+#[test]
+fn line_without_the_latest_members_is_read() {
+    let line = concat!(
+        r#"{"id":"01a2009a-affd-75ab-871d-7821996d2840","ts":"2026-11-22T00:14:27.325500Z","trace":{"trace_id":"#,
+        r#""3ec5539163441bd4957502a294a01b55","span_id":"64499345c416dd45","parent_id":null,"flags":"03"},"sent":[],"#,
+        r#""tags":{"project":"blog"},"request":{"method":"GET","path":"/posts/7","route":null,"http_version":"1.1","#,
+        r#""headers":{}},"response":{"code":200,"outcome":"complete"},"stats":{"query_time":0.12,"query_bytes_in":0,"#,
+        r#""query_bytes_out":6},"caller":{"user_id":"ada","user_email":null,"exec_env_id":null},"operation":{"#,
+        r#""id":null,"name":null,"engine":null,"cache":null},"database":null,"region_group":null,"#,
+        r#""client_ip":"127.0.0.1","host":"vm"}"#
+    );
+    let later = line.replace(r#""host":"vm""#, r#""host":"vm","service":"a","calls":[{"host":"b"}],"threshold":1"#);
+    for (line, service) in [(line, None), (&later, Some("a"))] {
+        let record: Record = serde_json::from_str(line).unwrap();
+        assert_eq!((record.request.path.as_str(), record.service.as_deref()), ("/posts/7", service));
+        assert_eq!((record.request.authority, record.response.grpc_status, record.response.error), (None, None, None));
+        assert!(record.cut.is_empty());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -158,8 +182,9 @@ proptest! {
 
 #[test]
 fn record_of_a_megabyte_is_one_line() {
-    let logged = Logged::new();
-    let record = record(&"\u{9b}31m".repeat(250_000));
+    let logged = Logged::with(|settings| settings.format(LineFormat::WithOutput));
+    let mut record = record("/");
+    record.notes.stdout = Some("\u{9b}31m".repeat(250_000));
     logged.log.append(&record);
     assert_eq!(logged.records(), [record]);
 }

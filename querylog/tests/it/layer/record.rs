@@ -80,7 +80,7 @@ async fn line_has_the_members_of_the_format_in_order() {
         r#"Z","trace":{"trace_id":""#,
         r#","span_id":""#,
         r#","parent_id":null,"flags":"03"},"sent":[],"tags":{},"request":{"method":"GET","path":"/x","route":null,"http_version":"1.1","headers":{}},"response":{"code":200,"outcome":"complete"},"stats":{"query_time":"#,
-        r#","query_bytes_in":0,"query_bytes_out":5},"caller":{"user_id":null,"user_email":null,"exec_env_id":null},"operation":{"id":null,"name":null,"engine":null,"cache":null},"database":null,"region_group":null,"client_ip":null,"host":"web-1","grpc_status":null,"error":null}"#,
+        r#","query_bytes_in":0,"query_bytes_out":5},"caller":{"user_id":null,"user_email":null,"exec_env_id":null},"operation":{"id":null,"name":null,"engine":null,"cache":null},"database":null,"region_group":null,"client_ip":null,"host":"web-1","service":null,"authority":null,"grpc_status":null,"error":null,"cut":[]}"#,
     ];
     let mut rest = text.as_str();
     for member in members {
