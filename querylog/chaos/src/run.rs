@@ -21,7 +21,7 @@ use crate::world::World;
 
 /// How long it may take until the store says what is missing, after everything was repaired: a writer counts as lost
 /// after 30 seconds.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(75);
 /// How many violations are described.
 const FACTS: usize = 10;
 

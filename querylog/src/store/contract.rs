@@ -76,9 +76,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// In one transaction, a store
     ///
-    /// - inserts or updates the status of the writer. If an earlier run of it was not closed, the store puts a
-    ///   [gap](Self::put_gap) of unknown count, from what that run has written or kept until this run started.
-    /// - marks other writers as lost that were not closed, and have not reported for 30 seconds by the clock of the
+    /// - inserts or updates the status of the writer. If this is the first report of a run, and an earlier one was not
+    ///   closed ([`kept_through`](WriterReport::kept_through)), the store puts a [gap](Self::put_gap) of unknown count, from
+    ///   what that run has written or kept until this run started.
+    /// - if the report [asks for it](WriterReport::finds_lost), marks other writers as lost that were not closed, and have not reported for 30 seconds by the clock of the
     ///   store. For each, it puts a gap of unknown count under the id of the writer, from what it has written until now.
     ///   If a lost writer reports again, its gap is deleted, and it is live again.
     /// - deletes the status of writers that were closed or lost more than 30 days ago.

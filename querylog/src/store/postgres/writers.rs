@@ -79,18 +79,20 @@ async fn put_report(transaction: &Transaction<'_>, report: &WriterReport) -> Res
     let id = report.id.to_string();
     let id = id.as_bytes();
     let find = "SELECT started, written_through, state FROM writer WHERE id = $1 FOR UPDATE";
-    if let Some(row) = transaction.query_opt(find, &[&id]).await? {
-        let (started, written_through, state): (i64, i64, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        if state == word_of(WriterState::Lost) {
-            transaction.execute("DELETE FROM gap WHERE id = $1", &[&id]).await?;
-        }
-        if started != report.started.as_micros() && state != word_of(WriterState::Closed) {
-            let gap = gap_parameters(Uuid::now_v7(), &Gap::of_unclean_stop(written_through, report));
-            transaction.execute(statements::PUT_GAP, &borrowed(&gap)).await?;
-        }
+    let earlier = transaction.query_opt(find, &[&id]).await?;
+    let earlier =
+        earlier.map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+    let earlier: Option<(i64, i64, String)> = earlier.transpose()?;
+    if earlier.as_ref().is_some_and(|(.., state)| state == word_of(WriterState::Lost)) {
+        transaction.execute("DELETE FROM gap WHERE id = $1", &[&id]).await?;
+    }
+    let written_through = earlier.as_ref().map(|(_, written_through, _)| *written_through);
+    if earlier.is_none_or(|(started, ..)| started != report.started.as_micros()) && report.is_after_unclean_stop() {
+        let gap = gap_parameters(Uuid::now_v7(), &Gap::of_unclean_stop(written_through, report));
+        transaction.execute(statements::PUT_GAP, &borrowed(&gap)).await?;
     }
     put(transaction, id, report).await?;
-    find_lost(transaction).await
+    if report.finds_lost { find_lost(transaction).await } else { Ok(()) }
 }
 
 async fn put(transaction: &Transaction<'_>, id: &[u8], report: &WriterReport) -> Result<(), tokio_postgres::Error> {
