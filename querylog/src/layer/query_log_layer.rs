@@ -161,8 +161,8 @@ impl QueryLogLayer {
         self.with(|options| options.client.peer = Arc::new(peer))
     }
 
-    /// Sets which peers are your proxies, whose `x-forwarded-for` is trusted. The client is then the last address in that
-    /// header which is not such a proxy; it is unknown if a proxy names something that is not an address, such as
+    /// Sets which peers are your proxies, whose `x-forwarded-for` is trusted. The client is then the last address in
+    /// that header which is not such a proxy; it is unknown if a proxy names something that is not an address, such as
     /// `unknown`. By default none is trusted, and the client is the peer.
     ///
     /// ```
