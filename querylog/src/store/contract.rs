@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
@@ -121,6 +122,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Returns, for each of these [objects](Row::object) in order, whether a row has values in it.
     async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError>;
+
+    /// Claims the [sweep](crate::AuditLog::sweep) of objects for a time, or releases it if the time is zero. Returns
+    /// whether it is claimed: it is not while another process has it. By default, any number of processes have it.
+    async fn claim_sweep(&self, _sweeper: Uuid, _time: Duration) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 
     /// Returns 32 random bytes, which were generated when the store was created, and are the same for every process
     /// that opens it. The key that signs page tokens is derived from them.

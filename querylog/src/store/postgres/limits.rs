@@ -52,9 +52,10 @@ impl Limits {
         )
     }
 
-    /// Returns the statements that set the limits of a connection which migrates the tables.
+    /// Returns the statements that set the limits of a connection which migrates the tables. It waits for another one that
+    /// does so.
     pub(super) fn migrating(&self) -> String {
-        format!("SET statement_timeout = {}", millis(self.migration))
+        format!("SET statement_timeout = {}; SET lock_timeout = 0", millis(self.migration))
     }
 }
 

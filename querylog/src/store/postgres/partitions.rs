@@ -111,8 +111,8 @@ const DAY: i64 = 86_400_000_000;
 const LOCK: Duration = Duration::from_secs(1);
 /// For how long rows are put into the partition `DEFAULT` before the creation of theirs is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
-/// The maximum number of rows that are moved from the partition `DEFAULT` into a new one, during which it is locked.
-const MOVED: i64 = 100_000;
+/// The maximum number of rows that are moved from the partition `DEFAULT` into a new one. The table is locked meanwhile.
+const MOVED: i64 = 50_000;
 
 fn day_of(micros: i64) -> Date {
     EPOCH.saturating_add(SignedDuration::from_hours(micros.div_euclid(DAY) * 24))
@@ -233,24 +233,9 @@ impl Partitions {
             if !connection.query(&in_default, &[]).await?.is_empty() {
                 return Ok(false);
             }
-            // Readers and writers continue meanwhile, except those of the partition `DEFAULT`. Its rows in this span,
-            // which were put when it was too far from the present or the table was in use, are moved. Others queue for
-            // the locks while this waits for them, so it must not wait long.
-            let text = format!(
-                "SET LOCAL lock_timeout = {};
-                LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE;
-                LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE;
-                CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
-                WITH moved AS (
-                    DELETE FROM {table}_default WHERE timestamp >= {from} AND timestamp < {to} RETURNING *
-                ) INSERT INTO {name} SELECT * FROM moved;
-                ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})",
-                millis(LOCK)
-            );
-            let transaction = connection.transaction().await?;
-            let created = match transaction.batch_execute(&text).await {
-                Ok(()) => transaction.commit().await,
-                Err(error) => Err(error),
+            let created = match self.create_table(connection, table, span, false).await {
+                Ok(false) => self.create_table(connection, table, span, true).await,
+                created => created,
             };
             match created {
                 // Created by another process meanwhile; or detached on purpose, or part of a partition that was created
@@ -258,9 +243,50 @@ impl Partitions {
                 Err(error)
                     if [&SqlState::DUPLICATE_TABLE, &SqlState::INVALID_OBJECT_DEFINITION]
                         .contains(&error.code().unwrap_or(&SqlState::SUCCESSFUL_COMPLETION)) => {}
-                created => created?,
+                created => {
+                    created?;
+                }
             }
         }
+        Ok(true)
+    }
+
+    /// Creates a partition of a table, and returns whether it was created: it is not if rows would have to be moved into
+    /// it, unless this `moves` rows.
+    ///
+    /// Readers and writers continue meanwhile, except those of the partition `DEFAULT`. Its rows in this span, which were
+    /// put when it was too far from the present or the table was in use, are moved. A reader that has found the
+    /// partitions before would then miss them, so it must not have. Others queue for the locks while this waits for them,
+    /// so it must not wait long.
+    async fn create_table(
+        &self,
+        connection: &mut Object,
+        table: &str,
+        span: Span,
+        moves: bool,
+    ) -> Result<bool, tokio_postgres::Error> {
+        let name = format!("{table}{}", self.by.suffix(span));
+        let (from, to) = (micros_of(span.first), micros_of(span.next));
+        let rows = format!("{table}_default WHERE timestamp >= {from} AND timestamp < {to}");
+        let lock = format!(
+            "SET LOCAL lock_timeout = {};
+            LOCK TABLE ONLY {table} IN {} MODE;
+            LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE",
+            millis(LOCK),
+            if moves { "ACCESS EXCLUSIVE" } else { "SHARE UPDATE EXCLUSIVE" }
+        );
+        let create = format!(
+            "CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
+            WITH moved AS (DELETE FROM {rows} RETURNING *) INSERT INTO {name} SELECT * FROM moved;
+            ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+        );
+        let transaction = connection.transaction().await?;
+        transaction.batch_execute(&lock).await?;
+        if !moves && !transaction.query(&format!("SELECT 1 FROM {rows} LIMIT 1"), &[]).await?.is_empty() {
+            return Ok(false);
+        }
+        transaction.batch_execute(&create).await?;
+        transaction.commit().await?;
         Ok(true)
     }
 

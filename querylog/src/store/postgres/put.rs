@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::{Object, Transaction};
-use futures_util::future::try_join;
+use futures_util::future::join;
 
 use crate::model::writer_status::WriterReport;
 use crate::store::postgres::partitions::Partition;
@@ -34,10 +34,12 @@ impl Put<'_> {
         trusts: bool,
     ) -> Result<i64, tokio_postgres::Error> {
         let transaction = connection.transaction().await?;
-        // Both are sent to the server at once.
-        let (version, ()) =
-            try_join(writers::update(&transaction, self.report), self.put_all(&transaction, rows, trusts)).await?;
+        // Both are sent to the server at once. Tables of a later version may be a reason why the second one fails.
+        let (version, is_put) =
+            join(writers::update(&transaction, self.report), self.put_all(&transaction, rows, trusts)).await;
+        let version = version?;
         if version == tables::VERSION {
+            is_put?;
             transaction.commit().await?;
         }
         Ok(version)

@@ -90,6 +90,11 @@ pub(super) const PUT_GAP: &str = "
 pub(super) const GAPS: &str = "
     SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
 
+/// Claims the sweep for some microseconds, unless another process has it.
+pub(super) const CLAIM_SWEEP: &str = "
+    UPDATE about SET sweeper = $1, swept_until = (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT + $2
+    WHERE sweeper = $1 OR swept_until <= (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT RETURNING 1";
+
 /// Finds a request of a window that has not ended.
 pub(super) const OPEN: &str =
     "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";

@@ -23,7 +23,7 @@ use crate::store::postgres::reads::NULL;
 use crate::store::postgres::rows::{get, read_exported, read_gap, read_row};
 use crate::store::postgres::server::{Parameter, Server, borrowed, bytes, parameter};
 use crate::store::postgres::{prune, statements, tables, writers};
-use crate::store::sql::{COLUMNS, SILENT, many, short_columns, without_starts};
+use crate::store::sql::{COLUMNS, SILENT, many, short_columns, whole_micros, without_starts};
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
 /// How often a put is repeated at once if the tables change meanwhile.
@@ -172,6 +172,11 @@ impl Store for Postgres {
         let found = self.query_within(self.server.limits().maintenance, text, vec![parameter(wanted)]).await?;
         let found = found.iter().map(|row| get(row, 0)).collect::<Result<HashSet<&[u8]>, _>>()?;
         Ok(objects.iter().map(|object| found.contains(object.as_bytes())).collect())
+    }
+
+    async fn claim_sweep(&self, sweeper: Uuid, time: Duration) -> Result<bool, StoreError> {
+        let parameters = vec![bytes(&sweeper.to_string()), parameter(whole_micros(time))];
+        Ok(!self.write(statements::CLAIM_SWEEP, parameters).await?.is_empty())
     }
 
     async fn secret(&self) -> Result<[u8; 32], StoreError> {

@@ -8,7 +8,8 @@ use crate::store::postgres::error::failed;
 use crate::store::postgres::limits::{Limits, millis};
 use crate::store::postgres::partitions::Partition;
 
-/// The table `about`: one row, with the version of the tables, and their partitioning.
+/// The table `about`: one row, with the version of the tables, their partitioning, and which process sweeps. It is not
+/// altered by a migration, which the others wait for with a lock on it.
 const ABOUT: &str = "
     CREATE TABLE IF NOT EXISTS about (
         only_one BIGINT NOT NULL PRIMARY KEY,
@@ -18,6 +19,8 @@ const ABOUT: &str = "
     );
     ALTER TABLE about ADD COLUMN IF NOT EXISTS partition BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE about ADD COLUMN IF NOT EXISTS seq_base BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS sweeper BYTEA;
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS swept_until BIGINT NOT NULL DEFAULT 0;
 ";
 
 /// The migrations, each from the version before, and their additional statements if the tables are partitioned. Each
@@ -244,7 +247,7 @@ async fn migrate(
     wanted: Option<Partition>,
     limits: &Limits,
 ) -> Result<(i64, i64), StoreError> {
-    let has_about = connection.query("SELECT partition, seq_base FROM about", &[]).await.is_ok();
+    let has_about = connection.query("SELECT partition, seq_base, sweeper, swept_until FROM about", &[]).await.is_ok();
     // If several processes create the same table at the same time, one succeeds, and the others fail after it has.
     if !has_about && connection.batch_execute(ABOUT).await.is_err() {
         connection.batch_execute(ABOUT).await.map_err(failed)?;
@@ -266,7 +269,6 @@ async fn migrate_to_latest(
     // The others wait for the row, for as long as a migration may take. If this is interrupted, the transaction is rolled
     // back.
     let transaction = connection.transaction().await?;
-    transaction.batch_execute("SET LOCAL lock_timeout = 0").await?;
     let row = transaction.query_one("SELECT version, partition FROM about FOR UPDATE", &[]).await?;
     let (mut version, number): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     transaction.batch_execute(&format!("SET LOCAL lock_timeout = {}", millis(limits.lock))).await?;

@@ -7,6 +7,7 @@ mod client;
 mod disk;
 #[cfg(unix)]
 mod kill;
+mod limits;
 mod openapi;
 mod overload;
 mod payloads;
