@@ -27,10 +27,11 @@ pub(crate) fn has_small_spool(service: usize) -> bool {
 /// The environment of all records.
 pub(crate) const ENVIRONMENT: &str = "chaos";
 
-/// Opens a store: `postgres://…`, or the path of a file of SQLite. Long values are in a folder.
-pub(crate) async fn store(location: &str, folder: &Path) -> Result<AuditLog, Box<dyn Error>> {
+/// Opens a store: `postgres://…`, or the path of a file of SQLite. Long values are in a folder. PostgreSQL
+/// may be away.
+pub(crate) fn store(location: &str, folder: &Path) -> Result<AuditLog, Box<dyn Error>> {
     let log = if location.starts_with("postgres://") {
-        AuditLog::new(Postgres::connect(location).await?)
+        AuditLog::new(Postgres::builder(location).connect_lazy()?)
     } else {
         AuditLog::new(Sqlite::open(location)?)
     };

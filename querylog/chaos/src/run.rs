@@ -70,7 +70,7 @@ async fn suffer(world: &World, lane: &[Planned], start: tokio::time::Instant) ->
 }
 
 async fn collect(world: &World, sent: Vec<Request>) -> Result<Evidence, Box<dyn Error>> {
-    let store = world.open_store().await?;
+    let store = world.open_store()?;
     let scoped = store.scoped(open::ENVIRONMENT);
     let mut found = Vec::new();
     let mut records = scoped.all_requests(Scan::new(RequestFilter::new(), Window::ALL), 1_000);

@@ -57,7 +57,7 @@ fn respond(record: &RecordHandle, number: u64) -> String {
 
 impl Service {
     pub(crate) async fn run(self) -> Result<(), Box<dyn Error>> {
-        let log = open::log(open::store(&self.store, &self.folder).await?, self.number, &self.own)?;
+        let log = open::log(open::store(&self.store, &self.folder)?, self.number, &self.own)?;
         let layer = QueryLogLayer::new(log.clone()).caller(|_| {
             let mut caller = Caller::default();
             caller.exec_env_id = Some(open::ENVIRONMENT.into());

@@ -83,8 +83,6 @@ impl World {
             }
         };
         let location = store.location_of_services();
-        // Creates the tables.
-        drop(open::store(&location, folder).await?);
         let mut services = Vec::new();
         for number in 0..SERVICES {
             let mut service = Process::start(&location, folder, number, free_address()?)?;
@@ -103,12 +101,12 @@ impl World {
     }
 
     /// Opens the store past the proxy.
-    pub(crate) async fn open_store(&self) -> Result<AuditLog, Box<dyn Error>> {
+    pub(crate) fn open_store(&self) -> Result<AuditLog, Box<dyn Error>> {
         let location = match &self.store {
             Store::Sqlite(path) => path.display().to_string(),
             Store::Postgres(cluster, _) => Cluster::url(cluster.port),
         };
-        open::store(&location, &self.folder).await
+        open::store(&location, &self.folder)
     }
 
     pub(crate) fn kills(&self) -> Vec<Kill> {
