@@ -86,9 +86,6 @@ const ROWS: &str = "
 pub(super) const PUT_GAP: &str =
     "INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
 
-pub(super) const GAPS: &str = "
-    SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
-
 /// Finds a request of a window that has not ended.
 pub(super) const OPEN: &str =
     "SELECT 1 FROM record WHERE NOT ended AND timestamp BETWEEN $1 AND $2 AND details IS NOT NULL LIMIT 1";

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Distinct;
-use crate::model::gap::Gap;
+use crate::model::gap::{Gap, UNCLEAN_STOP};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterStatus};
@@ -181,9 +181,10 @@ impl Store for Postgres {
         self.query(&writers::read_text(), &[&SILENT]).await?.iter().map(writers::read_status).collect()
     }
 
-    async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        let rows = self.query(statements::GAPS, &[&window.start.as_micros(), &window.end.as_micros()]).await?;
-        rows.iter().map(read_gap).collect()
+    async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
+        let (start, end) = (window.start.as_micros(), window.end.as_micros());
+        let parameters: [&(dyn ToSql + Sync); 5] = [&start, &end, &many(limit), &SILENT, &UNCLEAN_STOP.as_bytes()];
+        self.query(&writers::gaps_text(), &parameters).await?.iter().map(read_gap).collect()
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {
