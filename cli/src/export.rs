@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tagtrail_querylog::client::{
     Downloaded, ExportClient, ExportClientError, ExportOutcome, ExportRequest, ExportedFile,
 };
-use tagtrail_querylog::export::ExportScope;
+use tagtrail_querylog::export::{ExportScope, ExportStatus};
 use tagtrail_querylog::{Timestamp, shutdown_signal};
 use uuid::Uuid;
 
 use crate::error::{UsageError, of_option, with_sources};
+use crate::gaps::Missing;
 use crate::options::in_order;
 use crate::out;
 use crate::runtime::block_on;
@@ -91,6 +92,11 @@ pub(crate) struct Export {
     /// Continue the export that was requested with this token in the last 24 hours
     #[arg(long, value_name = "UUID")]
     idempotency_token: Option<Uuid>,
+}
+
+/// Reports what was missing when an export was completed.
+fn report_missing(export: &ExportStatus) {
+    Missing::without_counts(export.coverage.clone()).report();
 }
 
 fn how_to_continue(token: Uuid) -> String {
@@ -193,11 +199,15 @@ impl Export {
     async fn export(&self, client: ExportClient, scope: ExportScope, token: Uuid) -> Result<ExitCode, Box<dyn Error>> {
         match self.request(&client, scope, token).wait().await {
             Ok(ExportOutcome::Complete(file)) => {
+                report_missing(file.export());
                 let Downloaded { bytes, lines, .. } = self.download(file).await?;
                 out::report(&format!("{lines} records, {bytes} bytes of gzip"));
                 Ok(ExitCode::SUCCESS)
             }
-            Ok(ExportOutcome::DoesNotExist(_)) => Ok(ExitCode::from(DOES_NOT_EXIST)),
+            Ok(ExportOutcome::DoesNotExist(export)) => {
+                report_missing(&export);
+                Ok(ExitCode::from(DOES_NOT_EXIST))
+            }
             Ok(ExportOutcome::Failed(_)) => Ok(ExitCode::from(FAILED)),
             Ok(ExportOutcome::TimedOut(_)) => Ok(ExitCode::from(TIMED_OUT)),
             Ok(_) => Err("the export ended in an unknown state".into()),

@@ -22,7 +22,8 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub(crate) struct LogArgs {
-    /// Directory of a log, or one file: compressed or not, renamed by a rotation, or the output of a container
+    /// Directory of a log, or one file: compressed or not, renamed by a rotation, or the output of a container; `-` for
+    /// standard input
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Format of the output [default: table on a terminal, else json]
@@ -171,7 +172,9 @@ impl LogArgs {
     fn read(&self) -> Result<LogReader, Box<dyn Error>> {
         let range = self.filter.range()?;
         let unreadable = |why: &dyn Display| format!("cannot read {}: {why}", out::path(&self.path));
-        let entries = LogReader::open(&self.path).map_err(|error| unreadable(&error))?;
+        // Where there is no such file, there is no standard input.
+        let path = if self.path.as_os_str() == "-" { Path::new("/dev/stdin") } else { &self.path };
+        let entries = LogReader::open(path).map_err(|error| unreadable(&error))?;
         if is_sqlite(&self.path) {
             let why = "this is an SQLite database; use `query`, `requests` or `trace` with --store sqlite:PATH";
             return Err(unreadable(&why).into());

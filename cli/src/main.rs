@@ -4,6 +4,7 @@ mod error;
 mod export;
 mod files;
 mod filter;
+mod gaps;
 mod import;
 mod options;
 mod out;
@@ -27,6 +28,7 @@ use tracing::Level;
 
 use crate::export::Export;
 use crate::files::{Cat, Summary, Tail};
+use crate::gaps::Gaps;
 use crate::import::Import;
 use crate::prune::Prune;
 use crate::query::Query;
@@ -38,7 +40,7 @@ Read the files that a service writes: tail, cat, stats
   tagtrail-log tail /var/log/shop --follow --status 5xx
   tagtrail-log stats /var/log/shop --since 1h --by route
 
-Query an audit log, in a store or on a server: query, requests, trace
+Query an audit log, in a store or on a server: query, requests, trace; what is missing from it: gaps
   tagtrail-log requests --store sqlite:audit.db --environment env1 --tag project=blog
   TAGTRAIL_TOKEN=... tagtrail-log query --server http://127.0.0.1:8080/v1 --newest-first
 
@@ -79,6 +81,8 @@ enum Verb {
     Requests(Box<Requests>),
     /// Show the requests of a trace across services, as a tree
     Trace(Trace),
+    /// List what is missing from an audit log, and the services that are behind
+    Gaps(Gaps),
     /// Serve an audit log and its exports over HTTP
     Serve(Serve),
     /// Import records into a store, from a log's files or from the API
@@ -113,6 +117,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Verb::Query(query) => query.run()?,
         Verb::Requests(requests) => requests.run()?,
         Verb::Trace(trace) => trace.run()?,
+        Verb::Gaps(gaps) => gaps.run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

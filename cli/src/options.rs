@@ -102,6 +102,15 @@ impl ListArgs {
         if self.newest_first { Order::NewestFirst } else { Order::OldestFirst }
     }
 
+    /// Returns the part of a window in which all records were shown, up to the last one of so many.
+    pub(crate) fn shown(&self, window: Window, count: usize, last: Option<Timestamp>) -> Window {
+        match last.filter(|_| count == self.limit()) {
+            Some(last) if self.newest_first => Window::from(last..=window.end),
+            Some(last) => Window::from(window.start..=last),
+            None => window,
+        }
+    }
+
     /// Reports that there may be more records, if the default limit was reached.
     pub(crate) fn report_if_limited(&self, shown: usize) {
         if self.limit.is_none() && shown == self.limit() {

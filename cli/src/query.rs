@@ -78,14 +78,24 @@ impl Query {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         self.check()?;
         block_on(async move {
-            let log = self.source.open(self.user.as_deref()).await?;
-            let records = self.ask(&*log).await?;
+            let source = self.source.open(self.user.as_deref()).await?;
+            let missing = source.missing(self.window()).await?;
+            let records = self.ask(&*source.questions).await?;
             let of = (!self.distinct).then_some(&self.shown);
             let mut out = Output::new(self.shown.format);
-            show(&mut out, records, of, |out, record| {
+            let mut last = None;
+            let count = show(&mut out, records, of, |out, record| {
+                last = Some(record.timestamp);
                 if out.json { out.json(&record) } else { writeln!(out.writer, "{}", line(&record)) }
             })
-            .await
+            .await?;
+            // A record by its id is there, or is not found.
+            if self.distinct {
+                missing.report();
+            } else if self.id.is_none() {
+                missing.within(self.shown.shown(self.window(), count, last)).report();
+            }
+            Ok(())
         })
     }
 
@@ -136,13 +146,14 @@ impl Query {
     }
 }
 
-/// Shows records as they are found. Reports if there are none, or if there may be more than `shown` allows.
+/// Shows records as they are found, and returns how many. Reports if there are none, or if there may be more than
+/// `shown` allows.
 pub(crate) async fn show<T>(
     out: &mut Output,
     found: BoxStream<'_, Result<T, QueryError>>,
     shown: Option<&ListArgs>,
     mut write: impl FnMut(&mut Output, T) -> io::Result<()>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<usize, Box<dyn Error>> {
     let progress = counting();
     let mut found = found.take(shown.map_or(usize::MAX, ListArgs::limit));
     let mut count = 0;
@@ -157,7 +168,7 @@ pub(crate) async fn show<T>(
     if let Some(shown) = shown {
         shown.report_if_limited(count);
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Returns time, duration, user, operation, and the first line of the errors.

@@ -64,12 +64,24 @@ impl Requests {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         self.times.range()?;
         block_on(async move {
-            let log = self.source.open(None).await?;
+            let source = self.source.open(None).await?;
             let window = window(self.times.since(), self.times.last());
+            let missing = source.missing(window).await?;
             let scan = Scan::new(self.filter(), window).order(self.shown.order());
-            let found = log.all_requests(scan, self.shown.page());
+            let found = source.questions.all_requests(scan, self.shown.page());
             let mut out = Output::new(self.shown.format);
-            show(&mut out, found, Some(&self.shown), |out, record| out.show(Entry::Record(Box::new(record)))).await
+            let mut last = None;
+            let count = show(&mut out, found, Some(&self.shown), |out, record| {
+                last = Some(record.start_time);
+                out.show(Entry::Record(Box::new(record)))
+            })
+            .await?;
+            let missing = missing.within(self.shown.shown(window, count, last));
+            if out.json {
+                missing.write_gaps(&mut out)?;
+            }
+            missing.report();
+            Ok(())
         })
     }
 
@@ -84,7 +96,7 @@ impl Requests {
 impl Trace {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         block_on(async move {
-            let trace = self.source.open(None).await?.trace(self.id).await?;
+            let (trace, missing) = self.source.open(None).await?.trace(self.id).await?;
             let mut out = Output::new(self.format);
             if out.json {
                 out.json(&trace)?;
@@ -101,6 +113,7 @@ impl Trace {
             if !trace.complete {
                 report("the trace has more requests than these");
             }
+            missing.report();
             Ok(())
         })
     }

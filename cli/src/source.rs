@@ -5,10 +5,13 @@ use std::path::Path;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
-use tagtrail_querylog::audit::{Questions, ScopedAuditLog};
+use tagtrail::TraceId;
+use tagtrail_querylog::audit::{Coverage, QueryError, QueryErrorKind, Questions, ScopedAuditLog, TraceTree};
 use tagtrail_querylog::client::{AuditClient, AuditClientError};
+use tagtrail_querylog::{AuditLog, Window};
 
 use crate::error::{UsageError, of_option};
+use crate::gaps::Missing;
 use crate::store::{StoreArgs, Tables};
 
 /// The environment variable that holds the token.
@@ -46,17 +49,70 @@ impl SourceArgs {
     }
 
     /// Opens the source. A store is queried on behalf of the user, if there is one.
-    pub(crate) async fn open(&self, user: Option<&str>) -> Result<Box<dyn Questions>, Box<dyn Error>> {
-        if let Some(server) = &self.server {
-            return Ok(Box::new(client(server)?));
+    pub(crate) async fn open(&self, user: Option<&str>) -> Result<Source, Box<dyn Error>> {
+        let environment = self.environment.as_deref().unwrap_or_default();
+        Source::open(self.store.as_deref(), self.payloads.as_deref(), self.server.as_deref(), environment, user).await
+    }
+}
+
+/// What is queried.
+pub(crate) struct Source {
+    pub(crate) questions: Box<dyn Questions>,
+    /// The log, if this program has its store.
+    log: Option<AuditLog>,
+}
+
+impl Source {
+    /// Opens a store or a server, for questions that are not about an environment.
+    pub(crate) async fn of_log(store: Option<&str>, server: Option<&str>) -> Result<Self, Box<dyn Error>> {
+        Self::open(store, None, server, "", None).await
+    }
+
+    async fn open(
+        store: Option<&str>,
+        payloads: Option<&str>,
+        server: Option<&str>,
+        environment: &str,
+        user: Option<&str>,
+    ) -> Result<Self, Box<dyn Error>> {
+        if let Some(server) = server {
+            return Ok(Self { questions: Box::new(client(server)?), log: None });
         }
-        let store = self.store.clone().ok_or_else(|| UsageError::new("--store or --server is required"))?;
+        let store = store.ok_or_else(|| UsageError::new("--store or --server is required"))?;
         if store.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !Path::new(path).exists()) {
             return Err(format!("--store {store}: no such file; to create a store, use `serve` or `import`").into());
         }
-        let log = StoreArgs { store, payloads: self.payloads.clone() }.open(Tables::Existing).await?;
-        let log = log.scoped(self.environment.clone().unwrap_or_default());
-        Ok(Box::new(user.into_iter().fold(log, ScopedAuditLog::of_user)))
+        let arguments = StoreArgs { store: store.to_owned(), payloads: payloads.map(str::to_owned) };
+        let log = arguments.open(Tables::Existing).await?;
+        let scoped = user.into_iter().fold(log.scoped(environment), ScopedAuditLog::of_user);
+        Ok(Self { questions: Box::new(scoped), log: Some(log) })
+    }
+
+    /// Returns what is missing from a window. Ask this before its records.
+    pub(crate) async fn missing(&self, window: Window) -> Result<Missing, QueryError> {
+        if let Some(log) = &self.log {
+            return Ok(Missing { coverage: Some(log.coverage(window).await?), has_counts: true });
+        }
+        match self.questions.coverage(window).await {
+            Ok(coverage) => Ok(Missing::without_counts(Some(coverage))),
+            Err(error) if error.kind() == QueryErrorKind::NotFound => Ok(Missing::without_counts(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a trace, and what is missing from it.
+    pub(crate) async fn trace(&self, id: TraceId) -> Result<(TraceTree, Missing), QueryError> {
+        let Some(log) = &self.log else {
+            let trace = self.questions.trace(id).await?;
+            let missing = Missing::without_counts(Some(trace.coverage.clone()));
+            return Ok((trace, missing));
+        };
+        let before = log.coverage(Window::ALL).await?;
+        let mut trace = self.questions.trace(id).await?;
+        let window = trace.window();
+        trace.coverage = Coverage::new(log.coverage(window).await?.gaps, before.within(window).behind);
+        let coverage = Some(trace.coverage.clone());
+        Ok((trace, Missing { coverage, has_counts: true }))
     }
 }
 

@@ -170,7 +170,8 @@ impl Stats {
             })
         };
         let mut all = line("all", None, &self.all);
-        all["missing"] = self.missing.into();
+        // Not 0, if it is unknown.
+        all["missing"] = (self.missing > 0 || self.unknown_gaps == 0).then_some(self.missing).into();
         all["unknown_gaps"] = self.unknown_gaps.into();
         all["foreign_lines"] = self.foreign.into();
         writeln!(out, "{all}")?;
@@ -203,8 +204,11 @@ impl Stats {
                 line(out, name, group)?;
             }
         }
-        if self.missing > 0 || self.unknown_gaps > 0 {
-            writeln!(out, "\n{} records missing; the log was not closed {} times", self.missing, self.unknown_gaps)?;
+        match (self.missing, self.unknown_gaps) {
+            (0, 0) => {}
+            (missing, 0) => writeln!(out, "\nrequests missing: {missing}")?,
+            (0, gaps) => writeln!(out, "\nrequests missing: unknown, in {gaps} gaps")?,
+            (missing, gaps) => writeln!(out, "\nrequests missing: {missing}, and unknown in {gaps} more gaps")?,
         }
         if self.foreign > 0 {
             writeln!(out, "\n{} lines are not records", self.foreign)?;

@@ -46,6 +46,7 @@
 //! | end a service so that nothing is missing | [`shutdown_signal`] (`signal`), [`QueryLog::close`] |
 //! | read a log | [`LogReader`], [`Entry`], the program `tagtrail-log` |
 //! | keep records in a store | `AuditLog`, `LogStore` (`sqlite`, `postgres`), the module `store` |
+//! | find out what is missing from a store | `AuditLog::coverage`, `audit::Questions::coverage`, `audit::Coverage` |
 //! | query records, requests and traces | `audit::Questions`: in a store with `AuditLog::scoped` (`store`), on a server with `client::AuditClient` (`client`) |
 //! | serve them over HTTP | `server::AuditApi` (`audit-api`) |
 //! | decide who may query and export | `access::Tokens`, `access::Authenticator`, `access::AccountAuthenticator` (`audit-api`, `export`) |

@@ -5,6 +5,7 @@ mod errors;
 mod export;
 mod failures;
 mod files;
+mod gaps;
 mod import;
 mod program;
 mod prune;

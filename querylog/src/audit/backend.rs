@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::audit_record::AuditRecord;
+use crate::model::coverage::Coverage;
+use crate::model::time::Timestamp;
+use crate::model::window::Window;
+use crate::model::writer_status::WriterStatus;
 use crate::store::{Payloads, Row, Store, StoreError};
 
 #[derive(Clone, Debug)]
@@ -12,6 +16,29 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
+    /// Returns what is missing from a window, before its records are read.
+    pub(crate) async fn coverage(&self, window: Window) -> Result<Coverage, StoreError> {
+        // A writer that is lost meanwhile is behind, or has a gap.
+        let writers = self.writers().await?;
+        self.coverage_with(writers, window).await
+    }
+
+    /// Returns what is missing from a window whose records were read after the writers.
+    pub(crate) async fn coverage_with(
+        &self,
+        (at, writers): (Timestamp, Vec<WriterStatus>),
+        window: Window,
+    ) -> Result<Coverage, StoreError> {
+        let gaps = self.store.gaps(window, Coverage::MOST + 1).await?;
+        Ok(Coverage::of(gaps, writers, window, at))
+    }
+
+    /// Returns the writers, and when they were read.
+    pub(crate) async fn writers(&self) -> Result<(Timestamp, Vec<WriterStatus>), StoreError> {
+        let now = Timestamp::now();
+        Ok((now, self.store.writers().await?))
+    }
+
     /// Returns the records of rows, with their long values.
     pub(crate) async fn whole(&self, rows: Vec<Row>) -> Result<Vec<AuditRecord>, StoreError> {
         match &self.payloads {

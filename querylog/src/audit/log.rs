@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::audit::backend::Backend;
 use crate::audit::scoped::ScopedAuditLog;
 use crate::model::audit_record::AuditRecord;
+use crate::model::coverage::Coverage;
 use crate::model::gap::Gap;
 use crate::model::record::Record;
 use crate::model::window::Window;
@@ -169,7 +170,20 @@ impl AuditLog {
     ///
     /// If the store fails or is overloaded.
     pub async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        self.0.store.gaps(window).await
+        let mut gaps = self.0.store.gaps(window, usize::MAX).await?;
+        gaps.sort_by_key(|gap| (gap.from, gap.to));
+        Ok(gaps)
+    }
+
+    /// Returns what is missing from a window: the [gaps](Self::gaps), and the [writers](Self::writers) that have not
+    /// written all of it yet. Ask this first, and then for records: what is stored meanwhile is then at worst said to be
+    /// missing.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails or is overloaded.
+    pub async fn coverage(&self, window: Window) -> Result<Coverage, StoreError> {
+        self.0.coverage(window).await
     }
 
     /// Returns the processes that write into the store, or did so within the last 30 days, in the order of their ids: how

@@ -19,6 +19,7 @@ pub(crate) mod scoped;
 #[cfg(feature = "store")]
 pub use self::scoped::ScopedAuditLog;
 pub use crate::model::audit_record::{AuditRecord, InvalidRecordId, RecordId};
+pub use crate::model::coverage::{Behind, Coverage};
 pub use crate::model::distinct::{Distinct, Latest};
 pub use crate::model::page::{Page, PageToken};
 pub use crate::model::query_error::{QueryError, QueryErrorKind};

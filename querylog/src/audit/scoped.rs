@@ -7,6 +7,7 @@ use crate::audit::backend::Backend;
 use crate::audit::keys::keys_of_filter;
 use crate::audit::row::request_of;
 use crate::model::audit_record::AuditRecord;
+use crate::model::coverage::Coverage;
 use crate::model::cursor::Cursor;
 use crate::model::distinct::Latest;
 use crate::model::page::Page;
@@ -129,17 +130,25 @@ impl Questions for ScopedAuditLog {
     }
 
     async fn requests(&self, scan: &Scan<RequestFilter>, limit: usize) -> Result<Page<Record>, QueryError> {
+        let coverage = self.coverage(scan.window).await?;
         let Hits { rows, behind } = self.hits(scan, &scan.query, limit).await?;
-        Ok(Page::new(self.requests_of(rows, &scan.query), behind.map(Into::into)))
+        Ok(Page::new(self.requests_of(rows, &scan.query), behind.map(Into::into)).coverage(coverage))
     }
 
     async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, QueryError> {
+        let writers = self.backend.writers().await?;
         let filter = RequestFilter::new().trace(trace_id);
         let Hits { rows, behind } = self.hits(&Scan::new((), Window::ALL), &filter, TraceTree::MOST).await?;
         // They may be thousands: not on a thread that others wait for.
         let scoped = self.clone();
         let trace = move || TraceTree::of(scoped.requests_of(rows, &filter), behind.is_none());
-        tokio::task::spawn_blocking(trace).await.map_err(|error| StoreError::failed(error).into())
+        let mut trace = tokio::task::spawn_blocking(trace).await.map_err(StoreError::failed)?;
+        trace.coverage = self.backend.coverage_with(writers, trace.window()).await?.for_environments();
+        Ok(trace)
+    }
+
+    async fn coverage(&self, window: Window) -> Result<Coverage, QueryError> {
+        Ok(self.backend.coverage(window).await?.for_environments())
     }
 }
 

@@ -10,6 +10,7 @@ use tagtrail::TraceId;
 use crate::client::audit::{AuditClient, Parameters};
 use crate::client::response;
 use crate::model::audit_record::AuditRecord;
+use crate::model::coverage::Coverage;
 use crate::model::distinct::{Distinct, Latest};
 use crate::model::page::{Page, PageToken};
 use crate::model::query_error::{QueryError, QueryErrorKind};
@@ -27,11 +28,14 @@ use crate::model::window::Window;
 struct PageBody<T> {
     items: Vec<T>,
     next_page_token: Option<PageToken>,
+    /// Of requests.
+    #[serde(flatten)]
+    coverage: Option<Coverage>,
 }
 
 impl<T> From<PageBody<T>> for Page<T> {
     fn from(response: PageBody<T>) -> Self {
-        Self::new(response.items, response.next_page_token)
+        Self { coverage: response.coverage, ..Self::new(response.items, response.next_page_token) }
     }
 }
 
@@ -76,6 +80,10 @@ impl Questions for AuditClient {
 
     async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, QueryError> {
         self.get(&format!("/traces/{trace_id}"), &[], QueryErrorKind::Unreachable).await
+    }
+
+    async fn coverage(&self, window: Window) -> Result<Coverage, QueryError> {
+        self.get("/gaps", &of_window(window), QueryErrorKind::NotFound).await
     }
 }
 

@@ -100,7 +100,8 @@ fn send(parts: &mpsc::Sender<Vec<u8>>, part: Vec<u8>) -> Result<(), StoreError> 
     parts.blocking_send(part).map_err(|_| StoreError::Closed)
 }
 
-async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, StoreError>
+/// Asks again while the store is overloaded.
+pub(super) async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {

@@ -28,6 +28,7 @@
 use std::time::Duration;
 
 use crate::export::settings::Settings;
+use crate::model::coverage::Coverage;
 use crate::model::export_status::{ExportState, ExportStatus};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
@@ -49,8 +50,8 @@ pub(super) enum Event {
     ClaimFailed,
     /// The process that has it is still at work.
     Renew,
-    /// An attempt extracted this many records.
-    Extracted(u64),
+    /// An attempt extracted this many records, and found what is missing beside them.
+    Extracted(u64, Coverage),
     /// An attempt failed.
     Failed,
     /// The extraction took too long.
@@ -122,8 +123,12 @@ pub(super) fn next(mut job: Job, event: Event, now: Timestamp, settings: &Settin
             (job, vec![delete])
         }
         (S::Requested, E::TimedOut) => end(job, S::TimedOut, now, settings),
-        (S::Requested, E::Extracted(0)) => end(job, S::DoesNotExist, now, settings),
-        (S::Requested, E::Extracted(_)) => {
+        (S::Requested, E::Extracted(0, coverage)) => {
+            job.body.coverage = Some(coverage);
+            end(job, S::DoesNotExist, now, settings)
+        }
+        (S::Requested, E::Extracted(_, coverage)) => {
+            job.body.coverage = Some(coverage);
             job.body.file = Some(file_name(&job, job.body.attempts));
             job.body.kept_until = Some(now.saturating_add(settings.keep));
             (job, vec![Effect::MakeUrl(settings.keep)])
@@ -233,6 +238,7 @@ pub(super) fn status(job: Job) -> ExportStatus {
         database: (!scope.database().is_empty()).then(|| scope.to_string()),
         presigned_url: url,
         presigned_url_expiration_time: expires,
+        coverage: body.coverage,
     }
 }
 

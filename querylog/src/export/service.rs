@@ -154,6 +154,8 @@ impl ExportService {
             }
         });
         // Those that are damaged are logged whenever their turn comes.
+        // What is missing may be long.
+        let status = |job| ExportStatus { coverage: None, ..status(job) };
         Ok((jobs.into_iter().flatten().map(status).collect(), last))
     }
 

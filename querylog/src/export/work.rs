@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::export::core::Core;
-use crate::export::extract::Extraction;
+use crate::export::extract::{Extraction, patiently};
 use crate::export::job::{Event, file_name, window};
 use crate::export::step::{Step, apply};
-use crate::store::Job;
+use crate::store::{Job, StoreError};
 
 /// Extracts a job within a time, renews its lease meanwhile, and records the outcome.
 pub(super) async fn work(core: Arc<Core>, mut job: Job, limit: Duration, stopped: watch::Receiver<bool>) {
@@ -26,14 +26,23 @@ async fn extract(core: &Core, job: &mut Job, limit: Duration, mut stopped: watch
         name: file_name(job, job.body.attempts),
         api_version: Arc::clone(&core.settings.api_version),
     };
-    let mut extraction = std::pin::pin!(timeout(limit, extraction.run(core.log.store(), &core.files)));
+    let range = extraction.window;
+    let extraction = async {
+        // What has not been written before the records are read, and what was dropped until then.
+        let covered = || core.log.coverage(range);
+        let before = patiently(covered).await?;
+        let records = extraction.run(core.log.store(), &core.files).await?;
+        let coverage = before.and(patiently(covered).await?).for_environments();
+        Ok::<_, StoreError>((records, coverage))
+    };
+    let mut extraction = std::pin::pin!(timeout(limit, extraction));
     let mut ticks = interval(core.settings.lease / 3);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         tokio::select! {
             ended = &mut extraction => return match ended {
-                Ok(Ok(records)) => Event::Extracted(records),
+                Ok(Ok((records, coverage))) => Event::Extracted(records, coverage),
                 Ok(Err(error)) => {
                     let attempt = job.body.attempts;
                     tracing::error!(export = job.id, attempt, %error, "export: an attempt failed");

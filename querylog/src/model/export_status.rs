@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::coverage::Coverage;
 use crate::model::time::Timestamp;
 
 /// The status of an export, as the API reports it.
@@ -38,6 +39,10 @@ pub struct ExportStatus {
     /// When the URL expires.
     #[serde(default, with = "short::optional", skip_serializing_if = "Option::is_none")]
     pub presigned_url_expiration_time: Option<Timestamp>,
+    /// What is missing from the range, as of when the export was completed, whether it has a file or not: without counts.
+    /// `None` before, and in a list of exports.
+    #[serde(flatten)]
+    pub coverage: Option<Coverage>,
 }
 
 /// The state of an export.
@@ -163,6 +168,10 @@ mod tests {
         );
         let export: ExportStatus = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&export).unwrap(), text);
+        let of_whole = text.replace("7Z\"}", r#"7Z","gaps":[],"behind":[]}"#);
+        let whole: ExportStatus = serde_json::from_str(&of_whole).unwrap();
+        assert_eq!((&export.coverage, &whole.coverage), (&None, &Some(Coverage::default())));
+        assert_eq!(serde_json::to_string(&whole).unwrap(), of_whole);
         let pending = ExportStatus {
             state: ExportState::Pending,
             database: None,

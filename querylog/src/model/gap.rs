@@ -80,6 +80,12 @@ impl Gap {
         Self { from: from.min(to), to, count: Some(count), why: Cow::Borrowed(Why::Rejected.words()) }
     }
 
+    /// There are more gaps than a coverage lists.
+    pub(crate) fn not_listed(from: Timestamp, to: Timestamp) -> Self {
+        let why = Cow::Borrowed("there are more gaps than are listed; ask for a shorter time range");
+        Self { from: from.min(to), to, count: None, why }
+    }
+
     /// Requests cannot be read from a spool.
     pub(crate) fn damaged_spool(from: Timestamp, to: Timestamp, count: Option<u64>) -> Self {
         Self { from, to, count, why: Cow::Borrowed("a part of the spool was damaged") }

@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "client", feature = "store"))]
 pub(crate) mod audit_record;
+#[cfg(any(feature = "client", feature = "store"))]
+pub(crate) mod coverage;
 #[cfg(feature = "store")]
 pub(crate) mod cursor;
 #[cfg(any(feature = "client", feature = "store"))]

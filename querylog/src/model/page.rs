@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::coverage::Coverage;
 #[cfg(feature = "store")]
 use crate::model::cursor::Cursor;
 
@@ -15,12 +16,21 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The token of the next page, for [`Scan::after`](crate::audit::Scan::after). `None` if there are no more items.
     pub next: Option<PageToken>,
+    /// What is missing from the window of the scan, for pages of [requests](crate::audit::Questions::requests). `None`
+    /// for pages of records, whose form has no place for it: see [`Questions::coverage`](crate::audit::Questions::coverage).
+    pub coverage: Option<Coverage>,
 }
 
 impl<T> Page<T> {
     /// Creates a page, for implementations of [`Questions`](crate::audit::Questions).
     pub fn new(items: Vec<T>, next: Option<PageToken>) -> Self {
-        Self { items, next }
+        Self { items, next, coverage: None }
+    }
+
+    /// Sets what is missing from the window of the scan.
+    #[must_use]
+    pub fn coverage(self, coverage: Coverage) -> Self {
+        Self { coverage: Some(coverage), ..self }
     }
 }
 

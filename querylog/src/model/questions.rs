@@ -5,6 +5,7 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tagtrail::TraceId;
 
 use crate::model::audit_record::AuditRecord;
+use crate::model::coverage::Coverage;
 use crate::model::distinct::Latest;
 use crate::model::page::Page;
 use crate::model::query_error::QueryError;
@@ -13,6 +14,7 @@ use crate::model::record_query::RecordQuery;
 use crate::model::request_filter::RequestFilter;
 use crate::model::scan::Scan;
 use crate::model::trace_tree::TraceTree;
+use crate::model::window::Window;
 
 /// The queries of an audit log. A [`ScopedAuditLog`](crate::audit::ScopedAuditLog) queries a store, and an
 /// [`AuditClient`](crate::client::AuditClient) a server. Code that takes a `&dyn Questions` works with both.
@@ -57,6 +59,12 @@ pub trait Questions: Send + Sync {
 
     /// Returns the requests of a trace in the environment, as a tree.
     async fn trace(&self, trace_id: TraceId) -> Result<TraceTree, QueryError>;
+
+    /// Returns what is missing from a window of the log, of all environments: without counts, and without the instances
+    /// of services. Ask this first, and then for records: what is stored meanwhile is then at worst said to be missing.
+    ///
+    /// Fails with [`NotFound`](crate::audit::QueryErrorKind::NotFound) if a server does not say it.
+    async fn coverage(&self, window: Window) -> Result<Coverage, QueryError>;
 
     /// Returns all records of a scan, fetched in pages of `limit`.
     fn all_records(&self, scan: Scan<RecordQuery>, limit: usize) -> BoxStream<'_, Result<AuditRecord, QueryError>> {

@@ -56,6 +56,29 @@ where
     }
 }
 
+/// A value that is a string in JSON, for `#[serde(with = "text::required")]`.
+#[cfg(any(feature = "client", feature = "store"))]
+pub(crate) mod required {
+    use std::fmt;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Text;
+
+    pub(crate) fn serialize<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        Text(value).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: fmt::Display>,
+        D: Deserializer<'de>,
+    {
+        Text::<T>::deserialize(deserializer).map(|Text(value)| value)
+    }
+}
+
 #[cfg(any(feature = "client", feature = "store"))]
 /// An optional value that is a string in JSON, for `#[serde(with = "text::optional")]`.
 pub(crate) mod optional {

@@ -2,10 +2,13 @@
 
 #[cfg(feature = "store")]
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::coverage::Coverage;
 use crate::model::record::Record;
+use crate::model::window::Window;
 
 /// The requests of a trace, across services.
 ///
@@ -21,6 +24,9 @@ pub struct TraceTree {
     pub requests: Vec<TraceNode>,
     /// Whether these are all requests of the trace. At most [`TraceTree::MOST`] are read.
     pub complete: bool,
+    /// What is missing from the [window](Self::window) of the trace.
+    #[serde(flatten)]
+    pub coverage: Coverage,
 }
 
 /// A request of a [`TraceTree`].
@@ -39,6 +45,19 @@ pub struct TraceNode {
 impl TraceTree {
     /// The maximum number of requests of a trace that are read.
     pub const MOST: usize = 5_000;
+
+    /// Returns the window in which a request of the trace may be missing: from a minute before the first start to a
+    /// minute after the last end of those that were found. All of time if there are none.
+    pub fn window(&self) -> Window {
+        const MARGIN: Duration = Duration::from_secs(60);
+        let end = |record: &Record| record.start_time.saturating_add(record.duration.unwrap_or_default());
+        let records = || self.requests.iter().map(|request| &request.record);
+        let first = records().map(|record| record.start_time).min();
+        match first.zip(records().map(end).max()) {
+            Some((first, last)) => Window::from(first.saturating_sub(MARGIN)..=last.saturating_add(MARGIN)),
+            None => Window::ALL,
+        }
+    }
 
     /// Creates the tree of records, which are sorted by time.
     #[cfg(feature = "store")]
@@ -69,7 +88,7 @@ impl TraceTree {
         let requests = order
             .into_iter()
             .filter_map(|(index, depth, parent)| Some(TraceNode { depth, parent, record: records[index].take()? }));
-        Self { requests: requests.collect(), complete }
+        Self { requests: requests.collect(), complete, coverage: Coverage::default() }
     }
 }
 

@@ -67,8 +67,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Returns the gaps that overlap a window, in the order of time.
-    async fn gaps(&self, _window: Window) -> Result<Vec<Gap>, StoreError> {
+    /// Returns the gaps that overlap a window: at most `limit`, those that end last, in any order. Each writer that is
+    /// lost, and that no other writer has marked as [`report`](Self::report) says, has a gap too: of unknown count, from
+    /// what it has written until now.
+    async fn gaps(&self, _window: Window, _limit: usize) -> Result<Vec<Gap>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::coverage::Coverage;
 use crate::model::export_status::ExportState;
 use crate::model::scope::ExportScope;
 use crate::model::time::Timestamp;
@@ -50,7 +51,7 @@ impl Job {
 }
 
 /// The part of a job that a store keeps as JSON, and need not read. In JSON, times are in microseconds since 1970
-/// (UTC).
+/// (UTC), but for those of the coverage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -78,6 +79,9 @@ pub struct JobBody {
     /// When the file and the job will be deleted.
     #[serde(with = "micros::optional")]
     pub kept_until: Option<Timestamp>,
+    /// What is missing from the range, as of when the records were extracted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
 }
 
 /// The URL of a file.

@@ -49,8 +49,8 @@ fn events() -> Vec<Event> {
         Event::OpenRequests(false),
         Event::ClaimFailed,
         Event::Renew,
-        Event::Extracted(0),
-        Event::Extracted(7),
+        Event::Extracted(0, coverage()),
+        Event::Extracted(7, coverage()),
         Event::Failed,
         Event::TimedOut,
         Event::Stopped,
@@ -58,6 +58,10 @@ fn events() -> Vec<Event> {
         Event::UrlMade(url()),
         Event::UrlExpired,
     ]
+}
+
+fn coverage() -> Coverage {
+    Coverage::new(Vec::new(), Vec::new())
 }
 
 fn delete() -> Effect {
@@ -78,8 +82,8 @@ fn table() -> Vec<Row> {
         (S::Requested, E::Due, S::Requested, Some(10 * SECOND), vec![F::Save, F::Extract(hour)]),
         (S::Requested, E::ClaimFailed, S::Requested, Some(2 * SECOND), vec![F::Save]),
         (S::Requested, E::Renew, S::Requested, Some(10 * SECOND), vec![F::Save]),
-        (S::Requested, E::Extracted(0), S::DoesNotExist, Some(DAY), vec![F::Save]),
-        (S::Requested, E::Extracted(7), S::Requested, None, vec![F::MakeUrl(hour * 24)]),
+        (S::Requested, E::Extracted(0, coverage()), S::DoesNotExist, Some(DAY), vec![F::Save]),
+        (S::Requested, E::Extracted(7, coverage()), S::Requested, None, vec![F::MakeUrl(hour * 24)]),
         (S::Requested, E::UrlMade(url()), S::Complete, Some(0), vec![F::Save]),
         (S::Requested, E::Failed, S::Requested, Some(SECOND), vec![F::Save]),
         (S::Requested, E::TimedOut, S::TimedOut, Some(DAY), vec![F::Save]),
@@ -196,12 +200,13 @@ fn an_attempt_has_the_time_that_those_before_it_left() {
 fn an_extracted_job_is_complete_once_its_file_has_a_url() {
     let mut before = job(ExportState::Requested);
     before.body.attempts = 2;
-    let (after, effects) = next(before, Event::Extracted(7), at(0), &settings());
+    let (after, effects) = next(before, Event::Extracted(7, coverage()), at(0), &settings());
     assert_eq!(effects, [Effect::MakeUrl(Duration::from_secs(24 * 3_600))]);
     assert_eq!(after.body.file.as_deref(), Some("x.2.jsonl.gz"));
     let (after, _) = next(after, Event::UrlMade(url()), at(SECOND), &settings());
     assert_eq!((after.state, after.due, after.body.kept_until), (ExportState::Complete, at(DAY), Some(at(DAY))));
     let shown = status(after.clone());
+    assert_eq!(shown.coverage, Some(coverage()));
     assert_eq!(shown.presigned_url, Some(url().url));
     let (after, _) = next(after, Event::UrlExpired, at(2 * SECOND), &settings());
     assert_eq!(after.body.url, None);

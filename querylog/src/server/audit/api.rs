@@ -26,6 +26,7 @@ use crate::store::StoreError;
 /// | `/log/distinct-udf-id/self`, `/log/distinct-udf-id/exec-env/self` | the latest record of each id |
 /// | `/requests` | the requests of the caller's environment, with all that is known of them |
 /// | `/traces/X` | those of a trace, as a tree |
+/// | `/gaps` | what is missing from the log, and since when a service that is behind has written nothing |
 /// | `/user/self`, `/execution-env/self` | who the caller is |
 /// | `/openapi.json` | the description of all this, for which no token is needed |
 ///
@@ -42,6 +43,10 @@ use crate::store::StoreError;
 /// none, and a token all the same.
 /// `/traces/X` is a list of `depth`, `parent` (the place of it in the list) and `request`, each request before those that
 /// it sent; `complete` is false if a trace has more than 5,000: [`TraceTree`](crate::audit::TraceTree).
+///
+/// `/gaps` takes the timestamps. It returns two lists: `gaps` (`from`, `to`, `why`) and `behind` (`service`,
+/// `written_through`), a [`Coverage`](crate::audit::Coverage). `/requests` and `/traces/X` have the same members, for what
+/// they are about. How many requests are missing, and from which instances, is in the store alone.
 ///
 /// Each response is JSON, rejections too.
 ///

@@ -16,6 +16,7 @@ pub(super) enum Question {
     Records(&'static str, RecordQuery),
     Requests,
     Trace(String),
+    Gaps,
     Latest(Distinct, Whose),
 }
 
@@ -28,6 +29,7 @@ impl Question {
             "user/self" => Self::User,
             "execution-env/self" => Self::Environment,
             "requests" => Self::Requests,
+            "gaps" => Self::Gaps,
             "log/self" => Self::Records("self", RecordQuery::Own),
             "log/exec-env/self" => Self::Records("exec-env", RecordQuery::Environment),
             "log/distinct-udf-names/self" => Self::Latest(Distinct::Names, Whose::Own),

@@ -14,6 +14,7 @@ use crate::access::bearer::bearer_token;
 use crate::access::principal::Principal;
 use crate::audit::log::AuditLog;
 use crate::audit::scoped::ScopedAuditLog;
+use crate::model::coverage::Coverage;
 use crate::model::distinct::{Distinct, Latest};
 use crate::model::page::{Page, PageToken};
 use crate::model::questions::Questions;
@@ -38,6 +39,9 @@ struct PageBody<T> {
     items: Vec<T>,
     limit: usize,
     next_page_token: Option<String>,
+    /// What is missing; on paths that are not Fused's.
+    #[serde(flatten)]
+    coverage: Option<Coverage>,
 }
 
 /// All that a page token is bound to.
@@ -66,11 +70,12 @@ impl Responder {
             Question::User => user(&caller),
             Question::Environment => environment(&caller),
             Question::Record(id) => {
-                ok(&PageBody { items: vec![log.record(&id).await?], limit: 1, next_page_token: None })
+                ok(&PageBody { items: vec![log.record(&id).await?], limit: 1, next_page_token: None, coverage: None })
             }
             Question::Records(endpoint, query) => self.records(&caller, &log, endpoint, query, parameters).await,
             Question::Requests => self.requests(&caller, &log, parameters).await,
             Question::Trace(id) => trace(&log, &id).await,
+            Question::Gaps => gaps(&log, parameters).await,
             Question::Latest(of, whose) => latest(&log, of, whose, parameters).await,
         }
     }
@@ -146,7 +151,7 @@ impl Responder {
     fn page<T: Serialize>(&self, page: Page<T>, listing: &Listing, binding: &Binding) -> Result<Response, ApiError> {
         let next = page.next.as_ref().and_then(PageToken::cursor);
         let next_page_token = next.map(|place| self.signer.write(&binding.0, &place));
-        ok(&PageBody { items: page.items, limit: listing.limit, next_page_token })
+        ok(&PageBody { items: page.items, limit: listing.limit, next_page_token, coverage: page.coverage })
     }
 }
 
@@ -156,6 +161,12 @@ async fn trace(log: &ScopedAuditLog, id: &str) -> Result<Response, ApiError> {
         ApiError::Parameters(vec![InvalidParameter::in_path("value", msg, "value_error")])
     })?;
     ok(&log.trace(id).await?)
+}
+
+async fn gaps(log: &ScopedAuditLog, mut parameters: Parameters) -> Result<Response, ApiError> {
+    let window = parameters.window();
+    parameters.check()?;
+    ok(&log.coverage(window).await?)
 }
 
 async fn latest(
@@ -168,7 +179,7 @@ async fn latest(
     let limit = parameters.count("max_records_to_scan", Latest::DEFAULT_READ, Latest::MAX_READ);
     parameters.check()?;
     let items = log.latest(&Latest::new(of, whose, window).read_at_most(limit)).await?;
-    ok(&PageBody { items, limit, next_page_token: None })
+    ok(&PageBody { items, limit, next_page_token: None, coverage: None })
 }
 
 fn user(caller: &Principal) -> Result<Response, ApiError> {

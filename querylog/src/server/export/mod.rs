@@ -55,6 +55,10 @@ const NO_EXPORT: &str = "there is no such export for this key";
 /// | `Failed`, `TimedOut` | there is no file, and there will be none; the log of the server says why |
 /// | `CreatingNewUrl` | the URL had run out; `Complete` comes again |
 ///
+/// An export that is `Complete` or `DoesNotExist` has the lists `gaps` (`from`, `to`, `why`) and `behind` (`service`,
+/// `written_through`): what was [missing](crate::audit::Coverage) from the range when it was extracted. Those of a list do
+/// not have them.
+///
 /// An export is kept for a day after it is complete, or as long as the builder says. Then its file is deleted, and the
 /// export is not found any more: what is in the store can be exported again.
 ///

@@ -87,9 +87,6 @@ pub(super) const PUT_GAP: &str = "
     INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE
     SET (from_time, to_time, count, why) = (excluded.from_time, excluded.to_time, excluded.count, excluded.why)";
 
-pub(super) const GAPS: &str = "
-    SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2 ORDER BY from_time, to_time";
-
 /// Claims the sweep for some microseconds, unless another process has it.
 pub(super) const CLAIM_SWEEP: &str = "
     UPDATE about SET sweeper = $1, swept_until = (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT + $2

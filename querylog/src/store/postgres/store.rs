@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::model::distinct::Distinct;
-use crate::model::gap::Gap;
+use crate::model::gap::{Gap, UNCLEAN_STOP};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterStatus};
@@ -135,9 +135,11 @@ impl Store for Postgres {
         rows.iter().map(writers::read_status).collect()
     }
 
-    async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        let parameters = [window.start, window.end].map(|time| parameter(time.as_micros()));
-        self.query(statements::GAPS, parameters.into()).await?.iter().map(read_gap).collect()
+    async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
+        let (start, end) = (window.start.as_micros(), window.end.as_micros());
+        let parameters =
+            vec![parameter(start), parameter(end), parameter(many(limit)), parameter(SILENT), bytes(UNCLEAN_STOP)];
+        self.query(writers::gaps_text(), parameters).await?.iter().map(read_gap).collect()
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {

@@ -18,6 +18,18 @@ use crate::store::sql::{FORGOTTEN, SILENT, clamped, state_of, word_of};
 /// The clock of the server, in microseconds.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
 
+/// Reads the last gaps of a window, and those of writers that are silent and not marked as lost yet.
+pub(super) fn gaps_text() -> String {
+    format!(
+        "(SELECT from_time, to_time, count, why FROM gap WHERE to_time >= $1 AND from_time <= $2
+            ORDER BY to_time DESC LIMIT $3)
+        UNION ALL
+        SELECT least(written_through, {NOW}), {NOW}, NULL, $5::BYTEA FROM writer
+        WHERE state = 'live' AND seen < {NOW} - $4::BIGINT AND {NOW} >= $1 AND least(written_through, {NOW}) <= $2
+        ORDER BY 2 DESC LIMIT $3"
+    )
+}
+
 /// Reads the writers, and whether each has been silent for so long.
 pub(super) fn read_text() -> String {
     format!(

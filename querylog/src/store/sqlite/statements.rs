@@ -62,8 +62,13 @@ pub(super) const PUT_GAP: &str = "
     INSERT INTO gap (id, from_time, to_time, count, why) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE
     SET (from_time, to_time, count, why) = (excluded.from_time, excluded.to_time, excluded.count, excluded.why)";
 
+/// Reads the last gaps of a window, and those of writers that are silent and not marked as lost yet.
 pub(super) const GAPS: &str = "
-    SELECT from_time, to_time, count, why FROM gap WHERE to_time >= ?1 AND from_time <= ?2 ORDER BY from_time, to_time";
+    SELECT from_time, to_time, count, why FROM gap WHERE to_time >= ?1 AND from_time <= ?2
+    UNION ALL
+    SELECT min(written_through, ?4), ?4, NULL, ?6 FROM writer
+    WHERE state = 'live' AND seen < ?5 AND ?4 >= ?1 AND min(written_through, ?4) <= ?2
+    ORDER BY 2 DESC LIMIT ?3";
 
 /// Finds a request of a window that has not ended.
 pub(super) const OPEN: &str = "

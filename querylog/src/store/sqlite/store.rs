@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 use crate::model::distinct::Distinct;
 use crate::model::gap::Gap;
-use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterStatus};
 use crate::store::sql::{COLUMNS, short_columns};
@@ -290,21 +289,8 @@ impl Store for Sqlite {
         self.read(|connection| writers::read(connection)).await
     }
 
-    async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        self.read(move |connection| {
-            let mut select = connection.prepare_cached(statements::GAPS)?;
-            let read = |row: &rusqlite::Row<'_>| {
-                let count: Option<i64> = row.get(2)?;
-                Ok(Gap {
-                    from: Timestamp::from_micros(row.get(0)?),
-                    to: Timestamp::from_micros(row.get(1)?),
-                    count: count.map(i64::unsigned_abs),
-                    why: row.get::<_, String>(3)?.into(),
-                })
-            };
-            select.query_map([window.start.as_micros(), window.end.as_micros()], read)?.collect()
-        })
-        .await
+    async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
+        self.read(move |connection| writers::read_gaps(connection, window, limit)).await
     }
 
     async fn get(&self, id: &str) -> Result<Option<Row>, StoreError> {

@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use crate::model::gap::{Gap, UNCLEAN_STOP};
 use crate::model::time::Timestamp;
+use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterState, WriterStatus};
-use crate::store::sql::{FORGOTTEN, SILENT, clamped, state_of, word_of};
-use crate::store::sqlite::statements::PUT_GAP;
+use crate::store::sql::{FORGOTTEN, SILENT, clamped, many, state_of, word_of};
+use crate::store::sqlite::statements::{GAPS, PUT_GAP};
 use crate::store::sqlite::tables;
 
 const FIND: &str = "SELECT started, written_through, state FROM writer WHERE id = ?1";
@@ -93,6 +94,23 @@ fn find_lost(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
 pub(super) fn put_gap(connection: &Connection, id: Uuid, gap: &Gap) -> rusqlite::Result<()> {
     let (from, to, count) = (gap.from.as_micros(), gap.to.as_micros(), gap.count.map(clamped));
     connection.execute(PUT_GAP, params![id.to_string(), from, to, count, gap.why]).map(drop)
+}
+
+/// Reads the last gaps of a window, as of now.
+pub(super) fn read_gaps(connection: &Connection, window: Window, limit: usize) -> rusqlite::Result<Vec<Gap>> {
+    let now = Timestamp::now().as_micros();
+    let read = |row: &rusqlite::Row<'_>| {
+        let count: Option<i64> = row.get(2)?;
+        Ok(Gap {
+            from: Timestamp::from_micros(row.get(0)?),
+            to: Timestamp::from_micros(row.get(1)?),
+            count: count.map(i64::unsigned_abs),
+            why: row.get::<_, String>(3)?.into(),
+        })
+    };
+    let (start, end) = (window.start.as_micros(), window.end.as_micros());
+    let parameters = params![start, end, many(limit), now, now - SILENT, UNCLEAN_STOP];
+    connection.prepare_cached(GAPS)?.query_map(parameters, read)?.collect()
 }
 
 /// Reads the writers, as of now.

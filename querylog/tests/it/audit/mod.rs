@@ -5,6 +5,7 @@ mod callers;
 mod client;
 #[cfg(target_os = "linux")]
 mod disk;
+mod gaps;
 #[cfg(unix)]
 mod kill;
 mod limits;

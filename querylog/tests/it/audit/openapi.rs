@@ -54,7 +54,7 @@ async fn description_matches_every_response_of_the_api() {
     let request = Request::get("/v1/openapi.json").body(Body::empty()).unwrap();
     let description = server.send(request).await.json;
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 15);
+    assert_eq!(paths.len(), 16);
     let mut request = Record::new(&Trail::start(Sample::Always), "/");
     request.notes.caller.exec_env_id = Some("env1".into());
     server.log.put_requests(std::slice::from_ref(&request)).await.unwrap();

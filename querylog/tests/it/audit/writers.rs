@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tagtrail_querylog::audit::AuditRecord;
 use tagtrail_querylog::store::{Row, Sqlite, Store, StoreError, WriterReport, WriterState, WriterStatus};
@@ -12,6 +13,7 @@ use crate::support::audit;
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
+const DAY_LONG: Duration = Duration::from_secs(86_400);
 const WHY: &str = "unclean stop: the process ended without closing the log";
 
 struct Opened {
@@ -38,7 +40,7 @@ impl Opened {
     }
 
     async fn gaps(&self) -> Vec<Gap> {
-        let gaps = self.store.gaps(Window::ALL).await.unwrap();
+        let gaps = self.store.gaps(Window::ALL, usize::MAX).await.unwrap();
         assert!(gaps.iter().all(|gap| gap.count.is_none() && gap.why == WHY), "{gaps:?}");
         gaps
     }
@@ -185,7 +187,16 @@ async fn writer_is_lost_with_a_gap_while_it_is_silent() {
         }
         opened.age(MINUTE).await;
         assert_eq!(opened.state(silent).await, WriterState::Lost, "even if no other writer has reported since");
-        assert_eq!(opened.gaps().await, []);
+        let mut starts: Vec<_> = opened.gaps().await.iter().map(|gap| gap.from).collect();
+        starts.sort_unstable();
+        assert_eq!(starts, [at(100), at(700)], "of both that are silent");
+        for (window, limit, expected) in [
+            (Window::from(..at(700)), 9, 1),
+            (Window::from(Timestamp::now().saturating_add(DAY_LONG)..), 9, 0),
+            (Window::ALL, 1, 1),
+        ] {
+            assert_eq!(opened.store.gaps(window, limit).await.unwrap().len(), expected, "{window:?}");
+        }
         for _ in 0..2 {
             opened.report(&of_live).await;
             let gaps = opened.gaps().await;

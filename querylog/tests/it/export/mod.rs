@@ -3,6 +3,7 @@
 mod api;
 mod client;
 mod flow;
+mod gaps;
 mod jobs;
 mod links;
 mod openapi;

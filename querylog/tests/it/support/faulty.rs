@@ -69,8 +69,8 @@ impl Store for Faulty {
         self.inner.put_gap(id, gap).await
     }
 
-    async fn gaps(&self, window: Window) -> Result<Vec<Gap>, StoreError> {
-        self.inner.gaps(window).await
+    async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
+        self.inner.gaps(window, limit).await
     }
 
     async fn report(&self, report: &WriterReport) -> Result<(), StoreError> {

@@ -5,5 +5,6 @@ pub(crate) mod audit;
 pub(crate) mod common;
 pub(crate) mod export;
 pub(crate) mod faulty;
+pub(crate) mod gaps;
 #[cfg(unix)]
 pub(crate) mod killed;

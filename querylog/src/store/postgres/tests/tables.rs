@@ -58,11 +58,11 @@ async fn tables_of_version_4_keep_their_gaps_and_get_writers() {
     }
     admin.batch_execute("INSERT INTO gap VALUES (1, 2, 7, 'overload'), (1, 2, NULL, 'overload')").await.unwrap();
     let store = connect(&url, None).await.unwrap();
-    let gaps = store.gaps(Window::ALL).await.unwrap();
+    let gaps = store.gaps(Window::ALL, 10).await.unwrap();
     assert_eq!(gaps.len(), 2);
     // A gap of that version has no id, and is not mistaken for another.
     store.put_gap(Uuid::now_v7(), &gaps[0]).await.unwrap();
-    assert_eq!(store.gaps(Window::ALL).await.unwrap().len(), 3);
+    assert_eq!(store.gaps(Window::ALL, 10).await.unwrap().len(), 3);
     let report = WriterReport::new(Uuid::now_v7(), Timestamp::now());
     store.report(&report).await.unwrap();
     assert_eq!(store.writers().await.unwrap()[0].id, report.id);
