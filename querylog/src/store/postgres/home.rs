@@ -1,6 +1,5 @@
 //! The runtime of a store: [`Home`].
 
-use std::fmt;
 use std::io;
 use std::sync::mpsc;
 
@@ -58,12 +57,6 @@ impl Drop for Home {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-impl fmt::Debug for Home {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Home").finish_non_exhaustive()
     }
 }
 
