@@ -155,8 +155,8 @@ impl ExportService {
         });
         // Those that are damaged are logged whenever their turn comes.
         // What is missing may be long.
-        let status = |job| ExportStatus { coverage: None, ..status(job) };
-        Ok((jobs.into_iter().flatten().map(status).collect(), last))
+        let listed = |job| ExportStatus { coverage: None, ..status(job) };
+        Ok((jobs.into_iter().flatten().map(listed).collect(), last))
     }
 
     /// Checks whether a URL of our own opens this file now.
