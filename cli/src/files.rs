@@ -53,8 +53,8 @@ pub(crate) struct Cat {
 
 #[derive(Args)]
 pub(crate) struct Summary {
-    /// Group by `route`, `path`, `status`, `grpc-status`, `outcome`, `tag` (each name and value) or `tag:NAME` [default:
-    /// route and tag]
+    /// Group by `route`, `path`, `status`, `grpc-status`, `outcome`, `tag` (each name and value) or `tag:NAME`
+    /// [default: route and tag]
     ///
     /// Repeat it to group by several.
     #[arg(long, value_name = "WHAT")]

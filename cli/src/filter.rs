@@ -41,7 +41,8 @@ pub(crate) struct EndArgs {
     /// Show only requests that failed: by their outcome, a status of 5xx, or a gRPC status of a server's error
     #[arg(long)]
     failed: bool,
-    /// Show only requests that ended in this way: `complete`, `aborted`, `failed`, `panicked` or `refused`
+    /// Show only requests that ended in this way: `complete`, `aborted`, `failed`, `panicked`,
+    /// `refused` or `upgraded`
     #[arg(long)]
     outcome: Option<Outcome>,
     /// Show only requests with this gRPC status: `14` for UNAVAILABLE

@@ -41,7 +41,7 @@ pub async fn shutdown_signal() {
         }
         Err(error) => {
             tracing::error!(%error, "cannot wait for the signals that stop this process");
-            future::pending().await
+            future::pending::<()>().await;
         }
     }
 }

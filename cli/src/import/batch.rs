@@ -1,7 +1,7 @@
 //! Stores lines in batches.
 
 use tagtrail_querylog::AuditLog;
-use tagtrail_querylog::store::StoreError;
+use tagtrail_querylog::store::{Row, StoreError};
 
 use super::line::{ImportLine, ImportRecord};
 
@@ -28,35 +28,14 @@ impl Batch {
 }
 
 /// Stores lines, and returns those that the store rejects.
-///
-/// A rejected batch is split into halves until the rejected records are alone, so that all others are stored.
 pub(super) async fn put<'a>(
     log: &AuditLog,
     lines: &'a [ImportLine],
 ) -> Result<Vec<(&'a ImportLine, StoreError)>, StoreError> {
-    let mut rejected = Vec::new();
-    let mut rest = vec![lines];
-    while let Some(lines) = rest.pop() {
-        match (put_batch(log, lines).await, lines) {
-            (Err(error @ StoreError::Rejected(_)), [line]) => rejected.push((line, error)),
-            (Err(StoreError::Rejected(_)), _) => {
-                let (first, second) = lines.split_at(lines.len() / 2);
-                rest.extend([second, first]);
-            }
-            (stored, _) => stored?,
-        }
-    }
-    Ok(rejected)
-}
-
-async fn put_batch(log: &AuditLog, lines: &[ImportLine]) -> Result<(), StoreError> {
-    let (mut records, mut requests) = (Vec::new(), Vec::new());
-    for line in lines {
-        match &line.record {
-            ImportRecord::Audit(record) => records.push((**record).clone()),
-            ImportRecord::Request(request) => requests.push((**request).clone()),
-        }
-    }
-    log.put(records).await?;
-    log.put_requests(&requests).await
+    let row = |line: &ImportLine| match &line.record {
+        ImportRecord::Audit(record) => Row::of((**record).clone(), true),
+        ImportRecord::Request(request) => Row::from((**request).clone()),
+    };
+    let rejected = log.put_each(lines.iter().map(row).collect()).await?;
+    Ok(rejected.into_iter().filter_map(|(index, error)| Some((lines.get(index)?, error))).collect())
 }

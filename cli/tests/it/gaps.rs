@@ -27,7 +27,7 @@ fn stdout(output: &Output) -> String {
 fn store(folder: &Path) -> (Vec<Record>, Missing) {
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let store = Sqlite::open(folder.join("audit.db")).unwrap();
-    let requests: Vec<_> = [3_590, 0].map(|seconds| request(seconds)).into();
+    let requests: Vec<_> = [3_590, 0].map(request).into();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(AuditLog::new(store.clone()).put_requests(&requests)).unwrap();
     (requests, runtime.block_on(put_missing(&store)))
@@ -97,7 +97,7 @@ fn gaps_are_lines_of_requests_and_of_no_other_command() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (requests, missing) = store(folder);
-    let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let lines = |lines: &[String]| lines.join("\n") + "\n";
     let records: Vec<_> = requests.iter().map(ToString::to_string).collect();
     let gaps: Vec<_> = missing.gaps.iter().map(ToString::to_string).collect();
     let shown = stdout(&run(folder, &[&["requests"][..], &STORE].concat()));

@@ -132,9 +132,11 @@ fn a_response_without_end_is_an_error() {
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+        while !request.next().unwrap().unwrap().is_empty() {}
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\":[";
         stream.write_all(head.as_bytes()).unwrap();
-        while stream.write_all(&[b' '; 1 << 16]).is_ok() {}
+        while stream.write_all(&[b' '; 4_096]).is_ok() {}
     });
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["query", "--server", &url]);

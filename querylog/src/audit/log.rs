@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::backend::Backend;
-use crate::audit::row::row_of;
 use crate::audit::scoped::ScopedAuditLog;
 use crate::model::audit_record::AuditRecord;
 use crate::model::coverage::Coverage;
@@ -70,8 +69,12 @@ impl AuditLog {
         Self(Backend { payloads: Some(payloads), ..self.0 })
     }
 
-    /// Deletes what a crash left in the object store: objects of this age and over that no record has. Returns how
-    /// many. An hour is a good age; a record that is put gets its objects shortly before its row.
+    /// Deletes what crashes left in the object store: objects of at least this age that no record has, and files that were
+    /// never completed. Returns how many. An hour is a good age; a record that is put gets its objects shortly before its
+    /// row.
+    ///
+    /// If several processes share a store in PostgreSQL, one of them sweeps at a time; for the others, this returns 0 at
+    /// once. If they share one in SQLite, call this in one of them.
     ///
     /// # Errors
     ///
@@ -113,7 +116,35 @@ impl AuditLog {
     /// If the store fails, has too much to do, or [rejects](StoreError::Rejected) one of them: then put the others without
     /// it.
     pub async fn put_requests(&self, requests: &[Record]) -> Result<(), StoreError> {
-        self.put_rows(requests.iter().cloned().map(row_of).collect()).await
+        self.put_rows(requests.iter().cloned().map(Row::from).collect()).await
+    }
+
+    /// Puts rows, such as those of requests ([`Row::from`]), and returns which of them the store rejects, by their
+    /// positions, and why. All others are in the store then. Each long value is stored once, however many rows are
+    /// rejected.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails or is overloaded. Some of the rows may be in the store then.
+    pub async fn put_each(&self, mut rows: Vec<Row>) -> Result<Vec<(usize, StoreError)>, StoreError> {
+        self.0.take_out(&mut rows).await?;
+        let rows: Arc<[Row]> = rows.into();
+        let mut rejected = Vec::new();
+        let mut rest: Vec<_> = std::iter::once(0..rows.len()).collect();
+        // Rows that are rejected together are halved, until those that are rejected alone are known.
+        while let Some(range) = rest.pop().filter(|range| !range.is_empty()) {
+            let some = if range.len() == rows.len() { Arc::clone(&rows) } else { rows[range.clone()].into() };
+            match self.0.store.put(some, None).await {
+                Ok(()) => {}
+                Err(error @ StoreError::Rejected(_)) if range.len() == 1 => rejected.push((range.start, error)),
+                Err(StoreError::Rejected(_)) => {
+                    let middle = range.start + range.len() / 2;
+                    rest.extend([middle..range.end, range.start..middle]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(rejected)
     }
 
     async fn put_rows(&self, mut rows: Vec<Row>) -> Result<(), StoreError> {

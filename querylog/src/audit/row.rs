@@ -8,6 +8,13 @@ use crate::model::record::Record;
 use crate::store::Row;
 use crate::wire::line::{Line, stored};
 
+/// The row of a request: with all that is known of it. A request that has no outcome has only started.
+impl From<Record> for Row {
+    fn from(record: Record) -> Self {
+        row_of(record)
+    }
+}
+
 /// Returns the row of a request.
 pub(crate) fn row_of(record: Record) -> Row {
     let [keys, end_keys] = keys_of(&record);

@@ -159,10 +159,13 @@ fn lines_are_written_again_if_their_file_was_deleted_but_not_if_it_was_moved() {
     disk.state().files[0].place = Some(Place::Deleted);
     log.append(&record()).wait(SOON).unwrap().unwrap();
     assert_eq!(disk.counts(), (2, 1));
+    let gaps = disk.lines().1;
+    let [gap] = &*gaps else { panic!("what was in the file is missing: {gaps:?}") };
+    assert_eq!((gap.count, &*gap.why), (Some(1), "a file of the log was deleted"));
     disk.state().files[1].place = Some(Place::Moved);
     log.append(&record()).wait(SOON).unwrap().unwrap();
     log.append(&record()).wait(SOON).unwrap().unwrap();
-    assert_eq!(disk.counts(), (3, 3));
+    assert_eq!((disk.counts(), disk.lines().1.len()), ((3, 3), 1));
 }
 
 #[test]

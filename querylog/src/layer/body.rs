@@ -8,10 +8,10 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::layer::hold::Hold;
 use crate::layer::logged::Logged;
 use crate::layer::open::RecordHandle;
 use crate::model::record::Outcome;
-use crate::queue::ack::Ack;
 
 pin_project! {
     /// The body of a request: its bytes are counted as they are read.
@@ -100,7 +100,7 @@ type Polled<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
 struct Held<B: Body> {
     last: Polled<B>,
-    ack: Ack,
+    until: Hold,
 }
 
 impl<B: Body> LoggedBody<B> {
@@ -125,15 +125,12 @@ where
             KindProjection::Handled { inner, logged, held } => {
                 if held.is_none() {
                     let Some(logging) = logged else { return inner.poll_frame(cx) };
-                    let (polled, ack) = ready!(poll_logged(inner, logging, cx));
-                    match ack {
-                        Some(ack) if logging.holds_response => *held = Some(Held { last: polled, ack }),
-                        _ => return Poll::Ready(polled),
-                    }
+                    let (polled, until) = ready!(poll_logged(inner, logging, cx));
+                    let Some(until) = until else { return Poll::Ready(polled) };
+                    *held = Some(Held { last: polled, until });
                 }
                 if let Some(holding) = held {
-                    // The response ends whether the record is written or not.
-                    let _ = ready!(Pin::new(&mut holding.ack).poll(cx));
+                    ready!(holding.until.as_mut().poll(cx));
                 }
                 *logged = None;
                 Poll::Ready(held.take().and_then(|held| held.last))
@@ -167,7 +164,7 @@ fn poll_logged<B: Body<Error: Display + 'static>>(
     mut inner: Pin<&mut B>,
     logged: &mut Logged,
     cx: &mut Context<'_>,
-) -> Poll<(Polled<B>, Option<Ack>)> {
+) -> Poll<(Polled<B>, Option<Hold>)> {
     let open = &mut logged.open;
     let polled = ready!(open.guard(|| inner.as_mut().poll_frame(cx)));
     // Servers do not poll further after trailers, nor once they know that a body is whole.
@@ -175,7 +172,7 @@ fn poll_logged<B: Body<Error: Display + 'static>>(
         None => true,
         Some(Err(error)) => {
             let ack = open.fail(error);
-            return Poll::Ready((polled, ack));
+            return Poll::Ready((polled, logged.hold(ack)));
         }
         Some(Ok(frame)) => match frame.trailers_ref() {
             Some(trailers) => {
@@ -186,7 +183,7 @@ fn poll_logged<B: Body<Error: Display + 'static>>(
         },
     };
     let ack = if is_complete { open.end(Outcome::Complete) } else { None };
-    Poll::Ready((polled, ack))
+    Poll::Ready((polled, logged.hold(ack)))
 }
 
 impl<B: Body> Held<B> {

@@ -59,3 +59,55 @@ impl fmt::Write for Bounded {
         if fitting.len() < more.len() { Err(fmt::Error) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("step {0}")]
+    struct Step(u32, #[source] Option<Box<Step>>);
+
+    /// Writes more than there is memory for.
+    struct Endless;
+
+    impl Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            loop {
+                f.write_str("é")?;
+            }
+        }
+    }
+
+    fn steps(count: u32) -> Boxed {
+        let first = Step(count, None);
+        Boxed::from((1..count).rev().fold(first, |source, step| Step(step, Some(source.into()))))
+    }
+
+    #[test]
+    fn sources_follow_the_error_up_to_a_limit() {
+        assert_eq!(error_text(&steps(3), 100), "step 1: step 2: step 3");
+        assert_eq!(error_text(&steps(100), 1_000).matches("step").count(), 1 + MAX_SOURCES);
+        assert_eq!(error_text(&Step(1, None), 100), "step 1");
+        assert_eq!(error_text(&"down", 100), "down");
+        assert_eq!(error_text(&Boxed::from("down"), 100), "down");
+    }
+
+    #[test]
+    fn text_ends_shortly_after_the_limit() {
+        for most in [64, 65, 1_000] {
+            for text in
+                [error_text(&Endless, most), error_text(&"x".repeat(2_000), most), error_text(&steps(300), most)]
+            {
+                assert!(text.len() <= most + 4, "{most}");
+            }
+            assert!(error_text(&Endless, most).len() > most, "it is seen to be cut");
+        }
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn error_that_writes_its_source_is_written_once() {
+        assert_eq!(error_text(&axum::Error::new(steps(2)), 100), "step 1: step 2");
+    }
+}

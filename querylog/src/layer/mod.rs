@@ -5,8 +5,10 @@ mod client_address;
 mod error_text;
 #[cfg(feature = "axum")]
 mod extract;
+mod forwarded;
 mod framework;
 mod grpc;
+mod hold;
 mod logged;
 mod open;
 mod options;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::layer::error_text::error_text;
 use crate::layer::grpc::{is_grpc, note_call};
+use crate::layer::hold::acknowledged;
 use crate::layer::options::Options;
 use crate::model::grpc::UNKNOWN;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
@@ -61,14 +62,7 @@ impl Start {
         if let Some(result) = self.result.get() {
             return *result;
         }
-        let result = match self.deadline {
-            // There is no timer outside of tokio.
-            Some(deadline) if tokio::runtime::Handle::try_current().is_ok() => {
-                let waited = tokio::time::timeout_at(deadline.into(), ack.clone()).await;
-                waited.unwrap_or(Err(AppendError::TimedOut))
-            }
-            _ => ack.clone().await,
-        };
+        let result = acknowledged(ack.clone(), self.deadline).await;
         *self.result.get_or_init(|| result)
     }
 }
@@ -116,7 +110,7 @@ impl RecordHandle {
     /// # Errors
     ///
     /// If the start is not in the log. [`AppendError::TimedOut`] if that is not known within
-    /// [5 seconds](crate::QueryLogLayer::started_within) of the start of the request. [`AppendError::NotSampled`] if the layer has a
+    /// [5 seconds](crate::QueryLogLayer::acknowledged_within) of the start of the request. [`AppendError::NotSampled`] if the layer has a
     /// [`sample`](crate::QueryLogLayer::sample), and the request is not in it.
     pub async fn started(&self) -> Result<(), AppendError> {
         self.0.started.wait().await
@@ -167,7 +161,7 @@ impl Open {
         let start = Instant::now();
         let started = Start {
             ack: options.samples(&record).then(|| options.log.begin_limited(&record)),
-            deadline: start.checked_add(options.started_within),
+            deadline: start.checked_add(options.acknowledged_within),
             result: OnceLock::new(),
         };
         let shared = Arc::new(Shared {
@@ -201,6 +195,13 @@ impl Open {
             pending.expected = if no_body { Some(0) } else { body_bytes.filter(|_| !pending.grpc) };
             note_call(&mut pending.record, headers);
         }
+    }
+
+    /// Returns whether a response with this status is the last of HTTP on its connection. Its body is not read.
+    pub(crate) fn is_upgrade(&self, status: StatusCode) -> bool {
+        let is_connect = |pending: &Pending| pending.record.request.method == Method::CONNECT;
+        status == StatusCode::SWITCHING_PROTOCOLS
+            || (status.is_success() && self.0.as_ref().is_some_and(|pending| is_connect(pending)))
     }
 
     /// The response has ended with these trailers.

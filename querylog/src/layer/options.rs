@@ -36,13 +36,18 @@ pub(crate) struct Options {
     pub(crate) or_if: Option<Arc<RecordFilter>>,
     pub(crate) standalone: bool,
     pub(crate) holds_response: bool,
-    /// How long a handler waits for the start of its record.
-    pub(crate) started_within: Duration,
+    /// How long a handler or a response waits for its record.
+    pub(crate) acknowledged_within: Duration,
 }
 
 impl Options {
     pub(crate) fn passes(&self, head: &Parts) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter(head))
+    }
+
+    /// For how long responses are held back, if they are.
+    pub(crate) fn held_for(&self) -> Option<Duration> {
+        self.holds_response.then_some(self.acknowledged_within)
     }
 
     pub(crate) fn samples(&self, record: &Record) -> bool {
@@ -105,7 +110,7 @@ impl fmt::Debug for Options {
             .field("sample", &self.sample)
             .field("standalone", &self.standalone)
             .field("holds_response", &self.holds_response)
-            .field("started_within", &self.started_within)
+            .field("acknowledged_within", &self.acknowledged_within)
             .finish_non_exhaustive()
     }
 }

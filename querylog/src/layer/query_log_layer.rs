@@ -12,6 +12,7 @@ use tagtrail::{Inbound, InboundLayer, Rejection, Sample};
 use tower_layer::{Layer, Stack};
 
 use crate::layer::client_address::ClientAddress;
+use crate::layer::forwarded::ForwardedBy;
 use crate::layer::grpc::note_call;
 use crate::layer::options::Options;
 use crate::layer::service::QueryLogService;
@@ -38,6 +39,22 @@ use crate::queue::log::QueryLog;
 /// [`standalone`](Self::standalone).
 ///
 /// A response counts as complete when the server has taken all of it. Whether the client has received it is unknown.
+///
+/// The record of a WebSocket, or of any other upgrade, ends with its handshake ([`Outcome::Upgraded`]): the connection
+/// then belongs to the handler. To have the session on record too, append a record of your own when it ends:
+///
+/// ```
+/// # use std::time::Instant;
+/// use tagtrail::Trail;
+/// use tagtrail_querylog::{Outcome, QueryLog, Record};
+///
+/// async fn chat(log: QueryLog, trail: Trail) {
+///     let (mut record, start) = (Record::new(&trail, "chat session"), Instant::now());
+///     // … until the connection is closed …
+///     record.end(start.elapsed(), Outcome::Complete);
+///     drop(log.append(&record));
+/// }
+/// ```
 ///
 /// A layer around the whole of an axum router does not know the route; one that is added by `Router::layer` does.
 ///
@@ -81,7 +98,7 @@ impl QueryLogLayer {
             or_if: None,
             standalone: false,
             holds_response: false,
-            started_within: Duration::from_secs(5),
+            acknowledged_within: Duration::from_secs(5),
         }))
     }
 
@@ -144,8 +161,9 @@ impl QueryLogLayer {
         self.with(|options| options.client.peer = Arc::new(peer))
     }
 
-    /// Sets which peers are your proxies, whose `x-forwarded-for` is trusted. The client is then the last address in that
-    /// header which is not such a proxy. By default none is trusted, and the client is the peer.
+    /// Sets which peers are your proxies, whose `x-forwarded-for` is trusted. The client is then the last address in
+    /// that header which is not such a proxy; it is unknown if a proxy names something that is not an address, such as
+    /// `unknown`. By default none is trusted, and the client is the peer.
     ///
     /// ```
     /// # use std::net::IpAddr;
@@ -156,6 +174,14 @@ impl QueryLogLayer {
     /// ```
     pub fn trusted_proxies(self, trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         self.with(|options| options.client.trusted = Some(Arc::new(trusted)))
+    }
+
+    /// Reads what trusted proxies forward from the header `Forwarded`
+    /// ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)), instead of `x-forwarded-for`.
+    ///
+    /// Only one of the two is read: a client could forge the one that your proxies do not set.
+    pub fn forwarded(self) -> Self {
+        self.with(|options| options.client.forwarded_by = ForwardedBy::Standard)
     }
 
     /// Sets the name of this machine in records. By default it is the one that the operating system has.
@@ -229,15 +255,16 @@ impl QueryLogLayer {
     /// Holds back the end of each response until its record is as safe as [`Durability`](crate::Durability) asks: a
     /// client that has the whole response knows that it is on record.
     ///
-    /// If the record cannot be written, the response ends all the same, and the record is counted.
+    /// If the record is not written [in time](Self::acknowledged_within), the response ends all the same. For a client
+    /// that must be sure, have the handler wait for [`RecordHandle::started`](crate::RecordHandle::started).
     pub fn hold_response_until_written(self) -> Self {
         self.with(|options| options.holds_response = true)
     }
 
-    /// Sets for how long [`RecordHandle::started`](crate::RecordHandle::started) waits, from the start of the request; 5
-    /// seconds by default.
-    pub fn started_within(self, limit: Duration) -> Self {
-        self.with(|options| options.started_within = limit)
+    /// Sets for how long [`RecordHandle::started`](crate::RecordHandle::started) waits, from the start of the request, and
+    /// for how long a response is [held back](Self::hold_response_until_written); 5 seconds by default.
+    pub fn acknowledged_within(self, limit: Duration) -> Self {
+        self.with(|options| options.acknowledged_within = limit)
     }
 
     /// Records a request that was rejected for its tags. [`with_inbound`](Self::with_inbound) sets this up; call it from

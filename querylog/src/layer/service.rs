@@ -14,10 +14,10 @@ use tagtrail::{Sample, Trail};
 use tower_service::Service;
 
 use crate::layer::body::{CountedBody, LoggedBody};
+use crate::layer::hold::Hold;
 use crate::layer::logged::Logged;
 use crate::layer::open::Open;
 use crate::layer::options::Options;
-use crate::queue::ack::Ack;
 use crate::queue::overload::Overload;
 
 /// The service of a [`QueryLogLayer`](crate::QueryLogLayer). Its inner service gets [`CountedBody`].
@@ -138,7 +138,7 @@ where
         let request = Request::from_parts(head, CountedBody::counted(body, handle));
         let inner = &mut self.inner;
         let future = open.guard(|| inner.call(request));
-        QueryLogFuture::handled(future, Some(Logged { open, holds_response: options.holds_response }))
+        QueryLogFuture::handled(future, Some(Logged { open, held_for: options.held_for() }))
     }
 }
 
@@ -184,7 +184,7 @@ pin_project! {
         // The record is not safe yet, and the response has no body to hold back.
         Acknowledging {
             response: Option<Response<LoggedBody<B>>>,
-            ack: Ack,
+            until: Hold,
         },
         Own {
             response: Option<Response<Bytes>>,
@@ -212,7 +212,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let (response, ack) = match self.as_mut().project().state.project() {
+            let (response, until) = match self.as_mut().project().state.project() {
                 StateProjection::Handled { future, logged } => {
                     let polled = match logged {
                         Some(logged) => logged.open.guard(|| future.poll(cx)),
@@ -228,12 +228,12 @@ where
                             return Poll::Ready(Err(error));
                         }
                     };
-                    let ack = logged.as_mut().and_then(|logged| logged.responded(&response));
-                    (response.map(|body| LoggedBody::handled(body, logged)), ack)
+                    let until = logged.as_mut().and_then(|logged| logged.responded(&response));
+                    (response.map(|body| LoggedBody::handled(body, logged)), until)
                 }
-                StateProjection::Acknowledging { response, ack } => {
-                    // The response is sent whether the record is written or not.
-                    let _ = ready!(Pin::new(ack).poll(cx));
+                StateProjection::Acknowledging { response, until } => {
+                    assert!(response.is_some(), "future polled after completion");
+                    ready!(until.as_mut().poll(cx));
                     return Poll::Ready(Ok(response.take().expect("future polled after completion")));
                 }
                 StateProjection::Own { response } => {
@@ -241,10 +241,8 @@ where
                     return Poll::Ready(Ok(response.map(LoggedBody::own)));
                 }
             };
-            match ack {
-                None => return Poll::Ready(Ok(response)),
-                Some(ack) => self.as_mut().project().state.set(State::Acknowledging { response: Some(response), ack }),
-            }
+            let Some(until) = until else { return Poll::Ready(Ok(response)) };
+            self.as_mut().project().state.set(State::Acknowledging { response: Some(response), until });
         }
     }
 }

@@ -26,8 +26,9 @@ pub struct Gap {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Gap {
     /// Creates the gap between an earlier run of a writer, which had written its records until a time, and this one.
-    pub(crate) fn of_unclean_stop(written_through: i64, report: &WriterReport) -> Self {
-        let from = Timestamp::from_micros(written_through).max(report.kept_through).min(report.started);
+    pub(crate) fn of_unclean_stop(written_through: Option<i64>, report: &WriterReport) -> Self {
+        let written_through = written_through.map_or(Timestamp::MIN, Timestamp::from_micros);
+        let from = written_through.max(report.kept_through).min(report.started);
         Self { from, to: report.started, count: None, why: Cow::Borrowed(UNCLEAN_STOP) }
     }
 }

@@ -18,12 +18,16 @@ pub enum Outcome {
     Panicked,
     /// The request was rejected because of its tags, before any handler ran.
     Refused,
+    /// The response switched the connection to another protocol, such as WebSocket, or opened a tunnel (`CONNECT`). The
+    /// record ends there: what follows is not part of it.
+    Upgraded,
     /// An outcome of a later version of this crate, whose word is not known here.
     Other,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] = [Self::Complete, Self::Aborted, Self::Failed, Self::Panicked, Self::Refused, Self::Other];
+    const ALL: [Self; 7] =
+        [Self::Complete, Self::Aborted, Self::Failed, Self::Panicked, Self::Refused, Self::Upgraded, Self::Other];
 
     /// Returns the name of the outcome in a log.
     pub const fn as_str(self) -> &'static str {
@@ -33,12 +37,13 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Panicked => "panicked",
             Self::Refused => "refused",
+            Self::Upgraded => "upgraded",
             Self::Other => "other",
         }
     }
 }
 
-/// Writes the name of the outcome in a log: `complete`, `aborted`, `failed`, `panicked`, `refused`.
+/// Writes the name of the outcome in a log: `complete`, `aborted`, `failed`, `panicked`, `refused`, `upgraded`.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -55,5 +60,5 @@ impl FromStr for Outcome {
 
 /// The error for a text that is not an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid outcome: expected complete, aborted, failed, panicked or refused")]
+#[error("invalid outcome: expected complete, aborted, failed, panicked, refused or upgraded")]
 pub struct InvalidOutcome(());

@@ -78,8 +78,8 @@ pub struct RequestPart {
     pub method: Method,
     /// The path. It has the query string only if the layer is set to record it.
     pub path: String,
-    /// The host and port that were asked for, in lower case: those of the URI (`:authority` in HTTP/2), else those of the
-    /// header `Host`.
+    /// The host and port that were asked for, in lower case: those of the URI (`:authority` in HTTP/2), else those of
+    /// the header `Host`.
     pub authority: Option<String>,
     /// The route that matched, if the framework reports it: `/users/{id}`.
     pub route: Option<String>,

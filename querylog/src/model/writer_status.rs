@@ -18,13 +18,16 @@ pub struct WriterReport {
     pub started: Timestamp,
     /// Everything that was appended before this time is in the store.
     pub written_through: Timestamp,
-    /// Everything that was appended before this time is in the store, or in the spool of the writer. If an earlier run
-    /// of it ended without closing the log, this is where the gap starts.
+    /// Everything that was appended before this time is in the store, or in the spool of the writer. In the first report
+    /// of a run, this is before it [started](Self::started) if an earlier run ended without closing the log.
     pub kept_through: Timestamp,
     /// The number of requests that wait in the queue and the spool.
     pub waiting: u64,
     /// Whether the log was closed: nothing more comes from this run.
     pub closed: bool,
+    /// Whether the store looks for writers that are lost. Not shortly after this writer could not reach the store
+    /// either, since the others may be about to report, too.
+    pub finds_lost: bool,
 }
 
 impl WriterReport {
@@ -39,7 +42,14 @@ impl WriterReport {
             kept_through: started,
             waiting: 0,
             closed: false,
+            finds_lost: true,
         }
+    }
+
+    /// Returns whether an earlier run ended without closing the log, as far as the writer knows.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn is_after_unclean_stop(&self) -> bool {
+        self.kept_through < self.started
     }
 }
 

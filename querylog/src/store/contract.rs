@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
@@ -59,7 +60,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         runtime.block_on(self.put(Arc::clone(rows), report))
     }
 
-    /// Stores that records are missing. A gap that is put twice under an id is stored once. By default, this is only
+    /// Stores that records are missing. A gap that is put again under an id replaces the earlier one. By default, this is only
     /// logged by `tracing`.
     async fn put_gap(&self, _id: Uuid, gap: &Gap) -> Result<(), StoreError> {
         tracing::error!(from = %gap.from, to = %gap.to, count = gap.count, why = %gap.why, "audit log: records are missing");
@@ -78,9 +79,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// In one transaction, a store
     ///
-    /// - inserts or updates the status of the writer. If an earlier run of it was not closed, the store puts a
-    ///   [gap](Self::put_gap) of unknown count, from what that run has written or kept until this run started.
-    /// - marks other writers as lost that were not closed, and have not reported for 30 seconds by the clock of the
+    /// - inserts or updates the status of the writer. If this is the first report of a run, and an earlier one was not
+    ///   closed ([`kept_through`](WriterReport::kept_through)), the store puts a [gap](Self::put_gap) of unknown count, from
+    ///   what that run has written or kept until this run started.
+    /// - if the report [asks for it](WriterReport::finds_lost), marks other writers as lost that were not closed, and have not reported for 30 seconds by the clock of the
     ///   store. For each, it puts a gap of unknown count under the id of the writer, from what it has written until now.
     ///   If a lost writer reports again, its gap is deleted, and it is live again.
     /// - deletes the status of writers that were closed or lost more than 30 days ago.
@@ -122,6 +124,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Returns, for each of these [objects](Row::object) in order, whether a row has values in it.
     async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError>;
+
+    /// Claims the [sweep](crate::AuditLog::sweep) of objects for a time, or releases it if the time is zero. Returns
+    /// whether it is claimed: it is not while another process has it. By default, any number of processes have it.
+    async fn claim_sweep(&self, _sweeper: Uuid, _time: Duration) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 
     /// Returns 32 random bytes, which were generated when the store was created, and are the same for every process
     /// that opens it. The key that signs page tokens is derived from them.

@@ -6,7 +6,7 @@ use std::error::Error;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store is overloaded. Retry after a short delay.
+    /// The store is overloaded, or took longer than it may. Retry after a short delay.
     #[error("the store is overloaded; retry shortly")]
     Overloaded,
     /// The store rejects one of the rows, and will reject it again. It accepts the others without that one.
@@ -15,10 +15,11 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// The store failed.
+    /// The store failed, for example because its server is away. A retry may succeed later.
     #[error("the store failed: {0}")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
-    /// The store cannot be opened or used with this URL, path or these settings.
+    /// The store cannot be opened or used with this URL, path or these settings, or by this version of the program: its
+    /// tables are of a later one. A retry fails until that is changed.
     #[error("{0}")]
     Unusable(#[source] Box<dyn Error + Send + Sync>),
 }

@@ -9,6 +9,7 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
+use crate::private_file;
 use crate::store::StoreError;
 
 /// An object store: a folder, or a bucket of Amazon S3, Google Cloud Storage or Azure Blob Storage.
@@ -34,7 +35,6 @@ pub struct Objects {
     /// Beneath which objects are.
     pub(crate) prefix: object_store::path::Path,
     /// The folder, if it is one.
-    #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "exports alone look into it"))]
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -61,13 +61,13 @@ impl<T: ObjectStore> From<T> for Objects {
 }
 
 impl Objects {
-    /// Keeps objects in a folder, which is created if it does not exist.
+    /// Keeps objects in a folder, which is created with mode 0750 if it does not exist.
     ///
     /// # Errors
     ///
     /// If the folder cannot be created.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&path).map_err(StoreError::unusable)?;
+        private_file::create_folders(path.as_ref()).map_err(StoreError::unusable)?;
         let folder = path.as_ref().to_owned();
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(StoreError::unusable)?.with_fsync(true);
         Ok(Self { folder: Some(folder), ..Self::from(store) })
@@ -76,6 +76,9 @@ impl Objects {
     /// Keeps objects where a URL points to: `s3://bucket/folder`, `gs://bucket/folder` or `az://container/folder`, each
     /// with its feature (`s3`, `gcs`, `azure`) and its environment variables, which start with `AWS_`, `GOOGLE_` or
     /// `AZURE_`; or `file:///folder`. Anything that is not a URL is a folder. The three object stores sign URLs.
+    ///
+    /// A request takes up to 30 seconds, and 5 to connect (`AWS_TIMEOUT`, `AWS_CONNECT_TIMEOUT`). It is repeated up to 5
+    /// times, within 30 seconds.
     ///
     /// # Errors
     ///
@@ -113,6 +116,12 @@ impl Objects {
     }
 }
 
+/// How often, and for how long, a request to an object store is repeated.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn retries() -> object_store::RetryConfig {
+    object_store::RetryConfig { max_retries: 5, retry_timeout: Duration::from_secs(30), ..Default::default() }
+}
+
 const EXPECTED: &str =
     "invalid object store: expected a folder, or a URL (s3://bucket/folder, gs://bucket/folder, az://container/folder)";
 
@@ -122,17 +131,19 @@ fn bucket(scheme: &ObjectStoreScheme, url: &Url) -> Option<object_store::Result<
     match scheme {
         #[cfg(feature = "s3")]
         ObjectStoreScheme::AmazonS3 => {
-            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url.as_str());
+            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retries());
             Some(builder.build().map(Objects::signing))
         }
         #[cfg(feature = "gcs")]
         ObjectStoreScheme::GoogleCloudStorage => {
-            let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+            let builder =
+                object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retries());
             Some(builder.build().map(Objects::signing))
         }
         #[cfg(feature = "azure")]
         ObjectStoreScheme::MicrosoftAzure => {
-            let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            let builder =
+                object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retries());
             Some(builder.build().map(Objects::signing))
         }
         _ => None,

@@ -3,7 +3,10 @@
 //! The object of a value exists before its row does, and never changes: each record that is put gets a new name. A
 //! crash may leave objects without a row, which are swept.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,10 +16,17 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use crate::model::audit_record::AuditRecord;
+use crate::private_file;
 use crate::store::{Members, Objects, Row, Store, StoreError};
 
 /// How many objects one call writes or reads at a time.
 const AT_A_TIME: usize = 8;
+/// How long writing an object may take, with all retries.
+const PUT: Duration = Duration::from_secs(60);
+/// How long reading an object may take, with all retries.
+const GET: Duration = Duration::from_secs(30);
+/// How long a process has the sweep without renewing the claim.
+const CLAIM: Duration = Duration::from_secs(300);
 /// How many objects a store is asked about at a time.
 const SWEPT: usize = 500;
 
@@ -35,14 +45,17 @@ const SWEPT: usize = 500;
 #[must_use]
 pub struct Payloads {
     objects: Arc<dyn ObjectStore>,
+    /// The folder that they are in, if they are files.
+    folder: Option<PathBuf>,
     at_least: usize,
 }
 
 impl Payloads {
     /// Keeps long values in an object store.
     pub fn new(objects: impl Into<Objects>) -> Self {
-        let Objects { store, prefix, .. } = objects.into();
-        Self { objects: Arc::new(PrefixStore::new(store, prefix)), at_least: 102_400 }
+        let Objects { store, prefix, folder, .. } = objects.into();
+        let folder = folder.map(|folder| folder.join(prefix.as_ref()));
+        Self { objects: Arc::new(PrefixStore::new(store, prefix)), folder, at_least: 102_400 }
     }
 
     /// Keeps long values in a folder, which is created if it does not exist. Files are on disk before their rows are.
@@ -92,14 +105,25 @@ impl Payloads {
             if value.as_ref().is_some_and(|text| text.len() >= self.at_least) {
                 // A copy, so that the value is not lost if this fails.
                 let copy = PutPayload::from(value.clone().unwrap_or_default().into_bytes());
-                match self.objects.put(&path(&name, member), copy).await {
-                    Ok(_) => (*value, *is_out) = (None, true),
-                    Err(error) => result = Err(StoreError::failed(error)),
+                match self.put(&path(&name, member), copy).await {
+                    Ok(()) => (*value, *is_out) = (None, true),
+                    Err(error) => result = Err(error),
                 }
             }
         }
         row.object = (members != Members::default()).then_some((name, members));
         result
+    }
+
+    /// Writes an object, within [`PUT`]. A file has mode 0640, in a folder of mode 0750.
+    async fn put(&self, path: &object_store::path::Path, value: PutPayload) -> Result<(), StoreError> {
+        let file = self.folder.as_ref().map(|folder| folder.join(path.as_ref()));
+        if let Some(folder) = file.as_deref().and_then(Path::parent) {
+            private_file::create_folders(folder).map_err(StoreError::failed)?;
+        }
+        let put = tokio::time::timeout(PUT, self.objects.put(path, value)).await;
+        put.map_err(|_| StoreError::Overloaded)?.map_err(StoreError::failed)?;
+        file.map_or(Ok(()), |file| private_file::make_private(&file).map_err(StoreError::failed))
     }
 
     /// Reads the long values back into their records. A value that is missing stays null, which is logged.
@@ -119,11 +143,9 @@ impl Payloads {
     }
 
     async fn read(&self, name: &str, member: &str) -> Result<Option<String>, StoreError> {
-        let found = match self.objects.get(&path(name, member)).await {
-            Ok(found) => found.bytes().await,
-            Err(error) => Err(error),
-        };
-        match found {
+        let path = path(name, member);
+        let found = async { self.objects.get(&path).await?.bytes().await };
+        match tokio::time::timeout(GET, found).await.map_err(|_| StoreError::Overloaded)? {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes.into());
                 if text.is_err() {
@@ -143,34 +165,49 @@ impl Payloads {
         }
     }
 
-    /// Deletes objects of at least this age that no row has.
+    /// Deletes objects of at least this age that no row has, and what crashes left of writing some. Does nothing while
+    /// another process sweeps.
     pub(crate) async fn sweep(&self, store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
+        let sweeper = Uuid::now_v7();
+        if !store.claim_sweep(sweeper, CLAIM).await? {
+            return Ok(0);
+        }
+        let swept = self.sweep_all(store, age, sweeper).await;
+        // Otherwise, the claim expires.
+        let released = store.claim_sweep(sweeper, Duration::ZERO).await;
+        let deleted = swept?;
+        released?;
+        Ok(deleted)
+    }
+
+    async fn sweep_all(&self, store: &dyn Store, age: Duration, sweeper: Uuid) -> Result<u64, StoreError> {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut objects = self.objects.list(None);
-        let mut deleted = 0;
-        let (mut names, mut locations) = (Vec::new(), Vec::new());
-        loop {
-            let object = objects.try_next().await.map_err(StoreError::failed)?;
-            let is_last = object.is_none();
-            if let Some(object) = object
-                // Objects with other names are left alone.
-                && let Some(name) = name_of(&object.location)
-                && SystemTime::from(object.last_modified) < before
-            {
-                names.push(name);
-                locations.push(object.location);
+        let mut deleted = match self.folder.clone() {
+            Some(folder) => {
+                let task = tokio::task::spawn_blocking(move || clear_staged(&folder, before));
+                task.await.map_err(StoreError::failed)?.map_err(StoreError::failed)?
             }
-            if is_last || names.len() >= SWEPT {
-                let known = store.have_objects(&names).await?;
-                for (location, _) in locations.drain(..).zip(known).filter(|(_, is_known)| !is_known) {
-                    deleted += self.delete(&location).await?;
-                }
-                names.clear();
-            }
-            if is_last {
+            None => 0,
+        };
+        let objects = self.objects.list(None).map_err(StoreError::failed);
+        // Objects with other names are left alone.
+        let old = objects.try_filter_map(|object| async move {
+            let name = name_of(&object.location).filter(|_| SystemTime::from(object.last_modified) < before);
+            Ok(name.map(|name| (name, object.location)))
+        });
+        let mut batches = pin!(old.try_chunks(SWEPT));
+        while let Some(batch) = batches.next().await {
+            let (names, locations): (Vec<_>, Vec<_>) = batch.map_err(|error| error.1)?.into_iter().unzip();
+            if !store.claim_sweep(sweeper, CLAIM).await? {
+                // It took too long, and another process continues.
                 return Ok(deleted);
             }
+            let known = store.have_objects(&names).await?;
+            for (location, _) in locations.iter().zip(known).filter(|(_, is_known)| !is_known) {
+                deleted += self.delete(location).await?;
+            }
         }
+        Ok(deleted)
     }
 
     /// Deletes an object, and returns how many there were.
@@ -201,6 +238,28 @@ fn members_of<'a>(record: &'a mut AuditRecord, members: &'a mut Members) -> [Lon
 fn path(name: &str, member: &str) -> object_store::path::Path {
     let folder = &name[name.len().saturating_sub(2)..];
     object_store::path::Path::from_iter([folder, &format!("{name}.{member}")])
+}
+
+/// Deletes what crashes left of writing objects: until a file is whole, its name has a suffix of `#` and a number.
+/// Returns how many there were.
+fn clear_staged(folder: &Path, before: SystemTime) -> io::Result<u64> {
+    let mut deleted = 0;
+    for folder in fs::read_dir(folder)? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(folder.path())? {
+            let file = file?;
+            let name = file.file_name();
+            let staged = name.to_str().and_then(|name| name.split_once('#')).map(|(name, _)| name_of(&name.into()));
+            if staged.flatten().is_some() && file.metadata()?.modified()? < before {
+                fs::remove_file(file.path())?;
+                deleted += 1;
+            }
+        }
+    }
+    Ok(deleted)
 }
 
 fn name_of(path: &object_store::path::Path) -> Option<String> {

@@ -4,7 +4,6 @@
 //! and restarts it, such as `pg_ctl restart -m immediate …`. If the first is set, the other tests of the audit log also
 //! use the server instead of SQLite.
 
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -27,7 +26,6 @@ async fn all(log: &AuditLog) -> Vec<AuditRecord> {
 #[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn acknowledged_records_survive_when_the_server_restarts() {
     let store = audit::postgres().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
-    let restart = std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART").expect("no command that restarts the server");
     let _server = crate::SERVER.lock().await;
     let audit = AuditLog::new(store);
     let log = LogStore::new(audit.clone()).open().unwrap();
@@ -70,11 +68,7 @@ async fn acknowledged_records_survive_when_the_server_restarts() {
     while acknowledged.load(Relaxed) < 50 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let restarted = tokio::task::spawn_blocking(move || {
-        // The server that the command starts must not hold the output of this test open.
-        Command::new("sh").args(["-c", &restart]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
-    });
-    assert!(restarted.await.unwrap().success());
+    crate::shell(crate::restart()).await;
 
     let (put, failed) = by_hand.await.unwrap();
     by_log.await.unwrap();

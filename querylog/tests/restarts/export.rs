@@ -3,7 +3,6 @@
 //! Requires a server: `TAGTRAIL_TEST_POSTGRES` is its URL, and `TAGTRAIL_TEST_POSTGRES_RESTART` the command that kills
 //! and restarts it.
 
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,6 @@ const EXPORTS: i64 = 20;
 #[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
 async fn exports_complete_when_the_server_restarts() {
     let store = export::postgres().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
-    let restart = std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART").expect("no command that restarts the server");
     let _server = crate::SERVER.lock().await;
     // Slow enough that some exports are running, some are waiting, and some are complete when the server stops.
     let slow = ThrottleConfig { wait_put_per_call: Duration::from_millis(400), ..ThrottleConfig::default() };
@@ -45,11 +43,7 @@ async fn exports_complete_when_the_server_restarts() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(in_state(&servers[0], "Pending").await > 5, "the restart happens during exports");
-    let restarted = tokio::task::spawn_blocking(move || {
-        // The server that the command starts must not hold the output of this test open.
-        Command::new("sh").args(["-c", &restart]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
-    });
-    assert!(restarted.await.unwrap().success());
+    crate::shell(crate::restart()).await;
     for (number, id) in (0..).zip(&ids) {
         let export = ended(&servers[1], id).await;
         let exported = servers[1].lines(&export).await;

@@ -144,7 +144,8 @@ impl LogStore {
         let (folder, found) = spool.unzip();
         let in_spool = || folder.as_ref().map(|folder: &SpoolFolder| folder.file("rejected.jsonl"));
         let rejected = self.rejected.or_else(in_spool).or_else(|| self.log.store().rejected_file());
-        // With a thread of its own: connections that are made here serve others too, while nothing is written.
+        // For stores that have no runtime of their own, and object stores. With a thread, since what they start goes on
+        // while nothing is written.
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let tally = Arc::clone(&gate.tally);

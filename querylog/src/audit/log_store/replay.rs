@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How many bytes are replayed at once, about.
 const PART: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Writes what is in the spool to the store, whenever there is something, until the log is closed.
 pub(super) fn replay(shared: &Shared) {

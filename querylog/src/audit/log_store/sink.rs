@@ -20,8 +20,10 @@ use crate::queue::batch::{Moment, Sink};
 use crate::queue::gate::Tally;
 use crate::store::{Row, StoreError, WriterReport};
 
-/// How often a writer reports when it has nothing to write.
+/// How often a writer reports.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// After so long without a failure, a writer looks for others that are lost: they have had the time to report, too.
+const STEADY: Duration = Duration::from_secs(30);
 /// How long the end of a log waits for what runs on its runtime.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -31,8 +33,12 @@ pub(super) struct StoreSink {
     runtime: Option<Runtime>,
     tally: Arc<Tally>,
     report: WriterReport,
-    /// When the next report is due without a batch; `None` before the first.
+    /// When the next report is due; `None` if it is before anything else, since there was none, or the store was away.
     next_report: Option<Instant>,
+    /// Whether the store knows of this run, and of the gap before it, if there is one.
+    is_known: bool,
+    /// Since when the store has not failed.
+    steady_since: Instant,
     /// Where records are set aside that the store rejects.
     rejected: Option<PathBuf>,
     /// How long a call may take; if it takes longer, it counts as failed. `None` for as long as the store allows.
@@ -51,7 +57,17 @@ impl StoreSink {
         report: WriterReport,
         rejected: Option<PathBuf>,
     ) -> Self {
-        Self { log, runtime: Some(runtime), tally, report, next_report: None, rejected, limit: None }
+        Self {
+            log,
+            runtime: Some(runtime),
+            tally,
+            report,
+            next_report: None,
+            is_known: false,
+            steady_since: Instant::now(),
+            rejected,
+            limit: None,
+        }
     }
 
     /// Runs a future to its end, or to the limit.
@@ -64,8 +80,12 @@ impl StoreSink {
 
     /// Reports that everything is in the store that was appended before `through`.
     fn report(&mut self, through: Timestamp) -> Result<(), StoreError> {
-        self.moved_to(through);
+        if self.is_known {
+            self.moved_to(through);
+        }
+        self.report.finds_lost = self.steady_since.elapsed() >= STEADY;
         self.wait(self.log.store().report(&self.report))?;
+        self.is_known = true;
         self.next_report = Some(Instant::now() + REPORT_EVERY);
         Ok(())
     }
@@ -82,7 +102,7 @@ impl StoreSink {
         if let Some(row) = prepared.rows.first().filter(|_| self.report.service.is_none()) {
             self.report.service.clone_from(&row.service);
         }
-        if self.next_report.is_none() {
+        if self.next_report.is_none_or(|next| next <= Instant::now()) {
             self.report(self.report.written_through)?;
         }
         let Prepared { rows, todo, rejected, .. } = prepared;
@@ -93,7 +113,7 @@ impl StoreSink {
                 self.moved_to(through);
             }
             match self.put_some(&some) {
-                Ok(()) => self.next_report = Some(Instant::now() + REPORT_EVERY),
+                Ok(()) => {}
                 Err(StoreError::Rejected(_)) if range.len() > 1 => {
                     let middle = range.start + range.len() / 2;
                     todo.extend([middle..range.end, range.start..middle]);
@@ -137,6 +157,9 @@ impl StoreSink {
             prepared.rows = std::mem::take(&mut prepared.making).into();
         }
         let result = self.put(prepared, through);
+        if result.is_err() {
+            (self.next_report, self.steady_since) = (None, Instant::now());
+        }
         self.tally.is_unusable.store(matches!(result, Err(StoreError::Unusable(_))), Relaxed);
         result
     }
@@ -179,7 +202,7 @@ impl Sink for StoreSink {
     fn tick(&mut self, now: Timestamp) {
         if let Err(error) = self.report(now) {
             tracing::debug!(%error, "query log: failed to report to the store");
-            self.next_report = Some(Instant::now() + REPORT_EVERY);
+            (self.next_report, self.steady_since) = (Some(Instant::now() + REPORT_EVERY), Instant::now());
         }
     }
 
@@ -188,7 +211,7 @@ impl Sink for StoreSink {
     }
 }
 
-/// Connections that were made on the runtime end with it, before the log counts as closed: so they are not used again.
+/// What runs on the runtime, such as the upload of a long value, ends before the log counts as closed.
 impl Drop for StoreSink {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };

@@ -62,7 +62,7 @@ pub(crate) struct Found {
     pub(crate) writer: Uuid,
     /// How many requests are in the spool.
     pub(crate) requests: u64,
-    /// If the process did not close its log: when the last frame was written, as far as is known.
+    /// If the process did not close its log: when it opened the log, or wrote the last frame.
     pub(crate) unclean: Option<Timestamp>,
 }
 
@@ -91,6 +91,7 @@ impl SpoolFolder {
         let mut words = text.split_whitespace();
         let writer = words.next().and_then(|id| id.parse().ok());
         let is_unclean = writer.is_some() && words.next() == Some("open");
+        let since = words.next().and_then(|since| since.parse().ok()).unwrap_or(Timestamp::MIN);
         let (segments, requests, last) = list(&spool.folder)?;
         let mut folder = Self {
             path: spool.folder.clone(),
@@ -103,8 +104,8 @@ impl SpoolFolder {
             writer: writer.unwrap_or_else(Uuid::new_v4),
             lock,
         };
-        folder.mark("open")?;
-        let found = Found { writer: folder.writer, requests, unclean: is_unclean.then_some(last) };
+        folder.mark(&format!("open {}", Timestamp::now()))?;
+        let found = Found { writer: folder.writer, requests, unclean: is_unclean.then_some(last.max(since)) };
         Ok((folder, found))
     }
 

@@ -77,7 +77,7 @@ impl Parameters {
         filter.route = self.last("route").map(str::to_owned);
         filter.grpc_status = self.read("grpc_status", "expected a gRPC status as a number, such as 14 for UNAVAILABLE");
         filter.failed = self.last("failed").is_some().then(|| self.boolean("failed", true));
-        let outcomes = "expected an outcome: complete, aborted, failed, panicked or refused";
+        let outcomes = "expected an outcome: complete, aborted, failed, panicked, refused or upgraded";
         filter.outcome = self.read("outcome", outcomes);
         filter.authority = self.last("authority").map(str::to_owned);
         let tags: Result<Vec<_>, _> = self.all("tag").map(str::parse).collect();

@@ -4,16 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Pool, Runtime, Timeouts};
-
 use crate::store::StoreError;
-use crate::store::postgres::error::no_connection;
-use crate::store::postgres::partitions::{Partition, Partitions};
+use crate::store::postgres::connector::Connector;
+use crate::store::postgres::home::Home;
+use crate::store::postgres::limits::Limits;
+use crate::store::postgres::partitions::Partition;
+use crate::store::postgres::server::{Server, Wanted};
 use crate::store::postgres::store::Postgres;
-use crate::store::postgres::{server_url, tables};
-
-/// How long a call waits for a connection before it fails with [`StoreError::Overloaded`].
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::store::postgres::{prune, server_url};
 
 impl Postgres {
     /// Connects with the default settings.
@@ -55,6 +53,26 @@ impl Postgres {
 /// The last three are the same. For the first two, this is stricter than other programs are, since an encrypted
 /// connection to the wrong server is as unsafe as a plain one. Encryption requires the feature `postgres-tls`. Without
 /// it, `prefer` is not encrypted, and requiring encryption is an error.
+///
+/// # Limits
+///
+/// Every wait has a limit, so that no call hangs if the server does. Those of the server are set for each connection
+/// (`statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout`). Since a server that hangs does not keep
+/// them, this side limits each call as well: it then closes the connection, and asks the server to cancel the statement.
+/// A call that takes too long fails with [`StoreError::Overloaded`].
+///
+/// | setting | default | of |
+/// | --- | --- | --- |
+/// | [`connect_timeout`](Self::connect_timeout) | 5 s | opening a connection |
+/// | [`acquire_timeout`](Self::acquire_timeout) | 2 s | waiting for one of the connections |
+/// | [`query_timeout`](Self::query_timeout) | 4 s | a question |
+/// | [`write_timeout`](Self::write_timeout) | 10 s | a batch of records, or another change |
+/// | [`lock_timeout`](Self::lock_timeout) | 5 s | waiting for a lock of the server |
+/// | [`maintenance_timeout`](Self::maintenance_timeout) | 60 s | a step of an export, of a sweep, or of dropping partitions |
+/// | [`migration_timeout`](Self::migration_timeout) | 1 h | creating or migrating the tables |
+/// | [`tcp_user_timeout`](Self::tcp_user_timeout) | 10 s | an acknowledgement by the system of the server |
+///
+/// An idle connection is probed every 5 seconds, after 10 seconds.
 #[derive(Clone)]
 #[must_use]
 pub struct PostgresBuilder {
@@ -62,14 +80,15 @@ pub struct PostgresBuilder {
     connections: usize,
     partition: Option<Partition>,
     existing: bool,
+    limits: Limits,
 }
 
 impl PostgresBuilder {
     fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), connections: 16, partition: None, existing: false }
+        Self { url: url.to_owned(), connections: 16, partition: None, existing: false, limits: Limits::default() }
     }
 
-    /// Sets the maximum number of connections; 16 by default. Further calls wait for up to two seconds.
+    /// Sets the maximum number of connections; 16 by default. Further calls [wait](Self::acquire_timeout).
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }
@@ -78,7 +97,9 @@ impl PostgresBuilder {
     /// ([`Postgres::drop_before`]), and indexes stay small. This is decided when the tables are created: existing
     /// tables keep their partitioning, and connecting with another one is an error.
     ///
-    /// A partition is created when the first record of its month or day is put. Times that are far from the present
+    /// A partition is created ahead, by a task in the background, or else when the first record of its month or day is
+    /// put. If the tables are in use for longer than a second just then, for example by a backup, records go into the
+    /// partition `DEFAULT`, and are moved later. Times that are far from the present
     /// share one partition, so that wrong times do not create thousands. Records are then unique by time and id instead
     /// of id: a record that is put with two times is stored twice.
     pub fn partition_by(self, partition: Partition) -> Self {
@@ -90,8 +111,49 @@ impl PostgresBuilder {
         Self { existing: true, ..self }
     }
 
+    /// Sets how long opening a connection may take; 5 seconds by default.
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { connect: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long a call waits for one of the [connections](Self::connections); 2 seconds by default.
+    pub fn acquire_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { acquire: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long the server may take to respond to a question; 4 seconds by default.
+    pub fn query_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { query: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long writing a batch of records, or another change, may take; 10 seconds by default.
+    pub fn write_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { write: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long a statement waits for a lock, for example of an administrator; 5 seconds by default.
+    pub fn lock_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { lock: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long a step of an export, of a sweep, or of dropping partitions may take; 60 seconds by default.
+    pub fn maintenance_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { maintenance: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long creating or migrating the tables may take; an hour by default.
+    pub fn migration_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { migration: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets after how long without an acknowledgement by the system of the server a connection is closed; 10 seconds by
+    /// default, on Linux. `tcp_user_timeout` in the URL takes precedence.
+    pub fn tcp_user_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { tcp_user: limit, ..self.limits }, ..self }
+    }
+
     /// Connects, and creates the tables, or migrates those of an earlier version. Several processes may do so at the
-    /// same time.
+    /// same time. For a program that must not start without its store.
     ///
     /// # Errors
     ///
@@ -99,19 +161,39 @@ impl PostgresBuilder {
     /// tables are of a later version of this crate, or partitioned differently; or if they must
     /// [exist](Self::existing), and do not.
     pub async fn connect(self) -> Result<Postgres, StoreError> {
-        let wait = Some(PATIENCE);
-        let pool = Pool::builder(server_url::manager(&self.url)?)
-            .max_size(self.connections)
-            .timeouts(Timeouts { wait, create: Some(Duration::from_secs(5)), recycle: wait })
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(StoreError::failed)?;
-        let mut store = Postgres { pool, partitions: None, started: Arc::default() };
-        let mut connection = store.pool.get().await.map_err(|error| StoreError::unusable(no_connection(error)))?;
-        let partition = tables::prepare(&mut connection, self.partition, self.existing).await?;
-        drop(connection);
-        store.partitions = partition.map(|by| Arc::new(Partitions::new(by)));
+        let store = self.store()?;
+        let server = Arc::clone(&store.server);
+        store.home.run(async move { server.prepare().await }).await?;
         Ok(store)
+    }
+
+    /// Returns the store without connecting. The first call that needs it connects, and creates or migrates the tables;
+    /// until that succeeds, calls fail. For a service that starts while its database is away.
+    ///
+    /// ```no_run
+    /// use tagtrail_querylog::store::Postgres;
+    /// use tagtrail_querylog::{AuditLog, LogStore};
+    ///
+    /// let store = Postgres::builder("postgres://audit@db.internal/audit").connect_lazy()?;
+    /// let log = LogStore::new(AuditLog::new(store)).open()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not a PostgreSQL URL, or its certificates cannot be read. Everything else is an error of the first
+    /// calls: [`StoreError::Unusable`] if a retry would fail too, as for tables of a later version.
+    pub fn connect_lazy(self) -> Result<Postgres, StoreError> {
+        self.store()
+    }
+
+    fn store(self) -> Result<Postgres, StoreError> {
+        let Self { url, connections, partition, existing, limits } = self;
+        let (config, tls) = server_url::parse(&url)?;
+        let connector = Connector { tls, limits };
+        let server = Arc::new(Server::new(config, connector, connections, Wanted { partition, existing })?);
+        let home = Arc::new(Home::start(prune::keep_ahead(Arc::clone(&server))).map_err(StoreError::failed)?);
+        Ok(Postgres { home, server })
     }
 }
 

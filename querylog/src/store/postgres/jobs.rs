@@ -1,7 +1,6 @@
 //! The jobs of exports in PostgreSQL.
 
 use async_trait::async_trait;
-use tokio_postgres::types::ToSql;
 
 use crate::model::export_status::ExportState;
 use crate::model::time::Timestamp;
@@ -10,6 +9,7 @@ use crate::store::job::Job;
 use crate::store::job_statements::{self as statements, Insert, List};
 use crate::store::jobs::{DamagedJob, FoundJob, JobLimit, JobList, Jobs};
 use crate::store::postgres::rows::get;
+use crate::store::postgres::server::{bytes, parameter};
 use crate::store::postgres::store::Postgres;
 use crate::store::sql::many;
 
@@ -19,41 +19,47 @@ const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIG
 #[async_trait]
 impl Jobs for Postgres {
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.query(NOW, &[]).await?.first().map(|row| time(row, 0)).transpose()
+        self.query(NOW, Vec::new()).await?.first().map(|row| time(row, 0)).transpose()
     }
 
     async fn insert(&self, job: Job, limit: JobLimit) -> Result<bool, StoreError> {
         let (body, scope) = (job.body_text()?, job.scope.to_string());
         let Insert { text, most, bounds } = statements::insert(&limit);
-        let (id, owner, token) = (job.id.as_bytes(), job.owner.as_bytes(), job.token.as_deref().map(str::as_bytes));
-        let (scope, state, body) = (scope.as_bytes(), job.state.as_str().as_bytes(), body.as_bytes());
-        let (created, due) = (job.created.as_micros(), job.due.as_micros());
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&id, &owner, &token, &scope, &state, &job.version, &created, &due, &body, &most];
-        parameters.extend(bounds.iter().map(|bound| bound as &(dyn ToSql + Sync)));
-        Ok(!self.write(&text, &parameters).await?.is_empty())
+        let mut parameters = vec![
+            bytes(&job.id),
+            bytes(&job.owner),
+            parameter(job.token.map(String::into_bytes)),
+            bytes(&scope),
+            bytes(job.state.as_str()),
+            parameter(job.version),
+            parameter(job.created.as_micros()),
+            parameter(job.due.as_micros()),
+            bytes(&body),
+            parameter(most),
+        ];
+        parameters.extend(bounds.into_iter().map(parameter));
+        Ok(!self.write(text, parameters).await?.is_empty())
     }
 
     async fn by_id(&self, id: &str) -> Result<Option<Job>, StoreError> {
-        self.query(&statements::of_id(), &[&id.as_bytes()]).await?.first().map(read_job).transpose()
+        self.query(statements::of_id(), vec![bytes(id)]).await?.first().map(read_job).transpose()
     }
 
     async fn by_token(&self, owner: &str, token: &str) -> Result<Option<Job>, StoreError> {
-        let found = self.query(&statements::of_token(), &[&owner.as_bytes(), &token.as_bytes()]).await?;
+        let found = self.query(statements::of_token(), vec![bytes(owner), bytes(token)]).await?;
         found.first().map(read_job).transpose()
     }
 
     async fn release_token(&self, owner: &str, token: &str, created: Timestamp) -> Result<(), StoreError> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&owner.as_bytes(), &token.as_bytes(), &created.as_micros()];
-        self.write(statements::RELEASE_TOKEN, &parameters).await.map(drop)
+        let parameters = vec![bytes(owner), bytes(token), parameter(created.as_micros())];
+        self.write(statements::RELEASE_TOKEN, parameters).await.map(drop)
     }
 
     async fn list(&self, list: JobList, limit: usize) -> Result<Vec<FoundJob>, StoreError> {
         let List { text, before, limit, scopes } = statements::list(list, limit);
-        let (id, scopes): (_, Vec<&[u8]>) = (before.id.as_bytes(), scopes.iter().map(String::as_bytes).collect());
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&before.micros, &id, &limit];
-        parameters.extend(scopes.iter().map(|text| text as &(dyn ToSql + Sync)));
-        self.query(&text, &parameters).await?.iter().map(find_job).collect()
+        let mut parameters = vec![parameter(before.micros), bytes(&before.id), parameter(limit)];
+        parameters.extend(scopes.iter().map(|scope| bytes(scope)));
+        self.query(text, parameters).await?.iter().map(find_job).collect()
     }
 
     async fn due(
@@ -63,24 +69,29 @@ impl Jobs for Postgres {
         far: Timestamp,
         limit: usize,
     ) -> Result<Vec<FoundJob>, StoreError> {
-        let (now, far) = (now.as_micros(), far.as_micros());
-        self.query(&statements::due(states), &[&now, &far, &many(limit)]).await?.iter().map(find_job).collect()
+        let parameters = vec![parameter(now.as_micros()), parameter(far.as_micros()), parameter(many(limit))];
+        self.query(statements::due(states), parameters).await?.iter().map(find_job).collect()
     }
 
     async fn compare_and_swap(&self, job: Job) -> Result<bool, StoreError> {
         let body = job.body_text()?;
-        let (id, state, body) = (job.id.as_bytes(), job.state.as_str().as_bytes(), body.as_bytes());
-        let parameters: [&(dyn ToSql + Sync); 5] = [&id, &job.version, &state, &job.due.as_micros(), &body];
-        Ok(!self.write(statements::COMPARE_AND_SWAP, &parameters).await?.is_empty())
+        let parameters = vec![
+            bytes(&job.id),
+            parameter(job.version),
+            bytes(job.state.as_str()),
+            parameter(job.due.as_micros()),
+            bytes(&body),
+        ];
+        Ok(!self.write(statements::COMPARE_AND_SWAP, parameters).await?.is_empty())
     }
 
     async fn postpone(&self, id: &str, version: i64, due: Timestamp) -> Result<bool, StoreError> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&id.as_bytes(), &version, &due.as_micros()];
-        Ok(!self.write(statements::POSTPONE, &parameters).await?.is_empty())
+        let parameters = vec![bytes(id), parameter(version), parameter(due.as_micros())];
+        Ok(!self.write(statements::POSTPONE, parameters).await?.is_empty())
     }
 
     async fn delete(&self, id: &str, version: i64) -> Result<bool, StoreError> {
-        Ok(!self.write(statements::DELETE, &[&id.as_bytes(), &version]).await?.is_empty())
+        Ok(!self.write(statements::DELETE, vec![bytes(id), parameter(version)]).await?.is_empty())
     }
 }
 

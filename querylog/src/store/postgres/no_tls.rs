@@ -2,18 +2,19 @@
 
 use std::error::Error;
 
-use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
+use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Config, NoTls};
 
 use crate::store::StoreError;
 
-/// Returns the manager of connections.
-pub(super) fn manager(config: Config, _root: Option<&str>) -> Result<Manager, StoreError> {
-    if config.get_ssl_mode() == SslMode::Require {
+pub(super) type Tls = NoTls;
+
+/// Returns how connections are encrypted.
+pub(super) fn tls(mode: SslMode, _root: Option<&str>) -> Result<Tls, StoreError> {
+    if mode == SslMode::Require {
         return Err(StoreError::unusable("encrypted connections require the feature `postgres-tls`"));
     }
-    Ok(Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast }))
+    Ok(NoTls)
 }
 
 /// Returns `None`: without encryption, there are no certificates.

@@ -1,21 +1,24 @@
 //! Partitions by time: [`Partition`].
 //!
-//! Records with a time near the present get a partition of their month or day, which is created when its first record
-//! is put. All others are in the partition `DEFAULT`: the times of imported records cannot be trusted, and could
+//! Records with a time near the present get a partition of their month or day, which is created ahead, or when its first
+//! record is put. All others are in the partition `DEFAULT`: the times of imported records cannot be trusted, and could
 //! otherwise create any number of partitions.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
 use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, ToSpan};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use crate::model::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::postgres::error::failed;
+use crate::store::postgres::limits::millis;
 
 /// The partitioning of the tables of a [`Postgres`](crate::store::Postgres) store, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,15 +93,26 @@ impl fmt::Display for Partition {
 
 /// The days of a partition. The end is exclusive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Span {
+pub(super) struct Span {
     first: Date,
     next: Date,
 }
 
+impl Span {
+    /// Returns the first microsecond after the span.
+    pub(super) fn end(self) -> i64 {
+        micros_of(self.next)
+    }
+}
+
 const EPOCH: Date = Date::constant(1970, 1, 1);
 const DAY: i64 = 86_400_000_000;
-/// The number of rows of the partition `DEFAULT` that are deleted at a time.
-const DELETED: i64 = 2_000;
+/// How long the creation or the drop of a partition waits for a lock.
+const LOCK: Duration = Duration::from_secs(1);
+/// For how long rows are put into the partition `DEFAULT` before the creation of theirs is tried again.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The maximum number of rows that are moved from the partition `DEFAULT` into a new one. The table is locked meanwhile.
+const MOVED: i64 = 50_000;
 
 fn day_of(micros: i64) -> Date {
     EPOCH.saturating_add(SignedDuration::from_hours(micros.div_euclid(DAY) * 24))
@@ -114,20 +128,23 @@ fn micros_of(day: Date) -> i64 {
 pub(super) struct Partitions {
     by: Partition,
     known: Mutex<HashSet<Span>>,
+    /// When the creation of partitions was last tried that do not exist yet.
+    tried: Mutex<HashMap<Span, Instant>>,
     /// Held while partitions are created.
     creating: tokio::sync::Mutex<()>,
 }
 
 impl Partitions {
     pub(super) fn new(by: Partition) -> Self {
-        Self { by, known: Mutex::default(), creating: tokio::sync::Mutex::default() }
+        Self { by, known: Mutex::default(), tried: Mutex::default(), creating: tokio::sync::Mutex::default() }
     }
 
     pub(super) fn by(&self) -> Partition {
         self.by
     }
 
-    /// Creates the partitions that rows of some times need.
+    /// Creates the partitions that rows of some times need, unless the tables are in use. Until they exist, these rows
+    /// are put into the partition `DEFAULT`.
     pub(super) async fn create_for(
         &self,
         connection: &mut Object,
@@ -140,24 +157,68 @@ impl Partitions {
         if self.missing(&spans).is_empty() {
             return Ok(());
         }
-        let _creating = self.creating.lock().await;
+        let Ok(_creating) = timeout(LOCK, self.creating.lock()).await else { return Ok(()) };
         for span in self.missing(&spans) {
-            self.create(connection, span).await.map_err(failed)?;
-            self.known().insert(span);
+            self.try_create(connection, span).await?;
         }
         Ok(())
     }
 
-    fn missing(&self, spans: &BTreeSet<Span>) -> Vec<Span> {
-        let known = self.known();
-        spans.iter().filter(|span| !known.contains(span)).copied().collect()
+    /// Creates the partitions of today and of what follows, and those that could not be created before. Returns whether
+    /// all of them exist.
+    pub(super) async fn create_ahead(&self, connection: &mut Object) -> Result<bool, StoreError> {
+        let today = self.by.span(day_of(Timestamp::now().as_micros()));
+        let next = self.by.span(today.next);
+        let mut spans = BTreeSet::from([today, next, self.by.span(next.next)]);
+        spans.extend(self.tried().keys());
+        let _creating = self.creating.lock().await;
+        for span in &spans {
+            if !self.known().contains(span) {
+                self.try_create(connection, *span).await?;
+            }
+        }
+        Ok(self.tried().is_empty())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<Span>> {
+    /// Returns the spans that have no partition, as far as is known, and whose creation was not tried recently.
+    fn missing(&self, spans: &BTreeSet<Span>) -> Vec<Span> {
+        let (known, tried) = (self.known(), self.tried());
+        let is_due = |span: &Span| tried.get(span).is_none_or(|tried| tried.elapsed() >= PAUSE);
+        spans.iter().filter(|span| !known.contains(span) && is_due(span)).copied().collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<Span>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn create(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
+    fn tried(&self) -> MutexGuard<'_, HashMap<Span, Instant>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn try_create(&self, connection: &mut Object, span: Span) -> Result<(), StoreError> {
+        // First, since this may be cancelled.
+        self.tried().insert(span, Instant::now());
+        match self.create(connection, span).await {
+            Ok(true) => {
+                self.known().insert(span);
+                self.tried().remove(&span);
+            }
+            Ok(false) => {
+                let suffix = self.by.suffix(span);
+                tracing::warn!("audit log: too many rows of the partition {suffix} are in DEFAULT; they stay there");
+            }
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                let suffix = self.by.suffix(span);
+                tracing::warn!("audit log: the tables are in use, so the partition {suffix} is created later");
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(())
+    }
+
+    /// Creates the partitions of a span, and returns whether they exist: they do not if too many rows would have to be
+    /// moved into them.
+    async fn create(&self, connection: &mut Object, span: Span) -> Result<bool, tokio_postgres::Error> {
         let (from, to) = (micros_of(span.first), micros_of(span.next));
         for table in ["record", "entry", "committed"] {
             let name = format!("{table}{}", self.by.suffix(span));
@@ -166,21 +227,15 @@ impl Partitions {
             if !connection.query(there, &[&table, &name]).await?.is_empty() {
                 continue;
             }
-            // Readers and writers continue meanwhile, except those of the partition `DEFAULT`. Its rows in this span,
-            // which were put when it was too far from the present, are moved.
-            let text = format!(
-                "LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE;
-                LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE;
-                CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
-                WITH moved AS (
-                    DELETE FROM {table}_default WHERE timestamp >= {from} AND timestamp < {to} RETURNING *
-                ) INSERT INTO {name} SELECT * FROM moved;
-                ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+            let in_default = format!(
+                "SELECT 1 FROM record_default WHERE timestamp >= {from} AND timestamp < {to} OFFSET {MOVED} LIMIT 1"
             );
-            let transaction = connection.transaction().await?;
-            let created = match transaction.batch_execute(&text).await {
-                Ok(()) => transaction.commit().await,
-                Err(error) => Err(error),
+            if !connection.query(&in_default, &[]).await?.is_empty() {
+                return Ok(false);
+            }
+            let created = match self.create_table(connection, table, span, false).await {
+                Ok(false) => self.create_table(connection, table, span, true).await,
+                created => created,
             };
             match created {
                 // Created by another process meanwhile; or detached on purpose, or part of a partition that was created
@@ -188,52 +243,66 @@ impl Partitions {
                 Err(error)
                     if [&SqlState::DUPLICATE_TABLE, &SqlState::INVALID_OBJECT_DEFINITION]
                         .contains(&error.code().unwrap_or(&SqlState::SUCCESSFUL_COMPLETION)) => {}
-                created => created?,
+                created => {
+                    created?;
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Drops the partitions whose records all started before a time, deletes such records from the partition `DEFAULT`,
-    /// and returns the number of partitions that were dropped.
-    pub(super) async fn drop_before(&self, connection: &mut Object, before: Timestamp) -> Result<u64, StoreError> {
-        let names = "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid \
-                     WHERE inhparent = 'record'::REGCLASS ORDER BY relname";
-        let names = connection.query(names, &[]).await.map_err(failed)?;
-        let mut dropped = 0;
-        for name in &names {
-            let name: &str = name.try_get(0).map_err(failed)?;
-            let Some(span) = name.strip_prefix("record").and_then(|suffix| self.by.parse_suffix(suffix)) else {
-                continue;
-            };
-            if micros_of(span.next) <= before.as_micros() {
-                self.drop(connection, span).await.map_err(|error| match error.code() {
-                    Some(&SqlState::LOCK_NOT_AVAILABLE) => StoreError::Overloaded,
-                    _ => failed(error),
-                })?;
-                dropped += 1;
-            }
+    /// Creates a partition of a table, and returns whether it was created: it is not if rows would have to be moved into
+    /// it, unless this `moves` rows.
+    ///
+    /// Readers and writers continue meanwhile, except those of the partition `DEFAULT`. Its rows in this span, which were
+    /// put when it was too far from the present or the table was in use, are moved. A reader that has found the
+    /// partitions before would then miss them, so it must not have. Others queue for the locks while this waits for them,
+    /// so it must not wait long.
+    async fn create_table(
+        &self,
+        connection: &mut Object,
+        table: &str,
+        span: Span,
+        moves: bool,
+    ) -> Result<bool, tokio_postgres::Error> {
+        let name = format!("{table}{}", self.by.suffix(span));
+        let (from, to) = (micros_of(span.first), micros_of(span.next));
+        let rows = format!("{table}_default WHERE timestamp >= {from} AND timestamp < {to}");
+        let lock = format!(
+            "SET LOCAL lock_timeout = {};
+            LOCK TABLE ONLY {table} IN {} MODE;
+            LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE",
+            millis(LOCK),
+            if moves { "ACCESS EXCLUSIVE" } else { "SHARE UPDATE EXCLUSIVE" }
+        );
+        let create = format!(
+            "CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
+            WITH moved AS (DELETE FROM {rows} RETURNING *) INSERT INTO {name} SELECT * FROM moved;
+            ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+        );
+        let transaction = connection.transaction().await?;
+        transaction.batch_execute(&lock).await?;
+        if !moves && !transaction.query(&format!("SELECT 1 FROM {rows} LIMIT 1"), &[]).await?.is_empty() {
+            return Ok(false);
         }
-        // The entries come first, so that none is left without its record.
-        for (table, key) in [
-            ("committed_default", "seq, timestamp, id"),
-            ("entry_default", "key, timestamp, id"),
-            ("record_default", "timestamp, id"),
-        ] {
-            let delete = format!(
-                "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE timestamp < $1 LIMIT {DELETED})"
-            );
-            while connection.execute(&delete, &[&before.as_micros()]).await.map_err(failed)? > 0 {}
-        }
-        Ok(dropped)
+        transaction.batch_execute(&create).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
-    async fn drop(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
+    /// Returns the span of a partition of the table `record`, if its name has one.
+    pub(super) fn span_of(&self, name: &str) -> Option<Span> {
+        self.by.parse_suffix(name.strip_prefix("record")?)
+    }
+
+    /// Drops the partitions of a span.
+    pub(super) async fn drop_span(&self, connection: &mut Object, span: Span) -> Result<(), tokio_postgres::Error> {
         // The drop locks the tables, and others queue for them while it waits, so it must not wait long.
         let suffix = self.by.suffix(span);
         let text = format!(
-            "SET LOCAL lock_timeout = '1s'; DROP TABLE IF EXISTS record{suffix}; DROP TABLE IF EXISTS entry{suffix};
-            DROP TABLE IF EXISTS committed{suffix}"
+            "SET LOCAL lock_timeout = {}; DROP TABLE IF EXISTS record{suffix}; DROP TABLE IF EXISTS entry{suffix};
+            DROP TABLE IF EXISTS committed{suffix}",
+            millis(LOCK)
         );
         let transaction = connection.transaction().await?;
         transaction.batch_execute(&text).await?;

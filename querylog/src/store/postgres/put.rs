@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::{Object, Transaction};
-use futures_util::future::try_join;
+use futures_util::future::join;
 
 use crate::model::writer_status::WriterReport;
 use crate::store::postgres::partitions::Partition;
@@ -24,23 +24,25 @@ pub(super) struct Put<'a> {
 }
 
 impl Put<'_> {
-    /// Puts rows. With `trusts`, a new row is expected to have no entries, so none are looked for. Returns whether the
-    /// rows were put: they are not if another process has migrated the tables to another version meanwhile.
+    /// Puts rows. With `trusts`, a new row is expected to have no entries, so none are looked for. Returns the
+    /// version of the tables. The rows were not put if that is not the one of this crate: another process has migrated
+    /// the tables meanwhile.
     pub(super) async fn put_rows(
         self,
         connection: &mut Object,
         rows: &[&Row],
         trusts: bool,
-    ) -> Result<bool, tokio_postgres::Error> {
+    ) -> Result<i64, tokio_postgres::Error> {
         let transaction = connection.transaction().await?;
-        // Both are sent to the server at once.
-        let (version, ()) =
-            try_join(writers::update(&transaction, self.report), self.put_all(&transaction, rows, trusts)).await?;
-        let is_known = version == tables::VERSION;
-        if is_known {
+        // Both are sent to the server at once. Tables of a later version may be a reason why the second one fails.
+        let (version, is_put) =
+            join(writers::update(&transaction, self.report), self.put_all(&transaction, rows, trusts)).await;
+        let version = version?;
+        if version == tables::VERSION {
+            is_put?;
             transaction.commit().await?;
         }
-        Ok(is_known)
+        Ok(version)
     }
 
     async fn put_all(

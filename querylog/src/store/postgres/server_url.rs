@@ -1,21 +1,22 @@
 //! The URL of a server, and whom it trusts.
 
-use deadpool_postgres::Manager;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use crate::store::StoreError;
-use crate::store::postgres::encryption;
+use crate::store::postgres::encryption::{self, Tls};
 
-pub(super) fn manager(url: &str) -> Result<Manager, StoreError> {
+/// Returns how to connect to the server of a URL.
+pub(super) fn parse(url: &str) -> Result<(Config, Tls), StoreError> {
     let (url, root) = without_root(url)?;
     // The error of the parser may contain the password.
     let config: Config = url.parse().map_err(|_| StoreError::unusable("not a PostgreSQL URL"))?;
     if root.is_some() && config.get_ssl_mode() != SslMode::Require {
         return Err(StoreError::unusable("sslrootcert requires sslmode=verify-full"));
     }
-    encryption::manager(config, root.as_deref())
+    let tls = encryption::tls(config.get_ssl_mode(), root.as_deref())?;
+    Ok((config, tls))
 }
 
 /// Returns the URL that tokio-postgres can parse, and the file of the certificates to trust.
@@ -70,7 +71,7 @@ mod tests {
             ("postgres://u:hunter2@h/d?sslmode=prefer&sslrootcert=x", "sslrootcert requires"),
             ("postgres://u:hunter2@h/d?sslmode=require&sslrootcert=%ff", "not valid UTF-8"),
         ] {
-            let error = manager(url).err().unwrap().to_string();
+            let error = parse(url).err().unwrap().to_string();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
         }
         assert!(!format!("{:?}", Postgres::builder("postgres://u:hunter2@h/d")).contains("hunter2"));

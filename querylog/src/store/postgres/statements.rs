@@ -83,8 +83,14 @@ const ROWS: &str = "
         $16::BYTEA[], $17::BYTEA[], $18::BYTEA[], $19::BYTEA[], $20::BYTEA[], $21::TEXT[], $22::SMALLINT[],
         $23::BIGINT[])";
 
-pub(super) const PUT_GAP: &str =
-    "INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
+pub(super) const PUT_GAP: &str = "
+    INSERT INTO gap (id, from_time, to_time, count, why) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE
+    SET (from_time, to_time, count, why) = (excluded.from_time, excluded.to_time, excluded.count, excluded.why)";
+
+/// Claims the sweep for some microseconds, unless another process has it.
+pub(super) const CLAIM_SWEEP: &str = "
+    UPDATE about SET sweeper = $1, swept_until = (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT + $2
+    WHERE sweeper = $1 OR swept_until <= (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT RETURNING 1";
 
 /// Finds a request of a window that has not ended.
 pub(super) const OPEN: &str =

@@ -4,10 +4,12 @@ use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::error::SqlState;
 
 use crate::store::StoreError;
-use crate::store::postgres::error::message;
+use crate::store::postgres::error::failed;
+use crate::store::postgres::limits::{Limits, millis};
 use crate::store::postgres::partitions::Partition;
 
-/// The table `about`: one row, with the version of the tables, and their partitioning.
+/// The table `about`: one row, with the version of the tables, their partitioning, and which process sweeps. It is not
+/// altered by a migration, which the others wait for with a lock on it.
 const ABOUT: &str = "
     CREATE TABLE IF NOT EXISTS about (
         only_one BIGINT NOT NULL PRIMARY KEY,
@@ -17,6 +19,8 @@ const ABOUT: &str = "
     );
     ALTER TABLE about ADD COLUMN IF NOT EXISTS partition BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE about ADD COLUMN IF NOT EXISTS seq_base BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS sweeper BYTEA;
+    ALTER TABLE about ADD COLUMN IF NOT EXISTS swept_until BIGINT NOT NULL DEFAULT 0;
 ";
 
 /// The migrations, each from the version before, and their additional statements if the tables are partitioned. Each
@@ -164,7 +168,12 @@ fn step(text: &str, partitioned: &str, partition: Option<Partition>) -> String {
     text.replace("{record_key}", record_key(partition)).replace("{by_time}", by_time) + also
 }
 
-pub(super) const LATER: &str = "the tables are of a later version of tagtrail-querylog; update this program";
+const LATER: &str = "the tables are of a later version of tagtrail-querylog; update this program";
+
+/// Fails if this crate does not know the version of the tables: another process has migrated them meanwhile.
+pub(super) fn check(version: i64) -> Result<(), StoreError> {
+    if version == VERSION { Ok(()) } else { Err(StoreError::unusable(LATER)) }
+}
 
 /// Returns the version of the tables, in a transaction that writes.
 pub(super) async fn version(transaction: &Transaction<'_>) -> Result<i64, tokio_postgres::Error> {
@@ -178,6 +187,7 @@ pub(super) async fn prepare(
     connection: &mut Object,
     wanted: Option<Partition>,
     existing: bool,
+    limits: &Limits,
 ) -> Result<Option<Partition>, StoreError> {
     const FOREIGN: &str = "the database contains unrelated tables whose names clash with the audit log's; use a separate \
         database, or a schema, with `options=-c search_path=NAME` in the URL";
@@ -191,15 +201,21 @@ pub(super) async fn prepare(
         Err(error) if existing && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             return Err(StoreError::unusable("there is no audit log in this database yet"));
         }
-        _ => migrate(connection, wanted).await.map_err(|error| StoreError::failed(message(&*error)))?,
+        _ => {
+            connection.batch_execute(&limits.migrating()).await.map_err(failed)?;
+            let migrated = migrate(connection, wanted, limits).await;
+            let reset = connection.batch_execute(&limits.session()).await;
+            let about = migrated?;
+            reset.map_err(failed)?;
+            about
+        }
     };
     if version > VERSION {
         return Err(StoreError::unusable(LATER));
     }
-    let fails = |error: tokio_postgres::Error| StoreError::failed(message(&error));
-    let is_below: bool = connection.query_one(IS_BELOW, &[]).await.and_then(|row| row.try_get(0)).map_err(fails)?;
+    let is_below: bool = connection.query_one(IS_BELOW, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)?;
     if is_below && !existing {
-        connection.batch_execute(MOVE_UP).await.map_err(fails)?;
+        connection.batch_execute(MOVE_UP).await.map_err(failed)?;
     }
     let current = Partition::from_number(partition)?;
     match (wanted, current) {
@@ -224,26 +240,39 @@ async fn is_foreign(connection: &Object, error: &tokio_postgres::Error) -> Resul
         return Ok(false);
     }
     let row = connection.query_one(FOREIGN, &[]).await;
-    row.and_then(|row| row.try_get(0)).map_err(|error| StoreError::failed(message(&error)))
+    row.and_then(|row| row.try_get(0)).map_err(failed)
 }
 
 async fn migrate(
     connection: &mut Object,
     wanted: Option<Partition>,
-) -> Result<(i64, i64), Box<dyn std::error::Error + Send + Sync>> {
+    limits: &Limits,
+) -> Result<(i64, i64), StoreError> {
+    let has_about = connection.query("SELECT partition, seq_base, sweeper, swept_until FROM about", &[]).await.is_ok();
     // If several processes create the same table at the same time, one succeeds, and the others fail after it has.
-    if connection.batch_execute(ABOUT).await.is_err() {
-        connection.batch_execute(ABOUT).await?;
+    if !has_about && connection.batch_execute(ABOUT).await.is_err() {
+        connection.batch_execute(ABOUT).await.map_err(failed)?;
     }
     let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
+    getrandom::fill(&mut secret).map_err(StoreError::failed)?;
+    migrate_to_latest(connection, wanted, &secret, limits).await.map_err(failed)
+}
+
+async fn migrate_to_latest(
+    connection: &mut Object,
+    wanted: Option<Partition>,
+    secret: &[u8],
+    limits: &Limits,
+) -> Result<(i64, i64), tokio_postgres::Error> {
     let insert =
         "INSERT INTO about (only_one, version, secret, partition) VALUES (1, 0, $1, $2) ON CONFLICT DO NOTHING";
-    connection.execute(insert, &[&secret.as_slice(), &Partition::number(wanted)]).await?;
-    // The others wait for the row. If this is interrupted, the transaction is rolled back.
+    connection.execute(insert, &[&secret, &Partition::number(wanted)]).await?;
+    // The others wait for the row, for as long as a migration may take. If this is interrupted, the transaction is rolled
+    // back.
     let transaction = connection.transaction().await?;
     let row = transaction.query_one("SELECT version, partition FROM about FOR UPDATE", &[]).await?;
     let (mut version, number): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    transaction.batch_execute(&format!("SET LOCAL lock_timeout = {}", millis(limits.lock))).await?;
     // A partitioning that is unknown is of a later version, whose tables need no migration.
     let partition = Partition::from_number(number).ok().flatten();
     for (next, text, partitioned) in VERSIONS {

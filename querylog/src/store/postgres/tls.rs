@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -11,16 +10,17 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
-use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::StoreError;
 
-/// Returns the manager of connections.
-pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, StoreError> {
+pub(super) type Tls = MakeRustlsConnect;
+
+/// Returns how connections are encrypted.
+pub(super) fn tls(mode: SslMode, root: Option<&str>) -> Result<Tls, StoreError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match (config.get_ssl_mode(), root) {
+    let verifier: Arc<dyn ServerCertVerifier> = match (mode, root) {
         (SslMode::Require, Some(root)) => verifier_for(root, &provider)?,
         (SslMode::Require, None) => Arc::new(Verifier::new(Arc::clone(&provider)).map_err(StoreError::unusable)?),
         _ => Arc::new(AnyServer(Arc::clone(&provider))),
@@ -31,8 +31,7 @@ pub(super) fn manager(config: Config, root: Option<&str>) -> Result<Manager, Sto
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Ok(Manager::from_config(config, MakeRustlsConnect::new(tls), manager))
+    Ok(MakeRustlsConnect::new(tls))
 }
 
 /// Returns a verifier that trusts servers whose certificates are signed by those in a file.
@@ -110,10 +109,12 @@ mod tests {
 
     use crate::store::{Postgres, StoreError};
 
+    const ENCRYPTED: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+
     /// Returns whether the server reports the connection as encrypted.
     async fn encrypted(url: &str) -> Result<bool, StoreError> {
         let store = Postgres::connect(url).await?;
-        let rows = store.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await?;
+        let rows = store.query(ENCRYPTED, Vec::new()).await?;
         Ok(rows[0].get(0))
     }
 

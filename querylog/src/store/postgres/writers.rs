@@ -1,6 +1,6 @@
 //! The processes that write into the tables: what they report, and who is lost.
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -8,7 +8,9 @@ use crate::model::gap::{Gap, UNCLEAN_STOP};
 use crate::model::time::Timestamp;
 use crate::model::writer_status::{WriterReport, WriterState, WriterStatus};
 use crate::store::StoreError;
+use crate::store::postgres::error::failed;
 use crate::store::postgres::rows::get;
+use crate::store::postgres::server::{Parameter, borrowed, bytes, parameter};
 use crate::store::postgres::statements;
 use crate::store::postgres::tables;
 use crate::store::sql::{FORGOTTEN, SILENT, clamped, state_of, word_of};
@@ -77,29 +79,32 @@ pub(super) async fn update(
     transaction.query_one(&statement, &parameters).await?.try_get(0)
 }
 
-/// Stores what a writer reports, and finds writers that are lost. Returns the version of the tables; if that is not the
-/// one of this crate, the transaction must not be committed.
-pub(super) async fn report(transaction: &Transaction<'_>, report: &WriterReport) -> Result<i64, tokio_postgres::Error> {
-    let version = tables::version(transaction).await?;
-    if version != tables::VERSION {
-        return Ok(version);
-    }
+/// Stores what a writer reports, and finds writers that are lost.
+pub(super) async fn report(connection: &mut Object, report: &WriterReport) -> Result<(), StoreError> {
+    let transaction = connection.transaction().await.map_err(failed)?;
+    tables::check(tables::version(&transaction).await.map_err(failed)?)?;
+    put_report(&transaction, report).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+async fn put_report(transaction: &Transaction<'_>, report: &WriterReport) -> Result<(), tokio_postgres::Error> {
     let id = report.id.to_string();
     let id = id.as_bytes();
-    let find = format!("SELECT started, written_through, state, {NOW} FROM writer WHERE id = $1 FOR UPDATE");
-    if let Some(row) = transaction.query_opt(&find, &[&id]).await? {
-        let (started, written_through, state): (i64, i64, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        if state == word_of(WriterState::Lost) {
-            transaction.execute("DELETE FROM gap WHERE id = $1", &[&id]).await?;
-        }
-        if started != report.started.as_micros() && state != word_of(WriterState::Closed) {
-            let gap = Gap::of_unclean_stop(written_through, report);
-            put_gap(transaction, Uuid::now_v7(), &gap).await?;
-        }
+    let find = "SELECT started, written_through, state FROM writer WHERE id = $1 FOR UPDATE";
+    let earlier = transaction.query_opt(find, &[&id]).await?;
+    let earlier =
+        earlier.map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+    let earlier: Option<(i64, i64, String)> = earlier.transpose()?;
+    if earlier.as_ref().is_some_and(|(.., state)| state == word_of(WriterState::Lost)) {
+        transaction.execute("DELETE FROM gap WHERE id = $1", &[&id]).await?;
+    }
+    let written_through = earlier.as_ref().map(|(_, written_through, _)| *written_through);
+    if earlier.is_none_or(|(started, ..)| started != report.started.as_micros()) && report.is_after_unclean_stop() {
+        let gap = gap_parameters(Uuid::now_v7(), &Gap::of_unclean_stop(written_through, report));
+        transaction.execute(statements::PUT_GAP, &borrowed(&gap)).await?;
     }
     put(transaction, id, report).await?;
-    find_lost(transaction).await?;
-    Ok(version)
+    if report.finds_lost { find_lost(transaction).await } else { Ok(()) }
 }
 
 async fn put(transaction: &Transaction<'_>, id: &[u8], report: &WriterReport) -> Result<(), tokio_postgres::Error> {
@@ -144,9 +149,13 @@ async fn find_lost(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::
     transaction.execute(&forget, &[&FORGOTTEN]).await.map(drop)
 }
 
-async fn put_gap(transaction: &Transaction<'_>, id: Uuid, gap: &Gap) -> Result<(), tokio_postgres::Error> {
-    let (id, from, to) = (id.to_string(), gap.from.as_micros(), gap.to.as_micros());
-    let parameters: [&(dyn ToSql + Sync); 5] =
-        [&id.as_bytes(), &from, &to, &gap.count.map(clamped), &gap.why.as_bytes()];
-    transaction.execute(statements::PUT_GAP, &parameters).await.map(drop)
+/// Returns the parameters that put a gap.
+pub(super) fn gap_parameters(id: Uuid, gap: &Gap) -> Vec<Parameter> {
+    vec![
+        bytes(&id.to_string()),
+        parameter(gap.from.as_micros()),
+        parameter(gap.to.as_micros()),
+        parameter(gap.count.map(clamped)),
+        bytes(&gap.why),
+    ]
 }

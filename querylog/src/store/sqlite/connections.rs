@@ -7,6 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::private_file;
 use crate::store::StoreError;
+use crate::store::sqlite::error::{failed, is_overload};
 use crate::store::sqlite::tables;
 
 /// The safety of a row when [`put`](crate::store::Store::put) has returned.
@@ -21,8 +22,8 @@ pub enum Synchronous {
     Normal,
 }
 
-/// How long a connection waits for another process that is writing to the same file.
-const BUSY: Duration = Duration::from_secs(10);
+/// How long a reader waits for another process that has locked the file as a whole, which is rare.
+const READER_BUSY: Duration = Duration::from_secs(2);
 
 /// The cache of the writer: large enough for the pages that a batch changes, so that they are read once. Negative
 /// numbers are KiB.
@@ -31,7 +32,12 @@ const WRITER_CACHE: i64 = -64 * 1_024;
 const READER_CACHE: i64 = -8 * 1_024;
 
 /// Opens the file for writing, and creates it unless it must exist.
-pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool) -> Result<Connection, StoreError> {
+pub(super) fn open_writer(
+    path: &Path,
+    synchronous: Synchronous,
+    busy: Duration,
+    existing: bool,
+) -> Result<Connection, StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some_and(|folder| !folder.is_dir()) {
         return Err(StoreError::unusable("the folder of the file does not exist; create it first"));
@@ -47,6 +53,7 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous, existing: bool)
         drop(private_file::append_new(path));
     }
     let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+    connection.busy_timeout(busy).map_err(unusable)?;
     prepare(&mut connection, synchronous, existing).map_err(unusable)??;
     Ok(connection)
 }
@@ -57,6 +64,9 @@ fn unusable(error: rusqlite::Error) -> StoreError {
         "cannot open the file: check that it is not a directory, and that it is readable and writable";
     const NOT_WRITTEN: &str = "cannot write to the file or its folder, which SQLite requires even for reading";
     match error.sqlite_error_code() {
+        _ if is_overload(&error) => {
+            StoreError::failed("the file is locked by another process; retry when it has ended")
+        }
         Some(ErrorCode::CannotOpen) => StoreError::unusable(NOT_OPENED),
         Some(ErrorCode::ReadOnly) => StoreError::unusable(NOT_WRITTEN),
         _ => StoreError::unusable(error),
@@ -68,7 +78,6 @@ fn prepare(
     synchronous: Synchronous,
     existing: bool,
 ) -> rusqlite::Result<Result<(), StoreError>> {
-    connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(16);
     if tables::is_foreign(connection)? {
         return Ok(Err(StoreError::unusable("the file is a database of something else; expected an audit log")));
@@ -87,14 +96,15 @@ fn prepare(
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
+        // A file that was moved away is not created.
+        let connection = Connection::open_with_flags(path, OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)?;
+        connection.busy_timeout(READER_BUSY)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", READER_CACHE)?;
         Ok(connection)
     };
-    open().map_err(|error: rusqlite::Error| StoreError::failed(error))
+    open().map_err(failed)
 }
 
 #[cfg(test)]
@@ -105,9 +115,12 @@ mod tests {
     fn error_says_what_to_do_if_the_file_cannot_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         for existing in [false, true] {
-            let error = open_writer(folder.path(), Synchronous::Full, existing).unwrap_err().to_string();
+            let error =
+                open_writer(folder.path(), Synchronous::Full, Duration::ZERO, existing).unwrap_err().to_string();
             assert!(error.contains("check that it is not a directory"), "{error}");
         }
+        let missing = folder.path().join("missing.db");
+        assert!(open_reader(&missing).is_err() && !missing.exists(), "a reader creates no file");
         let read_only = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         let error = unusable(rusqlite::Error::SqliteFailure(read_only, None)).to_string();
         assert!(error.contains("cannot write to the file or its folder"), "{error}");

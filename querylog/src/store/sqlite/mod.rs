@@ -4,10 +4,12 @@
 //! `fsync`. Readers have their own connections, and wait neither for the writer nor for each other.
 
 mod connections;
+mod error;
 mod jobs;
 mod opened_file;
 mod reader;
 mod rows;
+mod running;
 mod statements;
 mod store;
 mod tables;

@@ -58,8 +58,9 @@ pub(super) const NEXT_COMMIT: &str = "UPDATE sequence SET last = last + 1 RETURN
 /// Notes that a row was put or replaced by a commit.
 pub(super) const COMMITTED: &str = "INSERT OR IGNORE INTO committed (seq, id, timestamp) VALUES (?1, ?2, ?3)";
 
-pub(super) const PUT_GAP: &str =
-    "INSERT INTO gap (id, from_time, to_time, count, why) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING";
+pub(super) const PUT_GAP: &str = "
+    INSERT INTO gap (id, from_time, to_time, count, why) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE
+    SET (from_time, to_time, count, why) = (excluded.from_time, excluded.to_time, excluded.count, excluded.why)";
 
 /// Reads the last gaps of a window, and those of writers that are silent and not marked as lost yet.
 pub(super) const GAPS: &str = "

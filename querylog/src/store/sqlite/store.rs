@@ -19,17 +19,37 @@ use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterStatus};
 use crate::store::sql::{COLUMNS, short_columns};
 use crate::store::sqlite::connections::{Synchronous, open_reader, open_writer};
+use crate::store::sqlite::error::failed;
 use crate::store::sqlite::opened_file::OpenedFile;
 use crate::store::sqlite::reader::{exported, find, first_of_each, read_range};
 use crate::store::sqlite::rows::read_row;
+use crate::store::sqlite::running::Running;
 use crate::store::sqlite::statements;
-use crate::store::sqlite::tables;
 use crate::store::sqlite::writer::{Put, Task, Writer};
 use crate::store::sqlite::writers;
 use crate::store::{ExportedRow, Hits, Jobs, Key, Row, RowRange, Selection, Store, StoreError};
 
 /// How long a call waits for its turn before it fails with [`StoreError::Overloaded`].
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a call waits until it is written, besides the time for which other processes may lock the file.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// How long each wait may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// For another process that writes.
+    busy: Duration,
+    /// For the response to a question.
+    query: Duration,
+    /// For a step of an export or of a sweep.
+    maintenance: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { busy: Duration::from_secs(10), query: Duration::from_secs(4), maintenance: Duration::from_secs(60) }
+    }
+}
 
 /// A store in a file of SQLite. Clones share the store.
 ///
@@ -55,6 +75,7 @@ pub(super) struct Inner {
     pub(super) tasks: Option<mpsc::Sender<Task>>,
     pub(super) thread: Option<thread::JoinHandle<()>>,
     pub(super) turns: Arc<Semaphore>,
+    limits: Limits,
     pub(super) readers: Mutex<Vec<Connection>>,
 }
 
@@ -75,11 +96,20 @@ impl Sqlite {
             synchronous: Synchronous::default(),
             readers: 4,
             existing: false,
+            limits: Limits::default(),
         }
     }
 
-    /// Runs a query on its own connection, on a thread that may block.
+    /// Runs a query on its own connection, on a thread that may block, within the limit of a question.
     pub(super) async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.read_within(self.0.limits.query, query).await
+    }
+
+    async fn read_within<T, F>(&self, limit: Duration, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -87,15 +117,21 @@ impl Sqlite {
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.0.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| StoreError::Overloaded)?.map_err(|_| StoreError::Closed)?;
         let inner = Arc::clone(&self.0);
+        let running = Running::default();
+        // Also if the caller is gone.
+        let _interrupt = running.interrupt_on_drop();
         let task = tokio::task::spawn_blocking(move || {
             let spare = inner.readers().pop();
             let mut connection = spare.map_or_else(|| open_reader(&inner.path), Ok)?;
-            let result = query(&mut connection).map_err(StoreError::failed);
+            let result = running.run(&mut connection, query);
             inner.readers().push(connection);
             drop(turn);
-            result
+            result.map_or(Err(StoreError::Overloaded), |result| result.map_err(failed))
         });
-        task.await.unwrap_or_else(|error| Err(StoreError::failed(error)))
+        match tokio::time::timeout(limit, task).await {
+            Ok(result) => result.unwrap_or_else(|error| Err(StoreError::failed(error))),
+            Err(_) => Err(StoreError::Overloaded),
+        }
     }
 
     /// Runs a change on the writer thread, in turn with the records.
@@ -106,13 +142,19 @@ impl Sqlite {
     {
         let (done, changed) = oneshot::channel();
         let task = Task::Change(Box::new(move |connection| {
-            // The caller may be gone.
-            let _ = done.send(connection.and_then(change));
+            // Nothing changes for a caller that was told that it failed.
+            if !done.is_closed() {
+                let _ = done.send(connection.and_then(change));
+            }
         }));
         self.send(task).await?;
-        changed.await.map_err(|_| StoreError::Closed)?.map_err(|error| {
-            if tables::is_later(&error) { StoreError::unusable(error) } else { StoreError::failed(error) }
-        })
+        self.written(changed).await?.map_err(failed)
+    }
+
+    /// Waits for the writer thread, which other processes may keep waiting.
+    async fn written<T>(&self, written: oneshot::Receiver<T>) -> Result<T, StoreError> {
+        let written = tokio::time::timeout(self.0.limits.busy + WRITE, written).await;
+        written.map_err(|_| StoreError::Overloaded)?.map_err(|_| StoreError::Closed)
     }
 
     /// Sends a task to the writer thread.
@@ -155,6 +197,7 @@ pub struct SqliteBuilder {
     synchronous: Synchronous,
     readers: usize,
     existing: bool,
+    limits: Limits,
 }
 
 impl SqliteBuilder {
@@ -166,6 +209,23 @@ impl SqliteBuilder {
     /// Sets the number of queries that run at a time; 4 by default, and at least 1.
     pub fn readers(self, readers: usize) -> Self {
         Self { readers: readers.max(1), ..self }
+    }
+
+    /// Sets how long a write waits for another process that writes to the file, before it fails with
+    /// [`StoreError::Overloaded`]; 10 seconds by default.
+    pub fn busy_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { busy: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long a question may take, before it is interrupted and fails with [`StoreError::Overloaded`]; 4 seconds by
+    /// default.
+    pub fn query_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { query: limit, ..self.limits }, ..self }
+    }
+
+    /// Sets how long a step of an export or of a sweep may take; 60 seconds by default.
+    pub fn maintenance_timeout(self, limit: Duration) -> Self {
+        Self { limits: Limits { maintenance: limit, ..self.limits }, ..self }
     }
 
     /// Opens only a file that exists: if there is none, or it has no tables, opening fails. For programs that only
@@ -186,7 +246,7 @@ impl SqliteBuilder {
                 "expected a file; a database in memory would be separate for each connection",
             ));
         }
-        let writer = open_writer(&self.path, self.synchronous, self.existing)?;
+        let writer = open_writer(&self.path, self.synchronous, self.limits.busy, self.existing)?;
         let file = OpenedFile::now(&self.path);
         let connections = (0..self.readers).map(|_| open_reader(&self.path)).collect::<Result<Vec<_>, _>>()?;
         let writer = Writer::new(writer, file);
@@ -197,6 +257,7 @@ impl SqliteBuilder {
             tasks: Some(tasks),
             thread: Some(thread),
             turns: Arc::new(Semaphore::new(self.readers)),
+            limits: self.limits,
             readers: Mutex::new(connections),
         })))
     }
@@ -207,7 +268,7 @@ impl Store for Sqlite {
     async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError> {
         let (done, written) = oneshot::channel();
         self.send(Task::Put(Put { rows, report: report.cloned(), done })).await?;
-        Ok(written.await.map_err(|_| StoreError::Closed)??)
+        Ok(self.written(written).await??)
     }
 
     fn put_blocking(&self, rows: &Arc<[Row]>, report: Option<&WriterReport>, _: &Handle) -> Result<(), StoreError> {
@@ -268,7 +329,7 @@ impl Store for Sqlite {
 
     async fn have_objects(&self, objects: &[String]) -> Result<Vec<bool>, StoreError> {
         let objects = objects.to_vec();
-        self.read(move |connection| {
+        self.read_within(self.0.limits.maintenance, move |connection| {
             let mut select = connection.prepare_cached("SELECT 1 FROM record WHERE object = ?1")?;
             objects.iter().map(|object| select.exists([object])).collect()
         })
@@ -281,11 +342,13 @@ impl Store for Sqlite {
 
     async fn any_open(&self, window: Window) -> Result<bool, StoreError> {
         let (start, end) = (window.start.as_micros(), window.end.as_micros());
-        self.read(move |connection| connection.prepare_cached(statements::OPEN)?.exists([start, end])).await
+        let limit = self.0.limits.maintenance;
+        self.read_within(limit, move |connection| connection.prepare_cached(statements::OPEN)?.exists([start, end]))
+            .await
     }
 
     async fn exported(&self, range: RowRange<Key>, limit: usize) -> Result<Vec<ExportedRow>, StoreError> {
-        self.read(move |connection| exported(connection, &range, limit)).await
+        self.read_within(self.0.limits.maintenance, move |connection| exported(connection, &range, limit)).await
     }
 
     fn rejected_file(&self) -> Option<PathBuf> {

@@ -1,5 +1,7 @@
 //! The plans of the statements, the tables, and opening files.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 
 use crate::model::window::Window;
@@ -8,7 +10,7 @@ use crate::store::sqlite::connections::open_writer;
 use crate::store::sqlite::reader::read_range;
 use crate::store::sqlite::rows::read_row;
 use crate::store::sqlite::{Sqlite, Synchronous, statements, tables};
-use crate::store::{RowRange, Selection};
+use crate::store::{RowRange, Selection, StoreError};
 
 /// Returns the plan of a range: the index, and whether it sorts.
 fn plan(connection: &Connection, columns: &str, range: &RowRange<Selection>) -> String {
@@ -25,7 +27,7 @@ fn explained(connection: &Connection, text: &str) -> String {
 #[test]
 fn ranges_are_read_by_their_indexes_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
-    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, Duration::ZERO, false).unwrap();
     let (environment, value) = ("e".to_owned(), "v".to_owned());
     for (of, expected) in [
         (Selection::User(value.clone()), "record_of_user (user_email=?"),
@@ -62,7 +64,7 @@ fn ranges_are_read_by_their_indexes_without_sorting() {
 fn files_are_private_to_owner_and_group() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let _connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
+    let _connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, Duration::ZERO, false).unwrap();
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap()).collect();
     assert!(files.len() > 1, "{files:?}");
     for file in files {
@@ -73,7 +75,7 @@ fn files_are_private_to_owner_and_group() {
 #[test]
 fn requests_are_found_by_the_index_of_keys_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
-    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, Duration::ZERO, false).unwrap();
     for newest_first in [false, true] {
         let first = "SEARCH first USING PRIMARY KEY (key=? AND (timestamp,id)>(?,?) AND (timestamp,id)<(?,?))";
         let other = "; SEARCH entry USING PRIMARY KEY (key=? AND timestamp=? AND id=?)";
@@ -90,7 +92,7 @@ fn requests_are_found_by_the_index_of_keys_without_sorting() {
 #[test]
 fn exported_records_are_read_by_their_index_without_sorting() {
     let folder = tempfile::tempdir().unwrap();
-    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, false).unwrap();
+    let connection = open_writer(&folder.path().join("audit.db"), Synchronous::Full, Duration::ZERO, false).unwrap();
     for (text, plan) in [
         (
             statements::EXPORTED,
@@ -115,7 +117,7 @@ fn file_of_an_earlier_version_is_migrated() {
     old.pragma_update(None, "user_version", 1).unwrap();
     drop(old);
     for _ in 0..2 {
-        let new = open_writer(&path, Synchronous::Full, false).unwrap();
+        let new = open_writer(&path, Synchronous::Full, Duration::ZERO, false).unwrap();
         let range = RowRange::new(Selection::Environment("e".into()), Window::ALL);
         let rows = read_range(&new, COLUMNS, &range, 10, read_row).unwrap();
         assert_eq!((rows.len(), rows[0].record.timestamp.as_micros(), &rows[0].details), (1, 5, &None));
@@ -128,14 +130,14 @@ fn file_of_an_earlier_version_is_migrated() {
         let other = Connection::open(&path).unwrap();
         other.execute_batch("CREATE TABLE post (text TEXT)").unwrap();
         other.pragma_update(None, "user_version", number).unwrap();
-        let error = open_writer(&path, Synchronous::Full, false).unwrap_err().to_string();
+        let error = open_writer(&path, Synchronous::Full, Duration::ZERO, false).unwrap_err().to_string();
         assert!(error.contains("something else"), "{error}");
         let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
         assert_eq!(tables, 1, "it stays as it is");
     }
     let later = Connection::open(&path).unwrap();
     later.pragma_update(None, "user_version", 1_000).unwrap();
-    let error = open_writer(&path, Synchronous::Full, false).unwrap_err().to_string();
+    let error = open_writer(&path, Synchronous::Full, Duration::ZERO, false).unwrap_err().to_string();
     assert!(error.contains("later version") && error.contains("update this program"), "{error}");
 }
 
@@ -161,4 +163,23 @@ fn database_in_memory_is_rejected() {
         let error = Sqlite::open(path).unwrap_err().to_string();
         assert!(error.contains("expected a file"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn question_is_interrupted_if_it_takes_too_long_or_its_caller_is_gone() {
+    const ENDLESS: &str = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n";
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Sqlite::builder(folder.path().join("audit.db")).readers(1);
+    let store = settings.query_timeout(Duration::from_millis(50)).open().unwrap();
+    let endless = || store.read(|connection| connection.query_row(ENDLESS, [], |row| row.get::<_, i64>(0)));
+    let result = endless().await;
+    assert!(matches!(result, Err(StoreError::Overloaded)), "{result:?}");
+    assert!(tokio::time::timeout(Duration::from_millis(20), endless()).await.is_err());
+    // The only reader is free again.
+    let mut count = None;
+    while count.is_none() {
+        let read = store.read(|connection| connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0)));
+        count = read.await.ok();
+    }
+    assert_eq!(count, Some(0_i64));
 }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::writer_status::WriterReport;
 use crate::store::sql::without_starts;
+use crate::store::sqlite::error::is_overload;
 use crate::store::sqlite::opened_file::OpenedFile;
 use crate::store::sqlite::rows::{end_row, write_row};
 use crate::store::sqlite::statements::{self, COMMITTED, END, ENTRY, NEXT_COMMIT};
@@ -61,6 +62,8 @@ impl From<Failure> for StoreError {
             Self::rejected(failure)
         } else if tables::is_later(&failure.0) {
             Self::unusable(failure)
+        } else if is_overload(&failure.0) {
+            Self::Overloaded
         } else {
             Self::failed(failure)
         }

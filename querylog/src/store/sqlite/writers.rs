@@ -55,13 +55,12 @@ pub(super) fn report(connection: &mut Connection, report: &WriterReport) -> rusq
     let (id, now) = (report.id.to_string(), Timestamp::now().as_micros());
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let earlier: Option<(i64, i64, String)> = transaction.query_row(FIND, [&id], read).optional()?;
-    if let Some((started, written_through, state)) = earlier {
-        if state == word_of(WriterState::Lost) {
-            transaction.execute("DELETE FROM gap WHERE id = ?1", [&id])?;
-        }
-        if started != report.started.as_micros() && state != word_of(WriterState::Closed) {
-            put_gap(&transaction, Uuid::now_v7(), &Gap::of_unclean_stop(written_through, report))?;
-        }
+    if earlier.as_ref().is_some_and(|(.., state)| state == word_of(WriterState::Lost)) {
+        transaction.execute("DELETE FROM gap WHERE id = ?1", [&id])?;
+    }
+    let written_through = earlier.as_ref().map(|(_, written_through, _)| *written_through);
+    if earlier.is_none_or(|(started, ..)| started != report.started.as_micros()) && report.is_after_unclean_stop() {
+        put_gap(&transaction, Uuid::now_v7(), &Gap::of_unclean_stop(written_through, report))?;
     }
     let status = WriterStatus::new(report, Timestamp::from_micros(now));
     let parameters = params![
@@ -75,13 +74,21 @@ pub(super) fn report(connection: &mut Connection, report: &WriterReport) -> rusq
         word_of(status.state),
     ];
     transaction.execute(PUT, parameters)?;
+    if report.finds_lost {
+        find_lost(&transaction, now)?;
+    }
+    transaction.commit()
+}
+
+/// Marks writers as lost that are silent, and deletes those that have been closed or lost for long.
+fn find_lost(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
     transaction.execute(LOST_GAPS, params![now, UNCLEAN_STOP, now - SILENT])?;
     transaction.execute(LOST, [now - SILENT])?;
     // Gaps stay, and are no longer those of a writer that may come back.
     let forgotten = "SELECT id FROM writer WHERE state <> 'live' AND seen < ?1";
     transaction.execute(&format!("UPDATE gap SET id = NULL WHERE id IN ({forgotten})"), [now - FORGOTTEN])?;
     transaction.execute(&format!("DELETE FROM writer WHERE id IN ({forgotten})"), [now - FORGOTTEN])?;
-    transaction.commit()
+    Ok(())
 }
 
 pub(super) fn put_gap(connection: &Connection, id: Uuid, gap: &Gap) -> rusqlite::Result<()> {

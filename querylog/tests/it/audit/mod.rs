@@ -8,11 +8,13 @@ mod disk;
 mod gaps;
 #[cfg(unix)]
 mod kill;
+mod limits;
 mod openapi;
 mod overload;
 mod payloads;
 mod questions;
 mod requests;
+mod runtimes;
 mod schema;
 mod spool;
 mod store_errors;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::Sqlite;
-use tagtrail_querylog::{AuditLog, Caller, LogStore, Overload, QueryLogLayer, RecordHandle, Window};
+use tagtrail_querylog::{AppendError, AuditLog, Caller, LogStore, Overload, QueryLogLayer, RecordHandle, Window};
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -85,4 +85,37 @@ async fn handled_requests_have_their_records_and_others_are_rejected_before_thei
         }
     }
     assert!((1..handled).contains(&whole), "some output has room, and the rest is cut: {whole}");
+}
+
+/// A store that does not respond holds neither the handler that waits for the start nor the response that is held back.
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_and_responses_wait_for_a_limited_time_and_all_learn_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Faulty::new(Sqlite::open(folder.path().join("audit.db")).unwrap());
+    let log = LogStore::new(AuditLog::new(store.clone())).open().unwrap();
+    let handler = service_fn({
+        let store = store.clone();
+        move |request: Request<_>| {
+            let store = store.clone();
+            async move {
+                let record: RecordHandle = request.extensions().get::<RecordHandle>().unwrap().clone();
+                let first = record.started().await;
+                // It responds again, and the record is written; but what was said is said.
+                store.set(Mode::Works);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                assert_eq!((first, record.clone().started().await), (Err(AppendError::TimedOut), first));
+                store.set(Mode::Hangs);
+                Ok::<_, std::convert::Infallible>(Response::new(Body::from("done")))
+            }
+        }
+    });
+    let layer = QueryLogLayer::new(log.clone()).acknowledged_within(Duration::from_millis(30));
+    let service = layer.hold_response_until_written().standalone().layer(handler);
+    store.set(Mode::Hangs);
+    let response = service.oneshot(Request::get("/pay").body(Body::empty()).unwrap()).await.unwrap();
+    let body = axum::body::to_bytes(Body::new(response.into_body()), 100);
+    assert_eq!(tokio::time::timeout(LIMIT, body).await.unwrap().unwrap(), "done");
+    store.set(Mode::Works);
+    log.close(LIMIT).await.unwrap();
+    assert_eq!((log.stats().written, log.stats().failed), (1, 0));
 }

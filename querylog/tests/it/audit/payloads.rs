@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use tagtrail_querylog::Timestamp;
 use tagtrail_querylog::audit::{AuditRecord, QueryErrorKind, Questions};
+use tagtrail_querylog::store::{Payloads, Row, Store, StoreError};
+use tagtrail_querylog::{AuditLog, Timestamp};
 use uuid::Uuid;
 
-use crate::support::audit::Server;
+use crate::support::audit::{self, Server};
 
 fn record(number: i64) -> AuditRecord {
     let mut record = AuditRecord::new(Uuid::now_v7(), Timestamp::from_micros(number));
@@ -135,6 +136,97 @@ async fn objects_without_a_record_are_swept() {
 }
 
 #[tokio::test]
+async fn files_that_a_crash_left_incomplete_are_swept() {
+    let server = Server::start().await;
+    let mut record = record(1);
+    record.stdout = Some("x".repeat(200_000));
+    server.log.put(vec![record.clone()]).await.unwrap();
+    let object = objects(&server).pop().unwrap();
+    let staged = |suffix: &str| PathBuf::from(format!("{}{suffix}", object.display()));
+    let (old, young, foreign) = (staged("#1"), staged("#2"), object.with_file_name("readme.txt#1"));
+    for path in [&old, &young, &foreign] {
+        fs::write(path, "part").unwrap();
+    }
+    age(&old);
+    age(&foreign);
+    assert_eq!(server.log.sweep(Duration::from_secs(3_600)).await.unwrap(), 1);
+    assert!(!old.exists() && young.exists() && foreign.exists());
+    assert!(find(&server, &record).await == record);
+}
+
+#[tokio::test]
+async fn objects_are_swept_by_one_process_at_a_time() {
+    let Some(store) = audit::postgres().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let log = AuditLog::new(store.clone()).payloads(Payloads::folder(folder.path()).unwrap());
+    let mut record = record(1);
+    record.stdout = Some("x".repeat(200_000));
+    for _ in 0..2 {
+        // The second object has no row.
+        log.put(vec![record.clone()]).await.unwrap();
+    }
+    let other = Uuid::now_v7();
+    let minute = Duration::from_secs(60);
+    assert!(store.claim_sweep(other, minute).await.unwrap());
+    assert!(store.claim_sweep(other, minute).await.unwrap(), "it renews its claim");
+    assert_eq!(log.sweep(Duration::ZERO).await.unwrap(), 0);
+    assert!(store.claim_sweep(other, Duration::ZERO).await.unwrap());
+    assert_eq!(log.sweep(Duration::ZERO).await.unwrap(), 1);
+    assert!(store.claim_sweep(Uuid::now_v7(), minute).await.unwrap(), "the sweep has released its claim");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_of_long_values_are_private_to_owner_and_group() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start().await;
+    let mut record = record(1);
+    record.stdout = Some("x".repeat(200_000));
+    server.log.put(vec![record]).await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let object = objects(&server).pop().unwrap();
+    assert_eq!(mode(&object), 0o640);
+    for folder in object.ancestors().skip(1).take(2) {
+        assert_eq!(mode(folder), 0o750, "{folder:?}");
+    }
+}
+
+#[tokio::test]
+async fn long_value_is_stored_once_however_many_rows_are_rejected() {
+    let server = Server::start().await;
+    let [mut long, rejected] = [record(1), record(2)];
+    long.stdout = Some("x".repeat(200_000));
+    let mut rows: Vec<Row> = (3..20).map(|number| Row::of(record(number), true)).collect();
+    rows.push(Row::of(long.clone(), true));
+    rows.push(Row::of(rejected.clone(), true));
+    let audit = rejecting(&server, rejected.id.as_str()).await;
+    let result = audit.put_each(rows).await.unwrap();
+    let [(18, StoreError::Rejected(_))] = &*result else { panic!("expected one rejection: {result:?}") };
+    assert_eq!(objects(&server).len(), 1);
+    assert!(audit.scoped("env1").record(long.id.as_str()).await.unwrap() == long);
+    assert!(audit.put_each(Vec::new()).await.unwrap().is_empty());
+}
+
+/// Returns the log of a server, whose store rejects a row.
+async fn rejecting(server: &Server, id: &str) -> AuditLog {
+    let folder = server.folder.path();
+    let path = folder.join("audit.db");
+    if path.exists() {
+        let trigger = format!(
+            "CREATE TRIGGER rejects BEFORE INSERT ON record WHEN NEW.id = '{id}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        );
+        rusqlite::Connection::open(&path).unwrap().execute_batch(&trigger).unwrap();
+        return server.log.clone();
+    }
+    let (settings, url) = audit::postgres_builder().await.unwrap();
+    let store = settings.connect().await.unwrap();
+    let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    admin.batch_execute(&format!("ALTER TABLE record ADD CHECK (id <> '{id}'::BYTEA)")).await.unwrap();
+    AuditLog::new(store).payloads(Payloads::folder(folder.join("audit.db.payloads")).unwrap())
+}
+
+#[tokio::test]
 async fn long_values_of_a_start_are_replaced_by_those_of_its_end() {
     let server = Server::start().await;
     for now in [None, Some("short".to_owned()), Some("y".repeat(200_000))] {
@@ -167,7 +259,6 @@ async fn error_is_returned_if_the_object_store_is_gone() {
 #[test]
 fn error_names_the_feature_that_an_object_store_requires() {
     use tagtrail_querylog::export::ExportFiles;
-    use tagtrail_querylog::store::Payloads;
 
     let (url, expected) = ("s3://key:hunter2@bucket/folder", "requires the feature `s3`");
     for error in [Payloads::at(url).unwrap_err(), ExportFiles::at(url).unwrap_err()] {

@@ -206,7 +206,9 @@ async fn rejecting(folder: &std::path::Path) -> Vec<AuditLog> {
 async fn record_is_dropped_without_the_others_if_the_store_rejects_it() {
     let folder = tempfile::tempdir().unwrap();
     for audit in rejecting(folder.path()).await {
-        let log = LogStore::new(audit.clone()).gather(1 << 20, Duration::from_millis(300)).open().unwrap();
+        let aside = folder.path().join("set-aside.jsonl");
+        let settings = LogStore::new(audit.clone()).rejected_file(&aside);
+        let log = settings.gather(1 << 20, Duration::from_millis(300)).open().unwrap();
         let start = std::time::Instant::now();
         let (mut expected, mut acks) = (Vec::new(), Vec::new());
         for number in 0..200 {
@@ -230,6 +232,19 @@ async fn record_is_dropped_without_the_others_if_the_store_rejects_it() {
         assert_eq!(found.iter().map(|record| record.id).collect::<Vec<_>>(), expected);
         assert_eq!((log.stats().written, log.stats().failed), (196, 4));
         assert!(rejected.is_err(), "the rejection is reported");
+        let set_aside = std::fs::read_to_string(&aside).unwrap();
+        std::fs::remove_file(&aside).unwrap();
+        assert_eq!(set_aside.lines().count(), 4);
+        for line in set_aside.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["record"]["operation"]["name"], "rejected");
+            assert!(!line["rejected"].as_str().unwrap().is_empty());
+        }
+        let gaps = audit.gaps(Window::ALL).await.unwrap();
+        assert_eq!(
+            gaps.iter().map(|gap| (gap.count, &*gap.why)).collect::<Vec<_>>(),
+            [(Some(4), "the store rejected the record")]
+        );
         for (rejected, ack) in acks {
             let known = if rejected { Err(AppendError::Rejected) } else { Ok(()) };
             assert_eq!((ack.wait(LIMIT), ack.await), (Some(known), known));

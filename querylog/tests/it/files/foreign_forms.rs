@@ -145,7 +145,7 @@ fn write_files(folder: &Path, names: &[&str]) -> Vec<Entry> {
         let mut record = record(name);
         record.start_time = Timestamp::from_micros(1_715_364_342_000_000 + number * 1_000_000);
         let text = format!("{record}\n");
-        let is_gzip = name.ends_with(".gz");
+        let is_gzip = Path::new(name).extension().is_some_and(|end| end == "gz");
         fs::write(folder.join(name), if is_gzip { gzip(text.as_bytes()) } else { text.into_bytes() }).unwrap();
         entries.push(entry(&record));
     }

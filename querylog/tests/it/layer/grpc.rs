@@ -242,6 +242,18 @@ async fn stream_in_both_directions_is_recorded_with_the_status_at_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn call_that_is_rejected_for_its_tags_has_a_status() {
+    let mut served = Served::new().await;
+    let mut request = tonic::Request::new("hello".to_owned());
+    request.metadata_mut().insert("x-fauna-tags", "a=b=c".parse().unwrap());
+    let response = served.client.unary::<_, String, _>(request, path("/test.Echo/Unary"), Text::default()).await;
+    assert_eq!(response.unwrap_err().code(), Code::InvalidArgument);
+    let record = served.record();
+    assert_eq!((record.response.outcome, record.response.grpc_status), (Some(Outcome::Refused), Some(3)));
+    assert!(record.response.error.unwrap().contains("x-fauna-tags"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn call_that_the_client_cancels_is_aborted() {
     let mut served = Served::new().await;
     let request = tonic::Request::new("a b wait".to_owned());

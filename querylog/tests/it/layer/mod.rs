@@ -7,3 +7,4 @@ mod limits;
 mod outcome;
 mod record;
 mod send;
+mod upgrade;

@@ -54,6 +54,33 @@ async fn all(store: &Postgres) -> Vec<i64> {
     times(&rows)
 }
 
+/// Waits until the partitions of today and of what follows exist, which are created in the background.
+async fn wait_for_partitions(admin: &Client) -> Vec<String> {
+    for _ in 0..6_000 {
+        let partitions = partitions_of(admin, "committed").await;
+        // With `DEFAULT`.
+        if partitions.len() >= 4 {
+            return partitions_of(admin, "record").await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("expected partitions that were created ahead");
+}
+
+/// Waits until all rows are in their partitions, into which the background may still be moving them.
+async fn wait_for_empty_default(admin: &Client) {
+    const ROWS: &str = "
+        SELECT (SELECT count(*) FROM record_default) + (SELECT count(*) FROM entry_default)
+            + (SELECT count(*) FROM committed_default)";
+    for _ in 0..6_000 {
+        if admin.query_one(ROWS, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("expected no rows in the partition `DEFAULT`");
+}
+
 async fn partitions_of(admin: &Client, table: &str) -> Vec<String> {
     let text = "SELECT relname::TEXT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
                 WHERE inhparent = $1::TEXT::REGCLASS ORDER BY relname";

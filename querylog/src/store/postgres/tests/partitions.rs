@@ -1,8 +1,10 @@
 //! Partitions: created on demand, filled, and dropped.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 
-use super::{DAY, all, connect, now, partitions_of, row, schema};
+use super::{DAY, all, connect, now, partitions_of, row, schema, wait_for_empty_default, wait_for_partitions};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::store::{Partition, RowRange, Selection, Store, StoreError};
@@ -43,6 +45,7 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
         let (admin, url) = schema().await;
         let stores = join_all((0..3).map(|_| connect(&url, Some(partition)))).await;
         let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
+        wait_for_partitions(&admin).await;
         // Each writer has the same days in a different order.
         let today = now();
         let writers = (0..12_usize).map(|writer| {
@@ -53,7 +56,11 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
                     let days = i64::try_from((turn * 7 + writer * 5) % 20).unwrap();
                     let rows = vec![row(today - days * DAY), row(today - days * 10 * DAY), row(0)];
                     times.extend(rows.iter().map(|row| row.record.timestamp.as_micros()));
-                    store.put(rows.into(), None).await.unwrap();
+                    // Others may have all connections, or the tables, for longer than a call waits.
+                    let rows: Arc<[_]> = rows.into();
+                    while let Err(error) = store.put(Arc::clone(&rows), None).await {
+                        assert!(matches!(error, StoreError::Overloaded), "{error}");
+                    }
                 }
                 times
             })
@@ -80,6 +87,7 @@ async fn partitions_are_created_while_others_write_except_for_distant_times() {
 async fn record_moves_into_its_partition_when_that_is_created() {
     let (admin, url) = schema().await;
     let store = connect(&url, Some(Partition::Day)).await.unwrap();
+    wait_for_partitions(&admin).await;
     let (early, today) = (row(now()), row(now()));
     // As if it was put when the clock was wrong by years.
     for table in ["record", "entry"] {
@@ -99,10 +107,7 @@ async fn record_moves_into_its_partition_when_that_is_created() {
     let other = connect(&url, None).await.unwrap();
     other.put([early, today].into(), None).await.unwrap();
     assert_eq!(all(&other).await.len(), 2);
-    for table in ["record", "entry"] {
-        let rest = format!("SELECT count(*) FROM {table}_default");
-        assert_eq!(admin.query_one(&rest, &[]).await.unwrap().get::<_, i64>(0), 0);
-    }
+    wait_for_empty_default(&admin).await;
 }
 
 #[tokio::test]
@@ -151,4 +156,38 @@ async fn record_put_with_two_times_is_stored_twice_if_partitioned() {
         let first = store.get(row.record.id.as_str()).await.unwrap().unwrap();
         assert_eq!(first.record.timestamp.as_micros(), 1);
     }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
+async fn put_does_not_wait_for_its_partition_while_the_tables_are_in_use() {
+    let (admin, url) = schema().await;
+    let store = connect(&url, Some(Partition::Day)).await.unwrap();
+    wait_for_partitions(&admin).await;
+    // As a backup does, for as long as this test takes.
+    admin.batch_execute("BEGIN; SELECT 1 FROM record_default").await.unwrap();
+    let (time, name) = (now() - 100 * DAY, |admin| partitions_of(admin, "record"));
+    let before = name(&admin).await;
+    store.put([row(time)].into(), None).await.unwrap();
+    store.put([row(time + 1)].into(), None).await.unwrap();
+    assert_eq!(all(&store).await, [time, time + 1]);
+    assert_eq!(name(&admin).await, before, "they are in DEFAULT");
+    admin.batch_execute("COMMIT").await.unwrap();
+
+    // The next process makes the partition, and moves them.
+    let other = connect(&url, None).await.unwrap();
+    other.put([row(time + 2)].into(), None).await.unwrap();
+    assert_eq!(all(&store).await, [time, time + 1, time + 2]);
+    wait_for_empty_default(&admin).await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run .ci/with-postgres cargo test -- --include-ignored"]
+async fn partitions_are_created_ahead_in_the_background() {
+    let (admin, url) = schema().await;
+    let _store = connect(&url, Some(Partition::Day)).await.unwrap();
+    let days = [now(), now() + DAY, now() + 2 * DAY].map(Timestamp::from_micros);
+    let expected = days.map(|day| format!("record_{}", day.to_string()[..10].replace('-', "_")));
+    let partitions = wait_for_partitions(&admin).await;
+    assert!(expected.iter().all(|name| partitions.contains(name)), "{partitions:?}");
 }

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use super::{DAY, connect, now, row, schema};
+use super::{DAY, connect, now, row, schema, wait_for_partitions};
 use crate::model::window::Window;
 use crate::store::postgres::statements;
 use crate::store::sql::COLUMNS;
@@ -12,6 +12,14 @@ use crate::store::{Partition, RowRange, Selection, Store};
 /// Creates tables with many rows, in three partitions.
 async fn filled(admin: &Client, url: &str, partition: Option<Partition>) {
     let store = connect(url, partition).await.unwrap();
+    if partition.is_some() {
+        // An index of an empty table is not used.
+        for name in wait_for_partitions(admin).await.iter().filter(|name| *name != "record_default") {
+            let drops =
+                ["record", "entry", "committed"].map(|table| format!("DROP TABLE {}", name.replace("record", table)));
+            admin.batch_execute(&drops.join(";")).await.unwrap();
+        }
+    }
     let first = now() - 80 * DAY;
     store.put([row(first), row(first + 40 * DAY)].into(), None).await.unwrap();
     let rows = format!(

@@ -142,7 +142,7 @@ async fn tables_keep_their_partitioning_when_opened_with_another() {
         let store = connect(&url, None).await.unwrap();
         store.put([row(now())].into(), None).await.unwrap();
         let plain = made.is_none();
-        assert_eq!(partitions_of(&admin, "entry").await.len(), if plain { 0 } else { 2 });
+        assert_eq!(partitions_of(&admin, "entry").await.is_empty(), plain);
         assert_eq!(store.drop_before(Timestamp::MIN).await.is_err(), plain);
     }
 }
