@@ -184,3 +184,24 @@ fn export_reports_what_was_missing() {
     says(&output, 3, &known);
     assert!(!String::from_utf8_lossy(&output.stderr).contains(&unknown));
 }
+
+#[test]
+fn server_that_does_not_say_what_is_missing_is_named_as_one() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let page = axum::routing::get(async || r#"{"items":[],"limit":100,"next_page_token":null}"#);
+    let router = axum::Router::new().route("/v1/log/self", page);
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["query", "--server", &url]);
+    let expected = "tagtrail-log: no records found\n\
+        tagtrail-log: the server does not say whether records are missing\n";
+    assert_eq!(errors(&output), expected);
+    says(
+        &run(folder.path(), &["gaps", "--server", &url]),
+        1,
+        "does not say whether records are missing; expected the URL",
+    );
+    says(&run(folder.path(), &["requests", "--server", &url]), 1, "the audit log responded 404");
+}
