@@ -153,10 +153,9 @@ impl ExportService {
                 Cursor { micros: created.as_micros(), id: id.clone() }
             }
         });
-        // Those that are damaged are logged whenever their turn comes.
-        // What is missing may be long.
-        let listed = |job| ExportStatus { coverage: None, ..status(job) };
-        Ok((jobs.into_iter().flatten().map(listed).collect(), last))
+        // What is missing may be long. Those that are damaged are logged whenever their turn comes.
+        let without_coverage = |job| ExportStatus { coverage: None, ..status(job) };
+        Ok((jobs.into_iter().flatten().map(without_coverage).collect(), last))
     }
 
     /// Checks whether a URL of our own opens this file now.

@@ -70,9 +70,9 @@ fn read_record(line: &[u8]) -> Result<Record, serde_json::Error> {
     Line::read_stored(details.get(), record)
 }
 
-/// The same line has the same id, so a gap that is written again is stored once.
-fn id_of(line: &[u8]) -> Uuid {
+/// Returns the id of a gap. The same text has the same id, so a gap that is written again is stored once.
+pub(super) fn id_of(text: &[u8]) -> Uuid {
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&Sha256::digest(line)[..16]);
+    bytes.copy_from_slice(&Sha256::digest(text)[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

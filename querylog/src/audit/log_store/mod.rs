@@ -117,7 +117,7 @@ impl LogStore {
         Self { acknowledge, ..self }
     }
 
-    /// Sets the file to which records are appended that the store [rejects](StoreError::Rejected), however often they are
+    /// Sets the file to which records are appended that the store [rejects](crate::store::StoreError::Rejected), however often they are
     /// put, as `{"rejected":"the reason","record":{…}}`. By default, this is `rejected.jsonl` in the folder of the
     /// [`spool`](Self::spool), or else a file beside that of SQLite, with `.rejected.jsonl` after its name. Without any
     /// of these, such records are dropped, which is logged, and counted in a [`Gap`](crate::Gap).

@@ -40,7 +40,9 @@ pub(super) struct Prepared {
 impl Records {
     pub(super) fn of(records: Vec<Record>) -> Self {
         let mut all = Self::default();
-        records.into_iter().for_each(|record| all.push(record, usize::MAX));
+        for record in records {
+            all.push(record, usize::MAX);
+        }
         all
     }
 

@@ -182,11 +182,14 @@ fn read(state: &mut Spooling) -> io::Result<Option<Part>> {
                 part.frames.push((position, read.records.len()));
                 part.requests += u64::from(frame.requests);
                 part.through = part.through.max(frame.time);
-                part.add_unreadable(read.unreadable, frame.time);
+                part.add_unreadable(read.unreadable, position, frame.time);
                 records.extend(read.records);
                 part.gaps.extend(read.gaps);
             }
-            Some(Err(Damaged { from, to })) => part.gaps.push((Uuid::new_v4(), Gap::damaged_spool(from, to, None))),
+            Some(Err(Damaged { position, from, to })) => part.gaps.push((
+                entry::id_of(format!("damaged {position:?} {from}").as_bytes()),
+                Gap::damaged_spool(from, to, None),
+            )),
         }
     }
     part.records = Records::of(records);
@@ -196,10 +199,11 @@ fn read(state: &mut Spooling) -> io::Result<Option<Part>> {
 
 impl Part {
     /// Some lines cannot be read, in a frame that was written at a time.
-    fn add_unreadable(&mut self, lines: u64, time: Timestamp) {
+    fn add_unreadable(&mut self, lines: u64, position: Position, time: Timestamp) {
         if lines > 0 {
             self.unreadable += lines;
-            self.gaps.push((Uuid::new_v4(), Gap::damaged_spool(time, time, Some(lines))));
+            let id = entry::id_of(format!("unreadable {position:?} {time}").as_bytes());
+            self.gaps.push((id, Gap::damaged_spool(time, time, Some(lines))));
         }
     }
 }

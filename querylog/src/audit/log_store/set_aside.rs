@@ -28,10 +28,10 @@ pub(super) fn set_aside(file: Option<&Path>, row: &Row, why: &(dyn Error + Send 
     };
     match write(file, row, &why.to_string()) {
         Ok(()) => {
-            tracing::error!(%why, id, file = %file.display(), "audit log: a record that the store rejected is set aside")
+            tracing::error!(%why, id, file = %file.display(), "audit log: a record that the store rejected is set aside");
         }
         Err(error) => {
-            tracing::error!(%why, %error, id, "audit log: the store rejected a record, which could not be set aside")
+            tracing::error!(%why, %error, id, "audit log: the store rejected a record, which could not be set aside");
         }
     }
 }

@@ -38,8 +38,11 @@ pub(super) struct Spooling {
     /// The numbers of the records that the store rejected of the batch that is being replayed.
     pub(super) rejected: Vec<u64>,
     /// Set when the log is closed: until when replaying may take.
-    pub(super) closing: Option<Option<Instant>>,
+    pub(super) closing: Option<Closing>,
 }
+
+/// When replaying must end; `None` for whenever it does.
+type Closing = Option<Instant>;
 
 /// Who has the store.
 pub(super) enum Place {
@@ -120,15 +123,16 @@ impl Shared {
         }
         Ok(())
     }
-
-    pub(super) fn spool_gap(&self, state: &mut Spooling, gap: &Gap) -> io::Result<()> {
-        let mut frame = Frame { time: Timestamp::MIN, requests: 0, payload: Vec::new() };
-        entry::write_missing(gap, &mut frame.payload)?;
-        state.spool.append(&frame).map(drop)
-    }
 }
 
 impl Spooling {
+    /// Appends a gap to the spool.
+    pub(super) fn spool_gap(&mut self, gap: &Gap) -> io::Result<()> {
+        let mut frame = Frame { time: Timestamp::MIN, requests: 0, payload: Vec::new() };
+        entry::write_missing(gap, &mut frame.payload)?;
+        self.spool.append(&frame).map(drop)
+    }
+
     /// Whether the log is closed, and its deadline is over.
     pub(super) fn is_late(&self) -> bool {
         self.closing.flatten().is_some_and(|deadline| deadline <= Instant::now())

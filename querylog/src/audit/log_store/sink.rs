@@ -33,8 +33,8 @@ pub(super) struct StoreSink {
     runtime: Option<Runtime>,
     tally: Arc<Tally>,
     report: WriterReport,
-    /// When the next report is due; `None` if it is before anything else, since there was none, or the store was away.
-    next_report: Option<Instant>,
+    /// When the next report is due.
+    next_report: Instant,
     /// Whether the store knows of this run, and of the gap before it, if there is one.
     is_known: bool,
     /// Since when the store has not failed.
@@ -62,7 +62,7 @@ impl StoreSink {
             runtime: Some(runtime),
             tally,
             report,
-            next_report: None,
+            next_report: Instant::now(),
             is_known: false,
             steady_since: Instant::now(),
             rejected,
@@ -78,22 +78,28 @@ impl StoreSink {
         limited.unwrap_or_else(|_| Err(StoreError::failed(format!("it took longer than {limit:?}"))))
     }
 
-    /// Reports that everything is in the store that was appended before `through`.
+    /// Reports that everything is in the store that was appended before `through`. The first report says what the run
+    /// before had kept.
     fn report(&mut self, through: Timestamp) -> Result<(), StoreError> {
-        if self.is_known {
-            self.moved_to(through);
-        }
-        self.report.finds_lost = self.steady_since.elapsed() >= STEADY;
-        self.wait(self.log.store().report(&self.report))?;
-        self.is_known = true;
-        self.next_report = Some(Instant::now() + REPORT_EVERY);
+        let mut report = if self.is_known { self.report_of(through) } else { self.report.clone() };
+        report.finds_lost = self.steady_since.elapsed() >= STEADY;
+        self.wait(self.log.store().report(&report))?;
+        (self.report, self.is_known) = (report, true);
+        self.next_report = Instant::now() + REPORT_EVERY;
         Ok(())
     }
 
-    fn moved_to(&mut self, through: Timestamp) {
-        self.report.written_through = self.report.written_through.max(through);
-        self.report.kept_through = self.report.kept_through.max(through);
-        self.report.waiting = self.tally.queued.load(Relaxed) + self.tally.spooled.load(Relaxed);
+    fn report_of(&self, through: Timestamp) -> WriterReport {
+        let mut report = self.report.clone();
+        report.written_through = report.written_through.max(through);
+        report.kept_through = report.kept_through.max(through);
+        report.waiting = self.tally.queued.load(Relaxed) + self.tally.spooled.load(Relaxed);
+        report
+    }
+
+    /// The store has failed: it gets a report before anything else.
+    fn failed(&mut self) {
+        (self.next_report, self.steady_since) = (Instant::now(), Instant::now());
     }
 
     /// Puts rows that are ready. If the store rejects them, each half on its own, so that all are put but those that it
@@ -102,18 +108,17 @@ impl StoreSink {
         if let Some(row) = prepared.rows.first().filter(|_| self.report.service.is_none()) {
             self.report.service.clone_from(&row.service);
         }
-        if self.next_report.is_none_or(|next| next <= Instant::now()) {
+        if !self.is_known || self.next_report <= Instant::now() {
             self.report(self.report.written_through)?;
         }
         let Prepared { rows, todo, rejected, .. } = prepared;
         while let Some(range) = todo.pop() {
             let some: Arc<[Row]> =
                 if range.len() == rows.len() { Arc::clone(rows) } else { rows[range.clone()].into() };
-            if todo.is_empty() {
-                self.moved_to(through);
-            }
-            match self.put_some(&some) {
-                Ok(()) => {}
+            let through = if todo.is_empty() { through } else { self.report.written_through };
+            let report = self.report_of(through);
+            match self.put_some(&some, &report) {
+                Ok(()) => self.report = report,
                 Err(StoreError::Rejected(_)) if range.len() > 1 => {
                     let middle = range.start + range.len() / 2;
                     todo.extend([middle..range.end, range.start..middle]);
@@ -131,8 +136,8 @@ impl StoreSink {
         Ok(())
     }
 
-    fn put_some(&self, rows: &Arc<[Row]>) -> Result<(), StoreError> {
-        let (store, report) = (self.log.store(), Some(&self.report));
+    fn put_some(&self, rows: &Arc<[Row]>, report: &WriterReport) -> Result<(), StoreError> {
+        let (store, report) = (self.log.store(), Some(report));
         match (&self.runtime, self.limit) {
             (Some(runtime), None) => store.put_blocking(rows, report, runtime.handle()),
             _ => self.wait(store.put(Arc::clone(rows), report)),
@@ -158,7 +163,7 @@ impl StoreSink {
         }
         let result = self.put(prepared, through);
         if result.is_err() {
-            (self.next_report, self.steady_since) = (None, Instant::now());
+            self.failed();
         }
         self.tally.is_unusable.store(matches!(result, Err(StoreError::Unusable(_))), Relaxed);
         result
@@ -195,14 +200,15 @@ impl Sink for StoreSink {
     }
 
     fn until_tick(&self, _now: Timestamp) -> Option<Duration> {
-        Some(self.next_report.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now())))
+        Some(self.next_report.saturating_duration_since(Instant::now()))
     }
 
     /// Reports that this writer lives. If that fails, the next batch tells.
     fn tick(&mut self, now: Timestamp) {
         if let Err(error) = self.report(now) {
             tracing::debug!(%error, "query log: failed to report to the store");
-            (self.next_report, self.steady_since) = (Some(Instant::now() + REPORT_EVERY), Instant::now());
+            self.failed();
+            self.next_report += REPORT_EVERY;
         }
     }
 

@@ -99,15 +99,14 @@ impl Sink for SpooledSink {
 
     fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {
         let Some(store) = self.take_store() else {
-            let mut state = self.shared.lock();
-            return self.shared.spool_gap(&mut state, gap);
+            return self.shared.lock().spool_gap(gap);
         };
         match store.put_gap(id, gap) {
             Ok(()) => {
                 self.shared.lock().store = Place::Writer(store);
                 Ok(())
             }
-            Err(error) => self.fall_back(&error, store, |state| self.shared.spool_gap(state, gap)),
+            Err(error) => self.fall_back(&error, store, |state| state.spool_gap(gap)),
         }
     }
 
@@ -145,6 +144,7 @@ impl Sink for SpooledSink {
         self.shared.changed.notify_all();
         if let Place::Writer(mut store) = store {
             if has_all {
+                store.limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 store.report_closed(Timestamp::now()).map_err(io_error)?;
             }
             // With the store at hand, the thread has ended or is about to.

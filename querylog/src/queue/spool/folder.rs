@@ -51,8 +51,10 @@ struct Reading {
 struct Segment {
     number: u64,
     path: PathBuf,
-    /// How many bytes have whole frames.
+    /// How many bytes have whole frames, as far as is known.
     bytes: u64,
+    /// Whether what comes after them cannot be read.
+    is_damaged: bool,
 }
 
 /// What an earlier process left in the folder.
@@ -72,6 +74,7 @@ pub(crate) type Position = (u64, u64);
 /// The part of a spool that cannot be read, which is set aside.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Damaged {
+    pub(crate) position: Position,
     /// When the last frame before it was written,
     pub(crate) from: Timestamp,
     /// and when it was found.
@@ -176,7 +179,7 @@ impl SpoolFolder {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        self.segments.push_back(Segment { number, path, bytes: HEADER.len() as u64 });
+        self.segments.push_back(Segment { number, path, bytes: HEADER.len() as u64, is_damaged: false });
         Ok(file)
     }
 
@@ -199,27 +202,27 @@ impl SpoolFolder {
                     Ok(Some(Ok((position, frame))))
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => {
-                    tracing::error!(%error, path = %segment.path.display(), "query log: a part of the spool is set aside");
-                    Ok(Some(Err(self.set_aside())))
+                    tracing::error!(%error, path = %segment.path.display(), "query log: a part of the spool is damaged");
+                    Ok(Some(Err(self.note_damage())))
                 }
                 Err(error) => Err(error),
             };
         }
     }
 
-    /// Sets the rest of the segment aside that is being read.
-    fn set_aside(&mut self) -> Damaged {
+    /// Notes that the rest of the segment that is being read cannot be read. It is set aside when what is before it is
+    /// in the store.
+    fn note_damage(&mut self) -> Damaged {
         let Reading { index, bytes, last, .. } = &mut self.reading;
         let to = Timestamp::now();
+        let mut position = (0, *bytes);
         if let Some(segment) = self.segments.get_mut(*index) {
-            // If it cannot be renamed, it is removed when it counts as read.
-            let _ = fs::rename(&segment.path, segment.path.with_extension("damaged"));
-            segment.bytes = *bytes;
+            (segment.bytes, segment.is_damaged, position.0) = (*bytes, true, segment.number);
         }
         if *index + 1 == self.segments.len() {
             self.writing = None;
         }
-        Damaged { from: last.unwrap_or(to), to }
+        Damaged { position, from: last.unwrap_or(to), to }
     }
 
     /// What was read until now is in the store: removes it.
@@ -233,7 +236,7 @@ impl SpoolFolder {
         }
         reading.index -= reading.index.min(read);
         for segment in segments.drain(..read) {
-            if let Err(error) = fs::remove_file(&segment.path)
+            if let Err(error) = segment.remove()
                 && error.kind() != io::ErrorKind::NotFound
             {
                 // It is written to the store again by the next process, which is harmless.
@@ -252,6 +255,16 @@ impl SpoolFolder {
 }
 
 impl Segment {
+    /// Removes the file, and keeps what could not be read of it in another one.
+    fn remove(&self) -> io::Result<()> {
+        if self.is_damaged {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.bytes))?;
+            io::copy(&mut file, &mut private_file::create(&self.path.with_extension("damaged"))?)?;
+        }
+        fs::remove_file(&self.path)
+    }
+
     /// Reads the next frame after some bytes, and moves behind it.
     fn read(&self, file: &mut Option<File>, bytes: &mut u64) -> io::Result<(Position, Frame)> {
         let file = match file {
@@ -285,7 +298,7 @@ fn list(folder: &Path) -> io::Result<(VecDeque<Segment>, u64, Timestamp)> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".spool"));
         if let Some(number) = name.and_then(|name| name.parse().ok()) {
-            segments.push(Segment { number, bytes: path.metadata()?.len(), path });
+            segments.push(Segment { number, bytes: path.metadata()?.len(), path, is_damaged: false });
         }
     }
     segments.sort_unstable_by_key(|segment| segment.number);

@@ -75,7 +75,9 @@ pub(crate) fn length(frame: &Frame) -> u64 {
 
 fn checksum(parts: &[&[u8]]) -> u32 {
     let mut crc = Crc::new();
-    parts.iter().for_each(|part| crc.update(part));
+    for part in parts {
+        crc.update(part);
+    }
     crc.sum()
 }
 
@@ -136,7 +138,9 @@ mod tests {
         #[test]
         fn changed_byte_is_found(frames in frames(), at in any::<prop::sample::Index>(), change in 1_u8..) {
             let mut bytes = Vec::new();
-            frames.iter().for_each(|frame| encode(frame, &mut bytes).unwrap());
+            for frame in &frames {
+                encode(frame, &mut bytes).unwrap();
+            }
             prop_assume!(!bytes.is_empty());
             let at = at.index(bytes.len());
             bytes[at] ^= change;

@@ -136,8 +136,9 @@ impl Store for Postgres {
     }
 
     async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
-        let [start, end] = [window.start, window.end].map(|time| parameter(time.as_micros()));
-        let parameters = vec![start, end, parameter(many(limit)), parameter(SILENT), bytes(UNCLEAN_STOP)];
+        let (start, end) = (window.start.as_micros(), window.end.as_micros());
+        let parameters =
+            vec![parameter(start), parameter(end), parameter(many(limit)), parameter(SILENT), bytes(UNCLEAN_STOP)];
         self.query(writers::gaps_text(), parameters).await?.iter().map(read_gap).collect()
     }
 

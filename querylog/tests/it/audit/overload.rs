@@ -26,7 +26,7 @@ async fn handled_requests_have_their_records_and_others_are_rejected_before_thei
     let log = settings.overload(Overload::Fail { wait: Duration::from_millis(20) }).open().unwrap();
     let gate = Arc::new(Semaphore::new(0));
     let entered = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let handler = {
+    let service = {
         let (gate, entered) = (Arc::clone(&gate), Arc::clone(&entered));
         service_fn(move |request: Request<_>| {
             let (gate, entered) = (Arc::clone(&gate), Arc::clone(&entered));
@@ -40,7 +40,7 @@ async fn handled_requests_have_their_records_and_others_are_rejected_before_thei
         })
     };
     let layer = QueryLogLayer::new(log.clone()).caller(|_| Caller::in_environment("env1")).standalone();
-    let service = layer.layer(handler);
+    let service = layer.layer(service);
     store.set(Mode::Away);
     let mut handled = 0;
     // The first round finds room, the second one a queue that is nearly full of output, the third one is rejected.
