@@ -18,6 +18,8 @@ use crate::table;
 /// How many gaps a command that shows records reports.
 const MOST: usize = 10;
 
+const NOT_SAID: &str = "the server does not say whether records are missing";
+
 #[derive(Args)]
 #[command(group(ArgGroup::new("source").required(true).args(["store", "server"])))]
 pub(crate) struct Gaps {
@@ -44,13 +46,15 @@ impl Gaps {
         block_on(async move {
             let source = Source::of_log(self.store.as_deref(), self.server.as_deref()).await?;
             let missing = source.missing(window(self.times.since(), self.times.last())).await?;
+            let Some(coverage) = &missing.coverage else {
+                let expected = "expected the URL with the path of the API, such as http://127.0.0.1:8080/v1";
+                return Err(format!("--server: {NOT_SAID}; {expected}").into());
+            };
             let mut out = Output::new(self.format);
-            missing.show(&mut out)?;
+            missing.show(coverage, &mut out)?;
             out.flush()?;
-            match &missing.coverage {
-                Some(coverage) if coverage.is_whole() => report("nothing is known to be missing"),
-                Some(_) => {}
-                None => missing.report(),
+            if coverage.is_whole() {
+                report("nothing is known to be missing");
             }
             Ok(())
         })
@@ -84,7 +88,7 @@ impl Missing {
     /// Reports what is missing on standard error, a line each.
     pub(crate) fn report(&self) {
         let Some(coverage) = &self.coverage else {
-            return report("the server does not say whether records are missing");
+            return report(NOT_SAID);
         };
         for gap in coverage.gaps.iter().take(MOST) {
             report(&format!("{}, {} to {}: {}", self.count(gap), gap.from, gap.to, gap.why));
@@ -111,8 +115,7 @@ impl Missing {
     }
 
     /// Lists what is missing.
-    fn show(&self, out: &mut Output) -> io::Result<()> {
-        let Some(coverage) = &self.coverage else { return Ok(()) };
+    fn show(&self, coverage: &Coverage, out: &mut Output) -> io::Result<()> {
         if out.json {
             self.write_gaps(out)?;
             return coverage.behind.iter().try_for_each(|behind| out.json(&json!({ "behind": behind })));

@@ -27,7 +27,7 @@ fn stdout(output: &Output) -> String {
 fn store(folder: &Path) -> (Vec<Record>, Missing) {
     fs::write(folder.join("tokens.json"), TOKENS).unwrap();
     let store = Sqlite::open(folder.join("audit.db")).unwrap();
-    let requests: Vec<_> = [3_590, 0].map(|seconds| request(seconds)).into();
+    let requests: Vec<_> = [3_590, 0].map(request).into();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(AuditLog::new(store.clone()).put_requests(&requests)).unwrap();
     (requests, runtime.block_on(put_missing(&store)))
@@ -97,7 +97,7 @@ fn gaps_are_lines_of_requests_and_of_no_other_command() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (requests, missing) = store(folder);
-    let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let lines = |lines: &[String]| lines.join("\n") + "\n";
     let records: Vec<_> = requests.iter().map(ToString::to_string).collect();
     let gaps: Vec<_> = missing.gaps.iter().map(ToString::to_string).collect();
     let shown = stdout(&run(folder, &[&["requests"][..], &STORE].concat()));
@@ -183,4 +183,25 @@ fn export_reports_what_was_missing() {
     let output = export("2h", "50m");
     says(&output, 3, &known);
     assert!(!String::from_utf8_lossy(&output.stderr).contains(&unknown));
+}
+
+#[test]
+fn server_that_does_not_say_what_is_missing_is_named_as_one() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let page = axum::routing::get(async || r#"{"items":[],"limit":100,"next_page_token":null}"#);
+    let router = axum::Router::new().route("/v1/log/self", page);
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["query", "--server", &url]);
+    let expected = "tagtrail-log: no records found\n\
+        tagtrail-log: the server does not say whether records are missing\n";
+    assert_eq!(errors(&output), expected);
+    says(
+        &run(folder.path(), &["gaps", "--server", &url]),
+        1,
+        "does not say whether records are missing; expected the URL",
+    );
+    says(&run(folder.path(), &["requests", "--server", &url]), 1, "the audit log responded 404");
 }

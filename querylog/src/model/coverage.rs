@@ -1,6 +1,5 @@
 //! What is missing from a window of a log: [`Coverage`], [`Behind`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -136,7 +135,7 @@ impl Coverage {
             }
         }
         gaps.sort_by_key(|gap| (gap.from, gap.to));
-        let mut services = BTreeMap::new();
+        let mut services = std::collections::BTreeMap::new();
         for Behind { service, written_through, .. } in self.behind {
             let first = services.entry(service).or_insert(written_through);
             *first = written_through.min(*first);

@@ -134,7 +134,7 @@ const VERSION_4: &str = "
 const VERSION_5: &str = "
     ALTER TABLE gap ADD COLUMN IF NOT EXISTS id BYTEA;
     CREATE UNIQUE INDEX IF NOT EXISTS gap_of_id ON gap (id);
-    CREATE INDEX IF NOT EXISTS gap_by_end ON gap (to_time);
+    CREATE INDEX IF NOT EXISTS gap_by_end ON gap (to_time, from_time);
     CREATE TABLE IF NOT EXISTS writer (
         id BYTEA NOT NULL PRIMARY KEY,
         service BYTEA,

@@ -101,7 +101,7 @@ const VERSION_4: &str = "
 const VERSION_5: &str = "
     ALTER TABLE gap ADD COLUMN id TEXT;
     CREATE UNIQUE INDEX gap_of_id ON gap (id);
-    CREATE INDEX gap_by_end ON gap (to_time);
+    CREATE INDEX gap_by_end ON gap (to_time, from_time);
     CREATE TABLE writer (
         id TEXT NOT NULL PRIMARY KEY,
         service TEXT,

@@ -31,8 +31,11 @@ async fn logs(folder: &tempfile::TempDir) -> Vec<(AuditLog, Arc<dyn Store>)> {
     logs
 }
 
-/// Returns the counts of the gaps, and the writers that are behind, with what waits there.
-fn shown(coverage: &Coverage) -> (Vec<Option<u64>>, Vec<(Option<&str>, Option<&str>, Option<u64>)>) {
+/// The service, the instance, and what waits there.
+type Late<'a> = (Option<&'a str>, Option<&'a str>, Option<u64>);
+
+/// Returns the counts of the gaps, and the writers that are behind.
+fn shown(coverage: &Coverage) -> (Vec<Option<u64>>, Vec<Late<'_>>) {
     let behind = coverage.behind.iter().map(|b| (b.service.as_deref(), b.instance.as_deref(), b.waiting));
     (coverage.gaps.iter().map(|gap| gap.count).collect(), behind.collect())
 }
