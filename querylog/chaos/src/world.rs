@@ -21,8 +21,8 @@ use crate::proxy::{Proxy, Traffic};
 /// How late packets are if PostgreSQL is slow.
 const DELAY: Duration = Duration::from_millis(40);
 
-/// For how long a store that is back still counts as away.
-const RECOVERY: Duration = Duration::from_secs(2);
+/// For how long a store that is back still counts as away: until it is up, and the services have tried it again.
+const RECOVERY: Duration = Duration::from_secs(4);
 
 /// The services and their store, in a folder.
 pub(crate) struct World {
@@ -44,7 +44,8 @@ enum StoreState {
     #[default]
     Here,
     AwaySince(Timestamp),
-    BackSince(Timestamp),
+    /// When it went away, and came back.
+    Back(Timestamp, Timestamp),
 }
 
 impl StoreState {
@@ -55,10 +56,12 @@ impl StoreState {
             Duration::from_micros(u64::try_from(micros).unwrap_or_default())
         };
         match self {
-            Self::AwaySince(time) if open::has_small_spool(service) => since(time) + open::REACH_WHILE_AWAY,
-            Self::AwaySince(_) => open::REACH_WHILE_AWAY,
-            Self::BackSince(time) if since(time) < RECOVERY => open::REACH_WHILE_AWAY,
-            _ => open::REACH,
+            Self::Back(_, back) if since(back) >= RECOVERY => open::REACH,
+            Self::AwaySince(away) | Self::Back(away, _) if open::has_small_spool(service) => {
+                since(away) + open::REACH_WHILE_AWAY
+            }
+            Self::AwaySince(_) | Self::Back(..) => open::REACH_WHILE_AWAY,
+            Self::Here => open::REACH,
         }
     }
 }
@@ -123,9 +126,10 @@ impl World {
         if !fault.is_of_the_store() {
             return self.restart(fault, service, lasts).await;
         }
-        self.lock_kills().store = StoreState::AwaySince(Timestamp::now());
+        let away = Timestamp::now();
+        self.lock_kills().store = StoreState::AwaySince(away);
         self.break_store(fault, lasts).await?;
-        self.lock_kills().store = StoreState::BackSince(Timestamp::now());
+        self.lock_kills().store = StoreState::Back(away, Timestamp::now());
         Ok(())
     }
 

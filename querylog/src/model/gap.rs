@@ -28,13 +28,12 @@ impl Gap {
     /// Creates the gap between an earlier run of a writer, which had written its records until a time, and this one.
     pub(crate) fn of_unclean_stop(written_through: Option<i64>, report: &WriterReport) -> Self {
         let written_through = written_through.map_or(Timestamp::MIN, Timestamp::from_micros);
-        let from = written_through.max(report.kept_through).min(report.started);
-        Self { from, to: report.started, count: None, why: Cow::Borrowed(UNCLEAN_STOP) }
+        Self::unclean_stop(written_through.max(report.kept_through).min(report.started), report.started)
     }
 }
 
 /// Why records are missing after a writer of a store ended without closing its log.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "store")]
 pub(crate) const UNCLEAN_STOP: &str = "unclean stop: the process ended without closing the log";
 
 /// Why records are missing.
@@ -74,6 +73,11 @@ impl Why {
 
 #[cfg(feature = "store")]
 impl Gap {
+    /// Records may be missing since a process ended without closing its log.
+    pub(crate) fn unclean_stop(from: Timestamp, to: Timestamp) -> Self {
+        Self { from, to, count: None, why: Cow::Borrowed(UNCLEAN_STOP) }
+    }
+
     /// The store rejected requests, which came at about a time.
     pub(crate) fn rejected(from: Timestamp, count: u64) -> Self {
         let to = Timestamp::now();

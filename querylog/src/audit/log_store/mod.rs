@@ -149,7 +149,8 @@ impl LogStore {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("querylog-store").enable_all().build()?;
         let tally = Arc::clone(&gate.tally);
-        let sink = StoreSink::new(self.log, runtime, Arc::clone(&tally), report(found.as_ref()), rejected);
+        let unclean = found.as_ref().map_or(&[][..], |found| &found.unclean);
+        let sink = StoreSink::new(self.log, runtime, Arc::clone(&tally), report(found.as_ref()), unclean, rejected);
         match (folder, found, self.spool) {
             (Some(folder), Some(found), Some(spool)) => {
                 let sink = SpooledSink::start(sink, folder, found.requests, spool.after, self.acknowledge, tally)?;
@@ -160,11 +161,12 @@ impl LogStore {
     }
 }
 
-/// The first report of the writer. If the one that had the spool before did not close its log, there is a gap.
+/// The first report of the writer. If those that had the spool before did not close their logs, there is a gap.
 fn report(found: Option<&Found>) -> WriterReport {
     let id = found.map_or_else(Uuid::new_v4, |found| found.writer);
     let mut report = WriterReport::new(id, Timestamp::now());
-    report.kept_through = found.and_then(|found| found.unclean).unwrap_or(report.started);
+    let unclean = found.and_then(|found| found.unclean.first());
+    report.kept_through = unclean.map_or(report.started, |unclean| unclean.from);
     report.written_through = report.kept_through;
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     report.instance = Some(format!("{host}:{}", std::process::id()));

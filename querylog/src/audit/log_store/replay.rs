@@ -81,7 +81,7 @@ impl Replay<'_> {
                     state.spool.remove_read();
                     tracing::info!("query log: the spool is empty; records are written to the store again");
                     self.store.limit = Some(self.shared.after);
-                    state.store = Place::Writer(self.store);
+                    state.give_back(self.store);
                     break;
                 }
                 Err(error) => {
@@ -139,6 +139,7 @@ impl Replay<'_> {
         tally.failed.fetch_add(missing, Relaxed);
         let mut state = self.shared.lock();
         state.spool.remove_read();
+        state.note_known(&self.store);
         let mut first = 0;
         for (position, records) in &part.frames {
             if let Some(waiting) = state.unacknowledged.remove(position) {

@@ -133,6 +133,21 @@ impl Spooling {
         self.spool.append(&frame).map(drop)
     }
 
+    /// Gives the store to the writer.
+    pub(super) fn give_back(&mut self, store: Box<StoreSink>) {
+        self.note_known(&store);
+        self.store = Place::Writer(store);
+    }
+
+    /// What the store knows of earlier processes need not be kept here.
+    pub(super) fn note_known(&mut self, store: &StoreSink) {
+        if store.is_known
+            && let Err(error) = self.spool.forget_unclean()
+        {
+            tracing::warn!(%error, "query log: failed to write the mark of the spool");
+        }
+    }
+
     /// Whether the log is closed, and its deadline is over.
     pub(super) fn is_late(&self) -> bool {
         self.closing.flatten().is_some_and(|deadline| deadline <= Instant::now())

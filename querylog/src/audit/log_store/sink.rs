@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, Runtime};
 use uuid::Uuid;
 
 use crate::audit::log::AuditLog;
+use crate::audit::log_store::entry;
 use crate::audit::log_store::records::{Prepared, Records};
 use crate::audit::log_store::set_aside::set_aside;
 use crate::model::audit_record::AuditRecord;
@@ -18,6 +19,7 @@ use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::batch::{Moment, Sink};
 use crate::queue::gate::Tally;
+use crate::queue::spool::mark::Unclean;
 use crate::store::{Row, StoreError, WriterReport};
 
 /// How often a writer reports.
@@ -35,8 +37,10 @@ pub(super) struct StoreSink {
     report: WriterReport,
     /// When the next report is due.
     next_report: Instant,
-    /// Whether the store knows of this run, and of the gap before it, if there is one.
-    is_known: bool,
+    /// Whether the store knows of this run, and of the gaps before it.
+    pub(super) is_known: bool,
+    /// Gaps that it does not know of.
+    unclean: Vec<(Uuid, Gap)>,
     /// Since when the store has not failed.
     steady_since: Instant,
     /// Where records are set aside that the store rejects.
@@ -49,15 +53,22 @@ pub(super) struct StoreSink {
 pub(super) type LongValues = HashMap<usize, AuditRecord>;
 
 impl StoreSink {
-    /// Records that the store rejects are set aside in the file `rejected`.
+    /// Records that the store rejects are set aside in the file `rejected`. `unclean` are the earlier processes that the
+    /// store does not know of; `report` has the first of them.
     pub(super) fn new(
         log: AuditLog,
         runtime: Runtime,
         tally: Arc<Tally>,
         report: WriterReport,
+        unclean: &[Unclean],
         rejected: Option<PathBuf>,
     ) -> Self {
+        let gap_of = |unclean: &Unclean| {
+            let id = entry::id_of(format!("unclean {} {}", report.id, unclean.from).as_bytes());
+            (id, Gap::unclean_stop(unclean.from, unclean.to))
+        };
         Self {
+            unclean: unclean.iter().skip(1).map(gap_of).collect(),
             log,
             runtime: Some(runtime),
             tally,
@@ -83,6 +94,10 @@ impl StoreSink {
     fn report(&mut self, through: Timestamp) -> Result<(), StoreError> {
         let mut report = if self.is_known { self.report_of(through) } else { self.report.clone() };
         report.finds_lost = self.steady_since.elapsed() >= STEADY;
+        while let Some((id, gap)) = self.unclean.last() {
+            self.put_gap(*id, gap)?;
+            self.unclean.pop();
+        }
         self.wait(self.log.store().report(&report))?;
         (self.report, self.is_known) = (report, true);
         self.next_report = Instant::now() + REPORT_EVERY;

@@ -90,7 +90,7 @@ impl Sink for SpooledSink {
         };
         match store.write_records(records, taken.time, Some(&mut kept)) {
             Ok(()) => {
-                self.shared.lock().store = Place::Writer(store);
+                self.shared.lock().give_back(store);
                 Ok(())
             }
             Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken, &kept)),
@@ -103,7 +103,7 @@ impl Sink for SpooledSink {
         };
         match store.put_gap(id, gap) {
             Ok(()) => {
-                self.shared.lock().store = Place::Writer(store);
+                self.shared.lock().give_back(store);
                 Ok(())
             }
             Err(error) => self.fall_back(&error, store, |state| state.spool_gap(gap)),
@@ -121,7 +121,7 @@ impl Sink for SpooledSink {
     fn tick(&mut self, now: Timestamp) {
         if let Some(mut store) = self.take_store() {
             store.tick(now);
-            self.shared.lock().store = Place::Writer(store);
+            self.shared.lock().give_back(store);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::model::time::Timestamp;
 use crate::private_file;
 use crate::queue::durability::Durability;
 use crate::queue::spool::Spool;
+use crate::queue::spool::mark::{Mark, Unclean};
 use crate::queue::spool::segment::{self, Frame, HEADER};
 
 const LOCK: &str = "spool.lock";
@@ -32,8 +33,8 @@ pub(crate) struct SpoolFolder {
     /// Where reading is.
     reading: Reading,
     next_number: u64,
-    writer: Uuid,
     lock: File,
+    mark: Mark,
 }
 
 #[derive(Debug, Default)]
@@ -57,15 +58,15 @@ struct Segment {
     is_damaged: bool,
 }
 
-/// What an earlier process left in the folder.
+/// What earlier processes left in the folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The id of the writer to which the folder belongs.
     pub(crate) writer: Uuid,
     /// How many requests are in the spool.
     pub(crate) requests: u64,
-    /// If the process did not close its log: when it opened the log, or wrote the last frame.
-    pub(crate) unclean: Option<Timestamp>,
+    /// The processes that did not close their logs, and of which the store does not know yet.
+    pub(crate) unclean: Vec<Unclean>,
 }
 
 /// Where a frame is: the number of its segment, and how many bytes of that are before it.
@@ -91,11 +92,8 @@ impl SpoolFolder {
         let mut lock = private_file::lock(&spool.folder.join(LOCK), BUSY)?;
         let mut text = String::new();
         lock.read_to_string(&mut text)?;
-        let mut words = text.split_whitespace();
-        let writer = words.next().and_then(|id| id.parse().ok());
-        let is_unclean = writer.is_some() && words.next() == Some("open");
-        let since = words.next().and_then(|since| since.parse().ok()).unwrap_or(Timestamp::MIN);
         let (segments, requests, last) = list(&spool.folder)?;
+        let mark = Mark::read(&text).opened(last, Timestamp::now());
         let mut folder = Self {
             path: spool.folder.clone(),
             max_bytes: spool.max_bytes,
@@ -104,24 +102,36 @@ impl SpoolFolder {
             segments,
             writing: None,
             reading: Reading::default(),
-            writer: writer.unwrap_or_else(Uuid::new_v4),
             lock,
+            mark,
         };
-        folder.mark(&format!("open {}", Timestamp::now()))?;
-        let found = Found { writer: folder.writer, requests, unclean: is_unclean.then_some(last.max(since)) };
+        folder.write_mark()?;
+        let found = Found { writer: folder.mark.writer, requests, unclean: folder.mark.unclean.clone() };
         Ok((folder, found))
     }
 
-    fn mark(&mut self, state: &str) -> io::Result<()> {
-        self.lock.set_len(0)?;
+    fn write_mark(&mut self) -> io::Result<()> {
+        let text = self.mark.to_string();
+        // The longer text first, so that a crash in between leaves no part of it.
         self.lock.rewind()?;
-        self.lock.write_all(format!("{} {state}\n", self.writer).as_bytes())?;
+        self.lock.write_all(text.as_bytes())?;
+        self.lock.set_len(text.len() as u64)?;
         self.lock.sync_data()
+    }
+
+    /// The store knows of the processes that did not close their logs.
+    pub(crate) fn forget_unclean(&mut self) -> io::Result<()> {
+        if self.mark.unclean.is_empty() {
+            return Ok(());
+        }
+        self.mark.unclean.clear();
+        self.write_mark()
     }
 
     /// The log was closed, and what is not in the store is here.
     pub(crate) fn mark_closed(&mut self) -> io::Result<()> {
-        self.mark("closed")
+        self.mark.since = None;
+        self.write_mark()
     }
 
     /// Returns the path of a file beside the segments.

@@ -1,9 +1,10 @@
 //! Files for records that a store cannot take at the moment: [`Spool`].
 //!
 //! A spool is a folder with segments, which are written and read in the order of their numbers. `segment` has the format
-//! of one, `folder` the folder: who has it, what an earlier process left, and where writing and reading are.
+//! of one, `mark` says who has the folder and who did not close it, and `folder` is where writing and reading are.
 
 pub(crate) mod folder;
+pub(crate) mod mark;
 pub(crate) mod segment;
 
 use std::path::{Path, PathBuf};
