@@ -26,7 +26,8 @@
 //!
 //! # Guide
 //!
-//! - [`decisions`]: what a crash can take, what happens if the disk does not keep up, what is recorded, files.
+//! - [`keeping`]: what is kept, from when on, and what can still be lost.
+//! - [`decisions`]: what is recorded, and what happens to files.
 //! - [`operations`]: from one machine to many; space, backups, upgrades, and who may see what.
 //! - [`exports`]: a time range of the log, for a warehouse.
 //! - [`security`]: what is promised, and how it is tested.
@@ -103,7 +104,12 @@ pub mod record {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What is yours to decide: [`Durability`], [`Overload`], what is recorded, and what becomes of files.
+/// What is kept, from when on, and what can still be lost: acknowledgements, outages, overload, gaps.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/keeping.md")]
+pub mod keeping {}
+
+/// What is yours to decide: what is recorded, and what becomes of files.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/decisions.md")]
 pub mod decisions {}
