@@ -17,6 +17,7 @@ use crate::model::audit_record::AuditRecord;
 use crate::model::record::{Caller, Notes, Operation, Record, ResponsePart};
 use crate::model::text::Text;
 use crate::model::time::Timestamp;
+use crate::wire::hex::Hex;
 use crate::wire::json::{show, write_line};
 use crate::wire::members::{
     CallerMember, OperationMember, RequestMember, ResponseMember, Str, TagMember, TraceMember, borrowed, owned, text,
@@ -80,7 +81,7 @@ pub(crate) struct Line<'a> {
     ts: Option<Text<Timestamp>>,
     pub(crate) trace: TraceMember,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    sent: Option<Vec<Text<ParentId>>>,
+    sent: Option<Vec<Hex<ParentId>>>,
     pub(crate) tags: TagMember,
     #[serde(borrow)]
     pub(crate) request: RequestMember<'a>,
@@ -163,7 +164,7 @@ impl<'a> Line<'a> {
             id: None,
             ts: None,
             trace: TraceMember::of(record),
-            sent: (!record.sent.is_empty()).then(|| record.sent.iter().copied().map(Text).collect()),
+            sent: (!record.sent.is_empty()).then(|| record.sent.iter().copied().map(Hex).collect()),
             tags: TagMember(record.tags.clone()),
             request: RequestMember::of(record),
             response: ResponseMember::of(record),

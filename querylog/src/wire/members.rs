@@ -11,6 +11,7 @@ use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId};
 
 use crate::model::record::{Outcome, Record, RequestPart};
 use crate::model::text::Text;
+use crate::wire::hex::{Bytes, Hex};
 
 /// Text, borrowed if it has no escapes.
 #[derive(serde::Serialize, serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,10 +26,10 @@ impl AsRef<str> for Str<'_> {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct TraceMember {
-    pub(crate) trace_id: Text<TraceId>,
-    pub(crate) span_id: Text<ParentId>,
-    pub(crate) parent_id: Option<Text<ParentId>>,
-    flags: Text<Flags>,
+    pub(crate) trace_id: Hex<TraceId>,
+    pub(crate) span_id: Hex<ParentId>,
+    pub(crate) parent_id: Option<Hex<ParentId>>,
+    flags: Hex<Flags>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -67,10 +68,10 @@ pub(crate) struct OperationMember<'a> {
 impl TraceMember {
     pub(crate) fn of(record: &Record) -> Self {
         Self {
-            trace_id: Text(record.trace_id),
-            span_id: Text(record.span_id),
-            parent_id: record.parent_id.map(Text),
-            flags: Text(Flags(record.flags)),
+            trace_id: Hex(record.trace_id),
+            span_id: Hex(record.span_id),
+            parent_id: record.parent_id.map(Hex),
+            flags: Hex(Flags(record.flags)),
         }
     }
 
@@ -164,9 +165,9 @@ pub(crate) fn owned(text: Option<Str<'_>>) -> Option<String> {
 /// The flags as in the header: two hexadecimal digits.
 struct Flags(TraceFlags);
 
-impl fmt::Display for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}", self.0.bits())
+impl Bytes for Flags {
+    fn bytes(&self) -> ([u8; 16], usize) {
+        self.0.bytes()
     }
 }
 

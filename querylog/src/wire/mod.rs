@@ -2,6 +2,7 @@
 
 pub(crate) mod exported;
 pub(crate) mod gap;
+pub(crate) mod hex;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod members;
