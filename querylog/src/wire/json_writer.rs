@@ -39,8 +39,9 @@ impl From<NotJson> for io::Error {
 
 /// Returns whether nothing in these bytes is escaped, as far as that shows without decoding them. Without branches, so
 /// that many are looked at together.
+#[allow(clippy::needless_bitwise_bool, reason = "without branches")]
 fn is_plain(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |plain, &byte| plain & (byte >= b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\'))
+    bytes.iter().fold(true, |plain, &byte| plain & matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\'))
 }
 
 impl JsonWriter<'_> {
@@ -321,11 +322,15 @@ mod tests {
         Ok(String::from_utf8(json).unwrap())
     }
 
-    /// What serde_json writes, with the characters escaped afterwards that it does not escape.
+    /// What `serde_json` writes, with the characters escaped afterwards that it does not escape.
     fn expected(value: &impl Serialize) -> String {
         let escape = |char: char| {
-            let units = char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
-            if obeyed_by_terminals(char) { units } else { char.to_string() }
+            let units = char.encode_utf16(&mut [0; 2]).to_vec();
+            if obeyed_by_terminals(char) {
+                units.iter().fold(String::new(), |text, unit| text + &format!("\\u{unit:04x}"))
+            } else {
+                char.to_string()
+            }
         };
         serde_json::to_string(value).unwrap().chars().map(escape).collect()
     }
