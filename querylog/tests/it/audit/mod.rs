@@ -15,6 +15,8 @@ mod payloads;
 mod questions;
 mod requests;
 mod runtimes;
+#[cfg(feature = "s3")]
+mod s3;
 mod schema;
 mod spool;
 mod store_errors;
