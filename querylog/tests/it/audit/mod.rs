@@ -10,6 +10,7 @@ mod gaps;
 mod kill;
 mod limits;
 mod openapi;
+mod outage;
 mod overload;
 mod payloads;
 mod questions;
