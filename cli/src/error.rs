@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
+use tagtrail_querylog::store::StoreError;
+
 use crate::out::report;
 
 /// Invalid arguments. The program exits with 2.
@@ -28,6 +30,15 @@ impl Error for UsageError {}
 /// Prefixes an error with the option that led to it.
 pub(crate) fn of_option(option: &str, error: &(dyn Error + 'static)) -> Box<dyn Error> {
     format!("{option}: {}", with_sources(error)).into()
+}
+
+/// Prefixes the error of a store with the option that names it. What failed is the reason alone: that it was the store is
+/// in the option.
+pub(crate) fn of_store(option: &str, error: &StoreError) -> Box<dyn Error> {
+    match error {
+        StoreError::Failed(why) => of_option(option, why.as_ref()),
+        error => of_option(option, error),
+    }
 }
 
 /// Returns an error's message, followed by those of its sources that it does not contain already.
@@ -87,5 +98,7 @@ mod tests {
         assert_eq!(with_sources(&Outer("not found", io::Error::other("error code 26: not found"))), "not found");
         assert_eq!(with_sources(&Outer("not reached", refused())), "not reached: refused");
         assert_eq!(of_option("--store", &UsageError::new("no")).to_string(), "--store: no");
+        assert_eq!(of_store("--store", &StoreError::failed("away")).to_string(), "--store: away");
+        assert_eq!(of_store("--store", &StoreError::Closed).to_string(), "--store: the store is closed");
     }
 }

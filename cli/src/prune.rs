@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tagtrail_querylog::Timestamp;
 
-use crate::error::{UsageError, of_option};
+use crate::error::{UsageError, of_store};
 use crate::out::report;
 use crate::runtime::block_on;
 use crate::store::{POSTGRES, StoreArgs, Tables};
@@ -39,7 +39,7 @@ impl Prune {
             let Some(store) = self.store.postgres(Tables::Existing).await? else {
                 return Err(UsageError::new("--store: only PostgreSQL has partitions to prune").into());
             };
-            let dropped = store.drop_before(before).await.map_err(|error| of_option(POSTGRES, &error))?;
+            let dropped = store.drop_before(before).await.map_err(|error| of_store(POSTGRES, &error))?;
             report(&format!("dropped {dropped} partitions"));
             let swept = self.store.open(Tables::Existing).await?.sweep(MIN_OBJECT_AGE).await?;
             report(&format!("deleted {swept} objects without a record"));

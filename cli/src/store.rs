@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tagtrail_querylog::AuditLog;
 use tagtrail_querylog::store::{Partition, Payloads, Postgres, Sqlite};
 
-use crate::error::{UsageError, of_option};
+use crate::error::{UsageError, of_option, of_store};
 
 /// How errors name a PostgreSQL store, whose URL may contain a password.
 pub(crate) const POSTGRES: &str = "--store postgres://...";
@@ -91,7 +91,7 @@ impl StoreArgs {
             Tables::Create(Some(partition)) => settings.partition_by(partition),
             Tables::Create(None) => settings,
         };
-        Ok(Some(settings.connect().await.map_err(|error| of_option(POSTGRES, &error))?))
+        Ok(Some(settings.connect().await.map_err(|error| of_store(POSTGRES, &error))?))
     }
 
     fn sqlite(&self, tables: Tables) -> Result<AuditLog, Box<dyn Error>> {
@@ -105,7 +105,7 @@ impl StoreArgs {
             Tables::Create(None) => Sqlite::builder(path),
             Tables::Create(Some(_)) => return Err(UsageError::new("--partition-by: SQLite has no partitions").into()),
         };
-        let of_store = |error| of_option(&format!("--store {}", self.store), &error);
+        let of_store = |error| of_store(&format!("--store {}", self.store), &error);
         // First, so that no store is created if the option is invalid.
         let payloads = self.payloads()?;
         let store = settings.open().map_err(of_store)?;

@@ -72,15 +72,6 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
-/// Creates a folder with mode 0750, and its parents, unless they exist.
-#[cfg(feature = "store")]
-pub(crate) fn create_folders(path: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
-    builder.recursive(true).create(path)
-}
-
 /// Gives a file that was created elsewhere its mode.
 #[cfg(feature = "store")]
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {

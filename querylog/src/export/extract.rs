@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{MultipartUpload, PutPayload};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -116,8 +116,7 @@ where
 
 async fn upload(files: &ExportFiles, name: &str, mut parts: mpsc::Receiver<Vec<u8>>) -> Result<(), StoreError> {
     let Some(first) = parts.recv().await else { return Ok(()) };
-    let upload = files.objects().put_multipart(&files.path(name)).await.map_err(StoreError::failed)?;
-    Upload(Some(upload)).send(first, parts).await.map_err(StoreError::failed)
+    Upload(Some(files.start(name).await?)).send(first, parts).await.map_err(StoreError::failed)
 }
 
 /// An upload, which is aborted if it is dropped before it is complete: because a part failed, or the extraction took too

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use crate::store::{Objects, StoreError};
@@ -65,30 +65,19 @@ impl ExportFiles {
         signer.url(&self.path(name), for_as_long).await.map(Some).map_err(StoreError::failed)
     }
 
+    /// Starts writing a file, which nobody sees before it is complete.
+    pub(super) async fn start(&self, name: &str) -> Result<Box<dyn MultipartUpload>, StoreError> {
+        self.0.start(&self.path(name)).await
+    }
+
     /// Deletes a file, if it is there, and what a crash left of writing it.
     pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
         match self.objects().delete(&self.path(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(StoreError::failed(error)),
         }
-        let Some(folder) = self.0.folder.clone() else { return Ok(()) };
-        let staged = format!("{name}#");
-        let cleared = tokio::task::spawn_blocking(move || clear(&folder, &staged)).await;
+        let (objects, path) = (self.0.clone(), self.path(name));
+        let cleared = tokio::task::spawn_blocking(move || objects.clear(&path)).await;
         cleared.map_err(StoreError::failed)?.map_err(StoreError::failed)
     }
-}
-
-/// Deletes the files of a folder whose names start like this: a file that is being written has its name, then `#` and a
-/// number, until it is whole.
-fn clear(folder: &Path, staged: &str) -> std::io::Result<()> {
-    for file in std::fs::read_dir(folder)? {
-        let file = file?;
-        if file.file_name().to_string_lossy().starts_with(staged) {
-            match std::fs::remove_file(file.path()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,13 @@
 //! What the writer does when the disk fails.
 
+mod closing;
+
 use std::collections::HashSet;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::files::disk::{Disk, DiskFile, Place};
 use crate::files::memory::{
@@ -211,39 +213,6 @@ fn record_is_reported_if_it_is_larger_than_the_queue() {
 }
 
 #[test]
-fn closing_writes_what_is_queued() {
-    let disk = Memory::default();
-    let log = log(&disk);
-    let acks: Vec<_> = (0..100).map(|_| log.append(&record())).collect();
-    log.close_blocking(SOON).unwrap();
-    assert!(acks.iter().all(|ack| ack.wait(Duration::ZERO) == Some(Ok(()))));
-    assert_eq!(disk.lines().0.len(), 100);
-    assert!(disk.state().stopped);
-    assert_eq!(log.append(&record()).wait(SOON), Some(Err(AppendError::Closed)));
-    log.close_blocking(SOON).unwrap();
-}
-
-#[test]
-fn closing_reports_what_is_not_written_when_its_time_is_over() {
-    for (failures, within) in [
-        (Failures { full_at: Some(0), ..Failures::default() }, "full"),
-        (Failures { slow: true, ..Failures::default() }, "stuck"),
-        (Failures { create: true, ..Failures::default() }, "not writable"),
-    ] {
-        let disk = Memory::default();
-        let log = log(&disk);
-        disk.fail(|all| *all = failures);
-        (0..7).for_each(|_| drop(log.append(&record())));
-        let start = Instant::now();
-        let unwritten = log.close_blocking(Duration::from_millis(200)).unwrap_err();
-        assert!(start.elapsed() < SOON, "{within}");
-        assert_eq!(unwritten.records, 7, "{within}");
-        assert!(!disk.state().stopped, "{within}: the next process must report that something is missing");
-        disk.fail(|all| *all = Failures::default());
-    }
-}
-
-#[test]
 fn dropping_the_last_clone_writes_what_is_queued() {
     let disk = Memory::default();
     let log = log(&disk);
@@ -332,41 +301,11 @@ fn flush_has_everything_written_without_waiting_for_the_batch_to_grow() {
 }
 
 #[test]
-fn closing_waits_as_long_as_it_takes_if_the_limit_is_the_longest_duration() {
-    let disk = Memory::default();
-    let log = log(&disk);
-    (0..7).for_each(|_| drop(log.append(&record())));
-    log.close_blocking(Duration::MAX).unwrap();
-    assert_eq!(disk.lines().0.len(), 7);
-}
-
-#[test]
 fn stats_and_acknowledgements_agree_if_the_writer_panics() {
     let log = open_with(Broken, settings().overload(Overload::Fail { wait: Duration::ZERO }), None);
     assert_eq!(log.append(&record()).wait(SOON), Some(Err(AppendError::Closed)));
     wait_for("the writer is gone", || log.overload().is_some());
     assert_eq!((log.stats().queued, log.stats().failed), (0, 1));
-}
-
-#[test]
-fn closing_leaves_a_gap_for_what_it_did_not_write() {
-    let disk = Memory::default();
-    let log = log(&disk);
-    disk.fail(|failures| failures.slow = true);
-    let hung = log.append(&record());
-    wait_for("the first is being written", || log.stats().queued == 1 && !disk.text().is_empty());
-    let queued: Vec<_> = (0..5).map(|_| log.append(&record())).collect();
-    log.close_blocking(Duration::from_millis(50)).unwrap_err();
-    // Nobody waits for the disk any longer.
-    for ack in queued.iter().chain([&hung]) {
-        assert_eq!(ack.wait(SOON), Some(Err(AppendError::Closed)));
-    }
-    disk.fail(|failures| failures.slow = false);
-    wait_for("the gap", || !disk.lines().1.is_empty());
-    assert_eq!(disk.lines().1.iter().map(|gap| gap.count.unwrap()).sum::<u64>(), 5);
-    wait_for("the writer is gone", || log.stats().queued == 0);
-    assert_eq!((log.stats().written, log.stats().failed), (1, 5));
-    assert!(!disk.state().stopped, "the next process must report that something is missing");
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! What a service does when its log is full.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tagtrail::Sample;
+use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 
+use crate::files::LineFormat;
 use crate::files::memory::{Memory, SOON, log, nothing_found, open, record, settings, wait_for};
 use crate::layer::open::RecordHandle;
 use crate::layer::query_log_layer::QueryLogLayer;
@@ -65,6 +69,54 @@ async fn failing_service_responds_503_and_loses_no_record() {
     assert!(gaps.iter().all(|gap| gap.why == "overload: rejected with 503"));
     let stats = log.stats();
     assert_eq!((stats.shed, stats.rejected), (0, rejected));
+}
+
+/// 50 requests at a time run until the last of them has started, and then end at once, with more output than there is room.
+#[tokio::test]
+async fn handled_requests_have_their_records_though_they_end_at_once() {
+    let disk = Memory::default();
+    let log = open(&disk, settings().format(LineFormat::WithOutput).overload(Overload::Fail { wait: Duration::ZERO }));
+    let (gate, entered) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let handler = service_fn({
+        let (gate, entered) = (Arc::clone(&gate), Arc::clone(&entered));
+        move |request: Request<_>| {
+            let (gate, entered) = (Arc::clone(&gate), Arc::clone(&entered));
+            async move {
+                entered.fetch_add(1, Relaxed);
+                drop(gate.acquire().await.unwrap());
+                let record = request.extensions().get::<RecordHandle>().unwrap();
+                record.update(|notes| notes.stdout = Some("x".repeat(20_000))).unwrap();
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            }
+        }
+    });
+    let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
+    disk.fail(|failures| failures.slow = true);
+    let mut handled = 0;
+    for round in 0..5 {
+        let send = || tokio::spawn(service.clone().oneshot(Request::new(Full::<Bytes>::default())));
+        let requests: Vec<_> = (0..50).map(|_| send()).collect();
+        let ended = || requests.iter().filter(|request| request.is_finished()).count();
+        while entered.load(Relaxed) - handled + ended() < 50 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        let before = handled;
+        for request in requests {
+            let status = request.await.unwrap().unwrap().status().as_u16();
+            assert!(status == 200 || status == 503, "{status}");
+            handled += usize::from(status == 200);
+        }
+        gate.forget_permits(1);
+        assert_eq!(entered.load(Relaxed), handled, "no handler of a rejected request ran");
+        assert!(round > 0 || (before + 1..50).contains(&handled), "{handled}");
+    }
+    assert_eq!((log.stats().shed, log.stats().rejected), (0, 250 - handled as u64));
+    disk.fail(|failures| failures.slow = false);
+    log.close_blocking(SOON).unwrap();
+    let (records, _) = disk.lines();
+    assert_eq!(records.len(), handled);
+    assert!(records.iter().all(|record| record.cut == ["stdout"] || record.notes.stdout.is_some()));
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ mod row;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "export")]
+mod upload;
 
 pub use self::contract::{Hits, Selection, Store};
 pub use self::error::StoreError;

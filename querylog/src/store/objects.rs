@@ -67,7 +67,7 @@ impl Objects {
     ///
     /// If the folder cannot be created.
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        private_file::create_folders(path.as_ref()).map_err(StoreError::unusable)?;
+        private_file::create_folder(path.as_ref()).map_err(StoreError::unusable)?;
         let folder = path.as_ref().to_owned();
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(StoreError::unusable)?.with_fsync(true);
         Ok(Self { folder: Some(folder), ..Self::from(store) })
@@ -78,7 +78,8 @@ impl Objects {
     /// `AZURE_`; or `file:///folder`. Anything that is not a URL is a folder. The three object stores sign URLs.
     ///
     /// A request takes up to 30 seconds, and 5 to connect (`AWS_TIMEOUT`, `AWS_CONNECT_TIMEOUT`). It is repeated up to 5
-    /// times, within 30 seconds.
+    /// times, within 30 seconds. Connections live on a thread of their own, which all object stores of a process share, so
+    /// that it does not matter on which runtime they are used, or whether that is blocked or has ended.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl Objects {
             _ => return Err(StoreError::unusable(EXPECTED)),
         };
         match bucket(&scheme, &url) {
-            Some(objects) => Ok(Self { prefix, ..objects.map_err(StoreError::unusable)? }),
+            Some(objects) => Ok(Self { prefix, ..objects? }),
             None => Err(StoreError::unusable(format!(
                 "this object store requires the feature `{feature}` of tagtrail-querylog"
             ))),
@@ -125,27 +126,40 @@ fn retries() -> object_store::RetryConfig {
 const EXPECTED: &str =
     "invalid object store: expected a folder, or a URL (s3://bucket/folder, gs://bucket/folder, az://container/folder)";
 
-/// The bucket of a URL, if its feature is enabled. Of the environment, only the variables of that store are read.
-fn bucket(scheme: &ObjectStoreScheme, url: &Url) -> Option<object_store::Result<Objects>> {
+/// Returns what runs requests on the thread of all object stores. It is started with the first of them, and never ends.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn connector() -> Result<object_store::client::SpawnedReqwestConnector, StoreError> {
+    use std::sync::LazyLock;
+    use tokio::runtime::{Builder, Runtime};
+
+    static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+        Builder::new_multi_thread().worker_threads(1).thread_name("querylog-objects").enable_all().build()
+    });
+    let runtime = RUNTIME.as_ref().map_err(|error| StoreError::failed(error.to_string()))?;
+    Ok(object_store::client::SpawnedReqwestConnector::new(runtime.handle().clone()))
+}
+
+/// Builds the object store of a URL. Of the environment, only the variables of that store are read.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+macro_rules! build {
+    ($builder:ty, $url:expr) => {
+        connector().and_then(|connector| {
+            let builder = <$builder>::from_env().with_url($url.as_str()).with_retry(retries());
+            builder.with_http_connector(connector).build().map(Objects::signing).map_err(StoreError::unusable)
+        })
+    };
+}
+
+/// Returns the bucket of a URL, if its feature is enabled.
+fn bucket(scheme: &ObjectStoreScheme, url: &Url) -> Option<Result<Objects, StoreError>> {
     let _ = url;
     match scheme {
         #[cfg(feature = "s3")]
-        ObjectStoreScheme::AmazonS3 => {
-            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retries());
-            Some(builder.build().map(Objects::signing))
-        }
+        ObjectStoreScheme::AmazonS3 => Some(build!(object_store::aws::AmazonS3Builder, url)),
         #[cfg(feature = "gcs")]
-        ObjectStoreScheme::GoogleCloudStorage => {
-            let builder =
-                object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retries());
-            Some(builder.build().map(Objects::signing))
-        }
+        ObjectStoreScheme::GoogleCloudStorage => Some(build!(object_store::gcp::GoogleCloudStorageBuilder, url)),
         #[cfg(feature = "azure")]
-        ObjectStoreScheme::MicrosoftAzure => {
-            let builder =
-                object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retries());
-            Some(builder.build().map(Objects::signing))
-        }
+        ObjectStoreScheme::MicrosoftAzure => Some(build!(object_store::azure::MicrosoftAzureBuilder, url)),
         _ => None,
     }
 }

@@ -119,7 +119,7 @@ impl Payloads {
     async fn put(&self, path: &object_store::path::Path, value: PutPayload) -> Result<(), StoreError> {
         let file = self.folder.as_ref().map(|folder| folder.join(path.as_ref()));
         if let Some(folder) = file.as_deref().and_then(Path::parent) {
-            private_file::create_folders(folder).map_err(StoreError::failed)?;
+            private_file::create_folder(folder).map_err(StoreError::failed)?;
         }
         let put = tokio::time::timeout(PUT, self.objects.put(path, value)).await;
         put.map_err(|_| StoreError::Overloaded)?.map_err(StoreError::failed)?;

@@ -18,15 +18,13 @@ async fn put(log: &AuditLog) -> Result<(), StoreError> {
 async fn lazy_store_works_as_soon_as_the_server_does() {
     let (settings, _) = audit::postgres_builder().await.expect("TAGTRAIL_TEST_POSTGRES has no URL of a server");
     let _server = crate::SERVER.lock().await;
-    let restart = crate::restart();
-    let stop = restart.strip_suffix("restart").expect("the command ends with `restart`").to_owned() + "stop";
-    crate::shell(stop).await;
+    crate::shell(crate::stop()).await;
     let log = AuditLog::new(settings.connect_lazy().unwrap());
     for _ in 0..3 {
         let failed = put(&log).await;
         assert!(matches!(failed, Err(StoreError::Failed(_) | StoreError::Overloaded)), "{failed:?}");
     }
-    crate::shell(restart).await;
+    crate::shell(crate::restart()).await;
     while let Err(error) = put(&log).await {
         assert!(matches!(error, StoreError::Failed(_) | StoreError::Overloaded), "{error}");
         tokio::time::sleep(Duration::from_millis(10)).await;

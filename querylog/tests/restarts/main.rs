@@ -5,6 +5,7 @@ mod export;
 #[cfg(target_os = "linux")]
 mod hang;
 mod lazy;
+mod outage;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -25,4 +26,9 @@ async fn shell(command: String) {
 /// Returns the command that kills and restarts the server.
 fn restart() -> String {
     std::env::var("TAGTRAIL_TEST_POSTGRES_RESTART").expect("no command that restarts the server")
+}
+
+/// Returns the command that kills the server, which [`restart`] starts again.
+fn stop() -> String {
+    restart().strip_suffix("restart").expect("the command ends with `restart`").to_owned() + "stop"
 }

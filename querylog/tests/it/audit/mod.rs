@@ -10,11 +10,14 @@ mod gaps;
 mod kill;
 mod limits;
 mod openapi;
+mod outage;
 mod overload;
 mod payloads;
 mod questions;
 mod requests;
 mod runtimes;
+#[cfg(feature = "s3")]
+mod s3;
 mod schema;
 mod spool;
 mod store_errors;

@@ -264,7 +264,7 @@ fn error_names_the_feature_that_an_object_store_requires() {
     for error in [Payloads::at(url).unwrap_err(), ExportFiles::at(url).unwrap_err()] {
         let message = error.to_string();
         assert!(
-            message.contains(expected) && !message.contains("hunter2") && !message.contains("the store fails"),
+            message.contains(expected) && !message.contains("hunter2") && !message.contains("the store failed"),
             "{message}"
         );
     }

@@ -1,10 +1,11 @@
 //! The documented flow: request, poll, download.
 
-use crate::support::export::{Server, at, lines, numbers, range, record};
+use crate::support::export::{self, Server, at, lines, numbers, range, record};
 use serde_json::json;
 use tagtrail::TraceParent;
 use tagtrail_querylog::client::ExportOutcome;
-use tagtrail_querylog::export::ExportState;
+use tagtrail_querylog::export::{ExportFiles, ExportState};
+use tagtrail_querylog::store::Objects;
 
 #[tokio::test]
 async fn a_range_is_requested_polled_and_downloaded() {
@@ -60,4 +61,24 @@ async fn the_client_does_the_whole_flow() {
     let gzip = std::fs::read(&path).unwrap();
     assert_eq!((downloaded.lines, downloaded.bytes), (5, gzip.len() as u64));
     assert_eq!(numbers(&lines(&gzip)), [0, 1, 2, 3, 4]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_private_to_owner_and_group() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let exports = folder.path().join("exports");
+    let files = ExportFiles::new(Objects::folder(&exports).unwrap().beneath("of/the"));
+    let log = export::log(folder.path()).await;
+    let server = Server::of(folder, log, files, |builder| builder.arrival(std::time::Duration::ZERO)).await;
+    server.log.put_requests(&[record(0, at(0), "us-std")]).await.unwrap();
+    let asked = server.ask("us", &range("us-std", 0, 1)).await;
+    let export = server.wait("us", asked.json["request_id"].as_str().unwrap()).await;
+    assert_eq!(server.lines(&export).await.len(), 1);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let [file] = &*std::fs::read_dir(exports.join("of/the")).unwrap().collect::<Vec<_>>() else { panic!("one file") };
+    assert_eq!(mode(&file.as_ref().unwrap().path()), 0o640);
+    assert_eq!([mode(&exports), mode(&exports.join("of")), mode(&exports.join("of/the"))], [0o750; 3]);
 }

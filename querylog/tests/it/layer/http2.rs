@@ -1,5 +1,8 @@
 //! Responses of which hyper does not poll the end, over a real connection of HTTP/2.
 
+use std::net::SocketAddr;
+use std::process::Command;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Request, Response};
@@ -14,24 +17,44 @@ use tokio::net::{TcpListener, TcpStream};
 use super::send::request;
 use crate::support::common::{Logged, wait_for};
 
-/// Serves a router, and reads a response of it by HTTP/2 with prior knowledge. Returns the record, and the body with
-/// its trailers.
-async fn record_over_http2(routes: Router, request: Request<Body>) -> (Record, Bytes, Option<HeaderMap>) {
+/// Serves a router while a client sends a request to it. Returns the record, and what the client returns.
+async fn record_of<T>(routes: Router, client: impl AsyncFnOnce(SocketAddr) -> T) -> (Record, T) {
     let logged = Logged::new();
     let app = routes.layer(QueryLogLayer::new(logged.log.clone()).with_inbound(Admit::Continue));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
-    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await.unwrap();
-    let body = response.into_body().collect().await.unwrap();
-    let trailers = body.trailers().cloned();
+    let returned = client(address).await;
     // The server drops the body after it has sent the end of it.
     wait_for("the end of the request", || logged.log.stats().open == 0);
     server.abort();
-    (logged.records().remove(0), body.to_bytes(), trailers)
+    (logged.records().remove(0), returned)
+}
+
+/// Serves a router, and reads a response of it by HTTP/2 with prior knowledge. Returns the record, and the body with
+/// its trailers.
+async fn record_over_http2(routes: Router, request: Request<Body>) -> (Record, Bytes, Option<HeaderMap>) {
+    let client = async |address| {
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.unwrap();
+        response.into_body().collect().await.unwrap()
+    };
+    let (record, body) = record_of(routes, client).await;
+    let trailers = body.trailers().cloned();
+    (record, body.to_bytes(), trailers)
+}
+
+/// Runs curl, if it is there and knows HTTP/2.
+async fn curl(arguments: &[&str]) -> Option<String> {
+    let version = Command::new("curl").arg("--version").output().ok()?;
+    String::from_utf8(version.stdout).unwrap().contains("HTTP2").then_some(())?;
+    let mut curl = Command::new("curl");
+    curl.args(["--http2-prior-knowledge", "--silent", "--show-error", "--noproxy", "*"]).args(arguments);
+    let output = tokio::task::spawn_blocking(move || curl.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 fn fields(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -88,4 +111,22 @@ async fn grpc_status_is_read_though_the_length_is_known() {
     }));
     let (record, ..) = record_over_http2(routes, request("/")).await;
     assert_eq!((record.response.grpc_status, record.response.outcome), (Some(14), Some(Outcome::Complete)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn response_that_curl_reads_is_complete() {
+    if curl(&["--version"]).await.is_none() {
+        eprintln!("left out: curl is not installed, or does not know HTTP/2");
+        return;
+    }
+    for (content_type, trailers, grpc_status) in [
+        ("text/plain", &[("server-timing", "total;dur=5")][..], None),
+        ("application/grpc", &[("grpc-status", "5")], Some(5)),
+    ] {
+        let client = async |address| curl(&["--write-out", " %{http_version}", &format!("http://{address}/")]).await;
+        let (record, read) = record_of(with_trailers(content_type, trailers), client).await;
+        assert_eq!(read.unwrap(), "12345 2");
+        assert_eq!((record.response.outcome, record.response.grpc_status), (Some(Outcome::Complete), grpc_status));
+        assert_eq!((record.response.status, record.response.body_bytes), (Some(200), 5));
+    }
 }
