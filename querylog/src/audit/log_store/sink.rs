@@ -23,7 +23,7 @@ use crate::queue::spool::mark::Unclean;
 use crate::store::{Row, StoreError, WriterReport};
 
 /// How often a writer reports.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// After so long without a failure, a writer looks for others that are lost: they have had the time to report, too.
 const STEADY: Duration = Duration::from_secs(30);
 /// How long the end of a log waits for what runs on its runtime.

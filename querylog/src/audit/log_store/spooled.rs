@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::audit::log_store::records::Records;
 use crate::audit::log_store::replay::replay;
 use crate::audit::log_store::shared::{Place, Shared, Spooling};
-use crate::audit::log_store::sink::{LongValues, StoreSink, io_error};
+use crate::audit::log_store::sink::{LongValues, REPORT_EVERY, StoreSink, io_error};
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::batch::{Moment, Sink};
@@ -113,8 +113,8 @@ impl Sink for SpooledSink {
     fn until_tick(&self, now: Timestamp) -> Option<Duration> {
         match &self.shared.lock().store {
             Place::Writer(store) => store.until_tick(now),
-            // The thread that replays writes all the time.
-            _ => None,
+            // The thread that replays reports with all that it writes, and then gives the store back.
+            _ => Some(REPORT_EVERY),
         }
     }
 

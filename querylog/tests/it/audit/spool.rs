@@ -7,7 +7,9 @@ use std::time::Duration;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::{Payloads, Sqlite, WriterState};
-use tagtrail_querylog::{Ack, Acknowledge, AppendError, AuditLog, LogStore, Outcome, QueryLog, Record, Spool, Window};
+use tagtrail_querylog::{
+    Ack, Acknowledge, AppendError, AuditLog, LogStore, Outcome, QueryLog, Record, Spool, Timestamp, Window,
+};
 
 use crate::support::faulty::{Faulty, Mode};
 
@@ -108,6 +110,25 @@ async fn records_wait_in_the_queue_however_long_the_store_is_away() {
     fixture.store.set(Mode::Works);
     all(acks).await.unwrap();
     assert_eq!(fixture.found().await, records);
+    log.close(LIMIT).await.unwrap();
+    assert_eq!(fixture.gaps().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_writer_reports_that_it_lives_after_its_spool_is_replayed() {
+    let fixture = Fixture::new();
+    let log = fixture.open();
+    fixture.store.set(Mode::Away);
+    let (_, acks) = requests(&log, 0..10);
+    all(acks).await.unwrap();
+    fixture.store.set(Mode::Works);
+    wait_for("an empty spool", async || log.stats().spooled == 0).await;
+    let replayed = Timestamp::now();
+    wait_for("a report", async || {
+        let writers = fixture.audit.writers().await.unwrap();
+        writers.iter().any(|writer| writer.written_through > replayed && writer.waiting == 0)
+    })
+    .await;
     log.close(LIMIT).await.unwrap();
     assert_eq!(fixture.gaps().await, []);
 }
