@@ -19,6 +19,8 @@ use crate::model::text::Text;
 use crate::model::time::Timestamp;
 use crate::wire::hex::Hex;
 use crate::wire::json::{show, write_line};
+#[cfg(feature = "store")]
+use crate::wire::json_writer::JsonWriter;
 use crate::wire::members::{
     CallerMember, OperationMember, RequestMember, ResponseMember, Str, TagMember, TraceMember, borrowed, owned, text,
 };
@@ -40,7 +42,9 @@ pub(crate) fn write_record(record: &Record, output: bool, line: &mut Vec<u8>) ->
 /// Never: everything in a record can be written as JSON.
 #[cfg(feature = "store")]
 pub(crate) fn stored(record: &Record) -> String {
-    serde_json::to_string(&Line::stored(record)).expect("everything in a record can be written as JSON")
+    let mut json = Vec::new();
+    Line::stored(record).serialize(JsonWriter(&mut json)).expect("everything in a record can be written as JSON");
+    String::from_utf8(json).expect("JSON is UTF-8")
 }
 
 /// Writes the line of a file, with output and without a line feed.

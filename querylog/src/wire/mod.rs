@@ -4,6 +4,7 @@ pub(crate) mod exported;
 pub(crate) mod gap;
 pub(crate) mod hex;
 pub(crate) mod json;
+pub(crate) mod json_writer;
 pub(crate) mod line;
 pub(crate) mod members;
 pub(crate) mod stats;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::audit::row::row_of;
+use crate::model::audit_record::AuditRecord;
 use crate::model::record::Record;
 use crate::queue::batch::{Batch, Items, Progress};
 use crate::store::Row;
@@ -34,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) todo: Vec<Range<usize>>,
     pub(super) rejected: HashSet<usize>,
     spooled: u64,
+    /// The columns of rows whose long values are moved to the object store, as they were before.
+    whole: HashMap<usize, AuditRecord>,
     pub(super) is_acknowledged_later: bool,
 }
 
@@ -121,13 +124,24 @@ impl Prepared {
             todo,
             rejected: HashSet::new(),
             spooled: 0,
+            whole: HashMap::new(),
             is_acknowledged_later: false,
         }
     }
 
-    /// Returns the rows, whether or not their long values are stored.
-    pub(super) fn all(&self) -> &[Row] {
-        if self.making.is_empty() { &self.rows } else { &self.making }
+    /// Returns some rows, whether or not their long values are stored, and their columns with these values.
+    pub(super) fn whole(&self, range: Range<usize>) -> impl Iterator<Item = (&Row, &AuditRecord)> {
+        let rows = if self.making.is_empty() { &self.rows } else { &*self.making };
+        let numbered = range.clone().zip(&rows[range]);
+        numbered.map(|(number, row)| (row, self.whole.get(&number).unwrap_or(&row.record)))
+    }
+
+    /// Keeps the columns of rows whose long values are about to be moved.
+    pub(super) fn keep_values(&mut self, moves: impl Fn(&Row) -> bool) {
+        for (number, row) in self.making.iter().enumerate().filter(|(_, row)| moves(row)) {
+            // Some of them may be moved already.
+            self.whole.entry(number).or_insert_with(|| row.record.clone());
+        }
     }
 
     fn items(&self, is_one: impl Fn(usize) -> bool) -> Items {

@@ -116,7 +116,7 @@ impl Replay<'_> {
     }
 
     fn try_write(&mut self, part: &mut Part) -> Result<(), StoreError> {
-        self.store.write_records(&mut part.records, part.through, None)?;
+        self.store.write_records(&mut part.records, part.through)?;
         let rejected = part.records.progress().rejected.requests;
         if rejected > 0 {
             let id = part.rejection.get_or_insert_with(Uuid::new_v4);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::audit::log_store::entry;
 use crate::audit::log_store::records::Records;
-use crate::audit::log_store::sink::{LongValues, StoreSink};
+use crate::audit::log_store::sink::StoreSink;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::ack::{AppendError, Done, Written};
@@ -17,9 +17,6 @@ use crate::queue::gate::Tally;
 use crate::queue::spool::Acknowledge;
 use crate::queue::spool::folder::{Position, SpoolFolder};
 use crate::queue::spool::segment::Frame;
-
-/// How many bytes of records a frame has, about.
-const FRAME: usize = 1 << 20;
 
 pub(super) struct Shared {
     state: Mutex<Spooling>,
@@ -92,22 +89,16 @@ impl Shared {
     }
 
     /// Appends what is left to do of records to the spool. If this fails, what is appended until then counts as done.
-    pub(super) fn spool(
-        &self,
-        state: &mut Spooling,
-        records: &mut Records,
-        taken: &Moment,
-        kept: &LongValues,
-    ) -> io::Result<()> {
+    pub(super) fn spool(&self, state: &mut Spooling, records: &mut Records, taken: &Moment) -> io::Result<()> {
         let prepared = records.prepare();
         while let Some(range) = prepared.todo.last().cloned() {
             let mut frame = Frame { time: taken.time, requests: 0, payload: Vec::new() };
             let mut rows = 0;
-            for (number, row) in range.clone().zip(&prepared.all()[range.clone()]) {
-                entry::write_row(kept.get(&number).unwrap_or(&row.record), row, &mut frame.payload)?;
+            for (row, columns) in prepared.whole(range.clone()) {
+                entry::write_row(columns, row, &mut frame.payload)?;
                 frame.requests += u32::from(row.ended);
                 rows += 1;
-                if frame.payload.len() >= FRAME {
+                if frame.payload.len() >= state.spool.frame_bytes() {
                     break;
                 }
             }
@@ -133,10 +124,12 @@ impl Spooling {
         self.spool.append(&frame).map(drop)
     }
 
-    /// Gives the store to the writer.
+    /// Gives the store to the writer, unless that is gone.
     pub(super) fn give_back(&mut self, store: Box<StoreSink>) {
         self.note_known(&store);
-        self.store = Place::Writer(store);
+        if !matches!(self.store, Place::Gone) {
+            self.store = Place::Writer(store);
+        }
     }
 
     /// What the store knows of earlier processes need not be kept here.

@@ -1,6 +1,5 @@
 //! Writing rows to a store: [`StoreSink`].
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use crate::audit::log::AuditLog;
 use crate::audit::log_store::entry;
 use crate::audit::log_store::records::{Prepared, Records};
 use crate::audit::log_store::set_aside::set_aside;
-use crate::model::audit_record::AuditRecord;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::batch::{Moment, Sink};
@@ -23,7 +21,7 @@ use crate::queue::spool::mark::Unclean;
 use crate::store::{Row, StoreError, WriterReport};
 
 /// How often a writer reports.
-pub(super) const REPORT_EVERY: Duration = Duration::from_secs(5);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// After so long without a failure, a writer looks for others that are lost: they have had the time to report, too.
 const STEADY: Duration = Duration::from_secs(30);
 /// How long the end of a log waits for what runs on its runtime.
@@ -47,10 +45,9 @@ pub(super) struct StoreSink {
     rejected: Option<PathBuf>,
     /// How long a call may take; if it takes longer, it counts as failed. `None` for as long as the store allows.
     pub(super) limit: Option<Duration>,
+    /// Whether the long values of a batch are kept until it is written, so that it can be spooled whole.
+    pub(super) keeps_values: bool,
 }
-
-/// The long values of rows, which are in the object store too, by the number of the row.
-pub(super) type LongValues = HashMap<usize, AuditRecord>;
 
 impl StoreSink {
     /// Records that the store rejects are set aside in the file `rejected`. `unclean` are the earlier processes that the
@@ -78,6 +75,7 @@ impl StoreSink {
             steady_since: Instant::now(),
             rejected,
             limit: None,
+            keeps_values: false,
         }
     }
 
@@ -106,6 +104,8 @@ impl StoreSink {
 
     fn report_of(&self, through: Timestamp) -> WriterReport {
         let mut report = self.report.clone();
+        // The clock may have been ahead when the spool was written.
+        let through = through.min(Timestamp::now());
         report.written_through = report.written_through.max(through);
         report.kept_through = report.kept_through.max(through);
         report.waiting = self.tally.queued.load(Relaxed) + self.tally.spooled.load(Relaxed);
@@ -159,19 +159,13 @@ impl StoreSink {
         }
     }
 
-    /// Writes what is unwritten of records. `kept` gets the long values that are moved to the object store meanwhile.
-    pub(super) fn write_records(
-        &mut self,
-        records: &mut Records,
-        through: Timestamp,
-        kept: Option<&mut LongValues>,
-    ) -> Result<(), StoreError> {
+    /// Writes what is unwritten of records, all of which were appended before `through`.
+    pub(super) fn write_records(&mut self, records: &mut Records, through: Timestamp) -> Result<(), StoreError> {
         let prepared = records.prepare();
         if !prepared.making.is_empty() {
             let backend = self.log.backend();
-            if let Some(kept) = kept {
-                let rows = prepared.making.iter().enumerate().filter(|(_, row)| backend.moves(row));
-                kept.extend(rows.map(|(number, row)| (number, row.record.clone())));
+            if self.keeps_values {
+                prepared.keep_values(|row| backend.moves(row));
             }
             self.wait(backend.take_out(&mut prepared.making))?;
             prepared.rows = std::mem::take(&mut prepared.making).into();
@@ -207,7 +201,7 @@ impl Sink for StoreSink {
     type Batch = Records;
 
     fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
-        self.write_records(records, taken.time, None).map_err(io_error)
+        self.write_records(records, taken.time).map_err(io_error)
     }
 
     fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::audit::log_store::records::Records;
 use crate::audit::log_store::replay::replay;
 use crate::audit::log_store::shared::{Place, Shared, Spooling};
-use crate::audit::log_store::sink::{LongValues, REPORT_EVERY, StoreSink, io_error};
+use crate::audit::log_store::sink::{StoreSink, io_error};
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::batch::{Moment, Sink};
@@ -19,6 +19,9 @@ use crate::queue::gate::Tally;
 use crate::queue::spool::Acknowledge;
 use crate::queue::spool::folder::SpoolFolder;
 use crate::store::StoreError;
+
+/// How often the writer looks whether it has the store again, if it has nothing to write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes to the store while it keeps up, and else to the spool.
 pub(super) struct SpooledSink {
@@ -37,7 +40,7 @@ impl SpooledSink {
         tally: Arc<Tally>,
     ) -> io::Result<Self> {
         tally.spooled.store(requests, Relaxed);
-        store.limit = Some(after);
+        (store.limit, store.keeps_values) = (Some(after), true);
         let store = Box::new(store);
         let place = if spool.is_empty() { Place::Writer(store) } else { Place::Waiting(store) };
         let shared = Arc::new(Shared::new(spool, place, tally, acknowledge, after));
@@ -83,17 +86,16 @@ impl Sink for SpooledSink {
     type Batch = Records;
 
     fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
-        let mut kept = LongValues::new();
         let Some(mut store) = self.take_store() else {
             let mut state = self.shared.lock();
-            return self.shared.spool(&mut state, records, taken, &kept);
+            return self.shared.spool(&mut state, records, taken);
         };
-        match store.write_records(records, taken.time, Some(&mut kept)) {
+        match store.write_records(records, taken.time) {
             Ok(()) => {
                 self.shared.lock().give_back(store);
                 Ok(())
             }
-            Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken, &kept)),
+            Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken)),
         }
     }
 
@@ -113,8 +115,8 @@ impl Sink for SpooledSink {
     fn until_tick(&self, now: Timestamp) -> Option<Duration> {
         match &self.shared.lock().store {
             Place::Writer(store) => store.until_tick(now),
-            // The thread that replays reports with all that it writes, and then gives the store back.
-            _ => Some(REPORT_EVERY),
+            // The thread that replays reports meanwhile. It does not say when it is done.
+            _ => Some(LOOK_EVERY),
         }
     }
 

@@ -17,6 +17,8 @@ use crate::queue::spool::segment::{self, Frame, HEADER};
 const LOCK: &str = "spool.lock";
 const BUSY: &str = "this process or another has this spool; give each log a folder of its own";
 const LATER: &str = "the spool was written by a later version of tagtrail-querylog; update this program";
+/// A frame has about this many bytes at most.
+const FRAME: usize = 1 << 20;
 /// A segment is whole at this size.
 const SEGMENT: u64 = 16 << 20;
 
@@ -132,6 +134,11 @@ impl SpoolFolder {
     pub(crate) fn mark_closed(&mut self) -> io::Result<()> {
         self.mark.since = None;
         self.write_mark()
+    }
+
+    /// Returns how many bytes of records a frame should have, about: few enough that a small spool takes some of a batch.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        usize::try_from(self.max_bytes / 8).unwrap_or(FRAME).min(FRAME)
     }
 
     /// Returns the path of a file beside the segments.

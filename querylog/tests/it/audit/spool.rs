@@ -7,9 +7,7 @@ use std::time::Duration;
 use tagtrail::{Sample, Trail};
 use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
 use tagtrail_querylog::store::{Payloads, Sqlite, WriterState};
-use tagtrail_querylog::{
-    Ack, Acknowledge, AppendError, AuditLog, LogStore, Outcome, QueryLog, Record, Spool, Timestamp, Window,
-};
+use tagtrail_querylog::{Ack, Acknowledge, AppendError, AuditLog, LogStore, Outcome, QueryLog, Record, Spool, Window};
 
 use crate::support::faulty::{Faulty, Mode};
 
@@ -111,25 +109,6 @@ async fn records_wait_in_the_queue_however_long_the_store_is_away() {
     fixture.store.set(Mode::Works);
     all(acks).await.unwrap();
     assert_eq!(fixture.found().await, records);
-    log.close(LIMIT).await.unwrap();
-    assert_eq!(fixture.gaps().await, []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn idle_writer_reports_that_it_lives_after_its_spool_is_replayed() {
-    let fixture = Fixture::new();
-    let log = fixture.open();
-    fixture.store.set(Mode::Away);
-    let (_, acks) = requests(&log, 0..10);
-    all(acks).await.unwrap();
-    fixture.store.set(Mode::Works);
-    wait_for("an empty spool", async || log.stats().spooled == 0).await;
-    let replayed = Timestamp::now();
-    wait_for("a report", async || {
-        let writers = fixture.audit.writers().await.unwrap();
-        writers.iter().any(|writer| writer.written_through > replayed && writer.waiting == 0)
-    })
-    .await;
     log.close(LIMIT).await.unwrap();
     assert_eq!(fixture.gaps().await, []);
 }
@@ -294,6 +273,47 @@ async fn long_values_are_spooled_whole() {
     wait_for("replayed", async || log.stats().written == 2).await;
     let whole = audit.scoped("env1").record(&record.id.to_string()).await.unwrap();
     assert_eq!(whole, record.audit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_values_are_spooled_whole_even_if_the_spool_is_full_at_first() {
+    let fixture = Fixture::new();
+    let payloads = Payloads::folder(fixture.folder.path().join("payloads")).unwrap().at_least(10);
+    let audit = fixture.audit.clone().payloads(payloads);
+    let log = LogStore::new(audit.clone()).spool(fixture.spool().max_bytes(20_000)).open().unwrap();
+    all(requests(&log, 0..1).1).await.unwrap();
+    fixture.store.set(Mode::Away);
+    let records: Vec<_> = (1..5)
+        .map(|number| {
+            let mut record = started(number);
+            record.notes.stdout = Some("x".repeat(9_000));
+            end(&mut record);
+            record
+        })
+        .collect();
+    let acks = records.iter().map(|record| log.append(record)).collect();
+    wait_for("the spool is full", async || log.stats().spooled > 0 && log.stats().queued > 0).await;
+    fixture.store.set(Mode::Works);
+    all(acks).await.unwrap();
+    wait_for("replayed", async || log.stats().written == 5).await;
+    for record in records {
+        let whole = audit.scoped("env1").record(&record.id.to_string()).await.unwrap();
+        assert_eq!(whole, record.audit());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writer_reports_again_when_the_spool_is_replayed() {
+    let fixture = Fixture::new();
+    let log = fixture.open();
+    all(requests(&log, 0..1).1).await.unwrap();
+    fixture.store.set(Mode::Away);
+    all(requests(&log, 1..2).1).await.unwrap();
+    fixture.store.set(Mode::Works);
+    wait_for("replayed", async || log.stats().written == 2).await;
+    let seen = async || fixture.audit.writers().await.unwrap()[0].seen;
+    let before = seen().await;
+    wait_for("a report without a record", async || seen().await > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
