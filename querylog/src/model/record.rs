@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderName, Method, Version};
-use tagtrail::{ParentId, Tags, TraceFlags, TraceId, Trail};
+use tagtrail::{ParentId, TagOptions, Tags, TraceFlags, TraceId, Trail};
 use uuid::Uuid;
 
 use crate::model::grpc;
@@ -255,7 +255,7 @@ impl Record {
             parent_id: trail.parent_span_id(),
             flags: trail.flags(),
             sent: Vec::new(),
-            tags: trail.tags().clone(),
+            tags: own(trail.tags()),
             request,
             response: ResponsePart::default(),
             client_ip: None,
@@ -345,6 +345,14 @@ impl Record {
         self.duration = Some(duration);
         self.response.outcome = Some(outcome);
     }
+}
+
+/// Copies tags. Those of a request share the memory of all its headers, which a record that waits would keep.
+fn own(tags: &Tags) -> Tags {
+    // They may have been parsed with other limits.
+    let max = usize::MAX;
+    let options = TagOptions::default().max_tags(max).max_name(max).max_value(max).max_length(max);
+    options.from_bytes(tags.as_str().as_bytes()).unwrap_or_else(|_| tags.clone())
 }
 
 /// Returns the host and port that were asked for, without a user.

@@ -1,5 +1,6 @@
 //! The records and gaps in a frame of a spool: lines of JSON.
 
+use std::borrow::Cow;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -18,12 +19,14 @@ use crate::wire::line::Line;
 #[derive(Serialize)]
 struct Written<'a> {
     record: &'a AuditRecord,
+    service: Option<&'a str>,
     details: &'a RawValue,
 }
 
 #[derive(Deserialize)]
 struct Read<'a> {
     record: AuditRecord,
+    service: Option<String>,
     #[serde(borrow)]
     details: &'a RawValue,
 }
@@ -40,7 +43,7 @@ pub(super) struct Entries {
 /// Appends the line of a row, with these columns.
 pub(super) fn write_row(record: &AuditRecord, row: &Row, to: &mut Vec<u8>) -> io::Result<()> {
     let details = serde_json::from_str(row.details.as_deref().unwrap_or("null"))?;
-    serde_json::to_writer(&mut *to, &Written { record, details })?;
+    serde_json::to_writer(&mut *to, &Written { record, service: row.service.as_deref(), details })?;
     to.push(b'\n');
     Ok(())
 }
@@ -66,8 +69,8 @@ pub(super) fn read(payload: &[u8]) -> Entries {
 }
 
 fn read_record(line: &[u8]) -> Result<Record, serde_json::Error> {
-    let Read { record, details } = serde_json::from_slice(line)?;
-    Line::read_stored(details.get(), record)
+    let Read { record, service, details } = serde_json::from_slice(line)?;
+    Ok(Record { service: service.map(Cow::Owned), ..Line::read_stored(details.get(), record)? })
 }
 
 /// Returns the id of a gap. The same text has the same id, so a gap that is written again is stored once.

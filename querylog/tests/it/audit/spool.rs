@@ -61,6 +61,7 @@ fn segments(folder: &Path) -> usize {
 
 fn started(number: usize) -> Record {
     let mut record = Record::new(&Trail::start(Sample::Always), format!("/{number}"));
+    record.service = Some("shop".into());
     record.notes.caller.exec_env_id = Some("env1".into());
     record
 }

@@ -3,8 +3,10 @@
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use http::Request;
-use tagtrail_querylog::{Outcome, QueryLogLayer, RecordHandle};
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use tagtrail::{Sample, Tags, Trail};
+use tagtrail_querylog::{Outcome, QueryLogLayer, Record, RecordHandle};
 
 use super::send::records;
 use crate::support::common::{Logged, record};
@@ -47,4 +49,16 @@ fn record_that_is_appended_without_a_layer_is_cut_too() {
     logged.log.append(&record(&"x".repeat(10_000)));
     let read = logged.records().remove(0);
     assert_eq!((read.request.path.len(), read.cut.join(" ")), (8_192, "path".to_owned()));
+}
+
+#[test]
+fn record_does_not_keep_the_memory_of_the_request() {
+    let head = Bytes::from("project=blog, and whatever else the request has".to_owned());
+    let tags = Tags::try_from(&HeaderValue::from_maybe_shared(head.slice(..12)).unwrap()).unwrap();
+    let trail = Trail::start(Sample::Always).with_tags(tags);
+    let record = Record::new(&trail, "/");
+    assert_eq!(record.tags.get("project"), Some("blog"));
+    assert!(!head.is_unique());
+    drop(trail);
+    assert!(head.is_unique());
 }
