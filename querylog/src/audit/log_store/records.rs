@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::audit::row::row_of;
+use crate::model::audit_record::AuditRecord;
 use crate::model::record::Record;
 use crate::queue::batch::{Batch, Items, Progress};
 use crate::store::Row;
@@ -35,6 +36,10 @@ pub(super) struct Prepared {
     pub(super) rejected: HashSet<usize>,
     spooled: u64,
     pub(super) is_acknowledged_later: bool,
+    /// The columns of rows whose long values are moved to the object store, with these values, for the spool.
+    pub(super) long: HashMap<usize, AuditRecord>,
+    /// The numbers of records that were spooled, and then rejected, which is counted.
+    rejected_later: Vec<u64>,
 }
 
 impl Records {
@@ -50,6 +55,12 @@ impl Records {
     pub(super) fn prepare(&mut self) -> &mut Prepared {
         let waiting = &mut self.waiting;
         self.prepared.get_or_insert_with(|| Prepared::of(std::mem::take(waiting)))
+    }
+
+    /// What was spooled of them is in the store, but for the records with these numbers, and so is the rest.
+    pub(super) fn stored(&mut self, rejected: Vec<u64>) {
+        let prepared = self.prepare();
+        (prepared.is_acknowledged_later, prepared.rejected_later) = (false, rejected);
     }
 }
 
@@ -87,9 +98,12 @@ impl Batch for Records {
             let unwritten = Items { numbers: (0..self.len()).collect(), requests: self.requests };
             return Progress { unwritten, ..Progress::default() };
         };
+        let mut rejected = prepared.rejected();
+        rejected.numbers.extend(&prepared.rejected_later);
+        rejected.numbers.sort_unstable();
         Progress {
             unwritten: prepared.items(|row| prepared.todo.iter().any(|rows| rows.contains(&row))),
-            rejected: prepared.items(|row| prepared.rejected.contains(&row)),
+            rejected,
             spooled: prepared.spooled,
             is_acknowledged_later: prepared.is_acknowledged_later,
         }
@@ -122,7 +136,14 @@ impl Prepared {
             rejected: HashSet::new(),
             spooled: 0,
             is_acknowledged_later: false,
+            long: HashMap::new(),
+            rejected_later: Vec::new(),
         }
+    }
+
+    /// The items that the store has rejected before the others were spooled.
+    pub(super) fn rejected(&self) -> Items {
+        self.items(|row| self.rejected.contains(&row))
     }
 
     /// Returns the rows, whether or not their long values are stored.

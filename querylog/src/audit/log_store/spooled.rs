@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::audit::log_store::records::Records;
 use crate::audit::log_store::replay::replay;
 use crate::audit::log_store::shared::{Place, Shared, Spooling};
-use crate::audit::log_store::sink::{LongValues, StoreSink, io_error};
+use crate::audit::log_store::sink::{REPORT_EVERY, StoreSink, io_error};
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::batch::{Moment, Sink};
@@ -83,38 +83,39 @@ impl Sink for SpooledSink {
     type Batch = Records;
 
     fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
-        let mut kept = LongValues::new();
         let Some(mut store) = self.take_store() else {
-            let mut state = self.shared.lock();
-            return self.shared.spool(&mut state, records, taken, &kept);
+            return self.shared.spool(&mut self.shared.lock(), records, taken);
         };
-        match store.write_records(records, taken.time, Some(&mut kept)) {
+        match store.write_records(records, taken.time, true) {
             Ok(()) => {
-                self.shared.lock().give_back(store);
+                let mut state = self.shared.lock();
+                state.give_back(store);
+                // If an earlier attempt has spooled some of them, these are in the store by now, too.
+                records.stored(std::mem::take(&mut state.rejected));
                 Ok(())
             }
-            Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken, &kept)),
+            Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken)),
         }
     }
 
     fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {
         let Some(store) = self.take_store() else {
-            return self.shared.lock().spool_gap(gap);
+            return self.shared.lock().spool_gap(id, gap);
         };
         match store.put_gap(id, gap) {
             Ok(()) => {
                 self.shared.lock().give_back(store);
                 Ok(())
             }
-            Err(error) => self.fall_back(&error, store, |state| state.spool_gap(gap)),
+            Err(error) => self.fall_back(&error, store, |state| state.spool_gap(id, gap)),
         }
     }
 
     fn until_tick(&self, now: Timestamp) -> Option<Duration> {
         match &self.shared.lock().store {
             Place::Writer(store) => store.until_tick(now),
-            // The thread that replays writes all the time.
-            _ => None,
+            // The thread that replays reports. This one does so again when it has the store back.
+            _ => Some(REPORT_EVERY),
         }
     }
 
@@ -153,5 +154,18 @@ impl Sink for SpooledSink {
             }
         }
         marked
+    }
+}
+
+/// If the writer thread panics, the one that replays ends too, and the spool is free.
+impl Drop for SpooledSink {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closing.get_or_insert_with(|| Some(Instant::now()));
+        state.release_waiting();
+        let store = std::mem::replace(&mut state.store, Place::Gone);
+        drop(state);
+        self.shared.changed.notify_all();
+        drop(store);
     }
 }

@@ -1,5 +1,6 @@
 //! The audit log: its stores, its API and its client.
 
+mod acknowledged;
 mod api;
 mod callers;
 mod client;
@@ -17,6 +18,7 @@ mod requests;
 mod runtimes;
 mod schema;
 mod spool;
+mod spool_faults;
 mod store_errors;
 mod stored;
 mod traces;
