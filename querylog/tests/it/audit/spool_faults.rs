@@ -92,8 +92,8 @@ async fn store_that_panics_has_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writer_is_behind_until_its_spool_is_replayed() {
     let fixture = Fixture::new();
-    let log = fixture.open();
     fixture.store.set(Mode::Away);
+    let log = fixture.open();
     let before = Timestamp::now();
     all(requests(&log, 0..1).1).await.unwrap();
     let after = Timestamp::now();

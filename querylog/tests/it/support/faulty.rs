@@ -32,7 +32,7 @@ pub enum Mode {
     Unusable,
     /// Each call does what it should, but its response is lost.
     Mute,
-    /// Each call fails, except that rows are rejected.
+    /// Rows fail, or are rejected; reports work.
     Rejects,
     Panics,
     /// Rows fail, reports work.
@@ -100,7 +100,8 @@ impl Store for Faulty {
     }
 
     async fn report(&self, report: &WriterReport) -> Result<(), StoreError> {
-        if self.mode.load(Relaxed) != Mode::Reports as usize {
+        let mode = self.mode.load(Relaxed);
+        if mode != Mode::Reports as usize && mode != Mode::Rejects as usize {
             self.check().await?;
         }
         self.inner.report(report).await
