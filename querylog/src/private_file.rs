@@ -72,6 +72,18 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
+/// Fails if a file that is open was deleted.
+#[cfg(feature = "store")]
+pub(crate) fn check_linked(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) == 0 {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the file was deleted"));
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
 /// Gives a file that was created elsewhere its mode.
 #[cfg(feature = "store")]
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {

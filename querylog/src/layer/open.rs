@@ -1,6 +1,7 @@
 //! A request that is being handled: its record until it is written, and the handle with which a handler adds to it.
 
 use std::fmt::{self, Display};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -263,7 +264,9 @@ impl Pending {
         }
         record.limit(&options.limits);
         let log = &options.log;
-        let ack = options.keeps(&record).then(|| log.append_owned(record, reserved));
+        // A closure of the service decides. If it panics, the record is kept; not further, since this may be a drop.
+        let keeps = panic::catch_unwind(AssertUnwindSafe(|| options.keeps(&record))).unwrap_or(true);
+        let ack = keeps.then(|| log.append_owned(record, reserved));
         if let (None, Some(weight)) = (&ack, reserved) {
             log.release(weight);
         }

@@ -231,7 +231,8 @@ impl QueryLogLayer {
         self.with(|options| options.sample = sample)
     }
 
-    /// Also records requests that are not in the [`sample`](Self::sample), if their finished record passes.
+    /// Also records requests that are not in the [`sample`](Self::sample), if their finished record passes, or the
+    /// closure panics.
     ///
     /// ```
     /// # use tagtrail::Sample;

@@ -206,3 +206,25 @@ async fn caller_with_long_headers_takes_no_room_from_others() {
     assert_eq!((records.len(), gaps.len()), (400, 0));
     assert_eq!(records.iter().filter(|record| record.cut == ["headers.user-agent"]).count(), 200);
 }
+
+/// The record ends, and nothing stays reserved, also if the handler panics too.
+#[tokio::test]
+async fn request_is_recorded_if_the_closure_that_decides_panics() {
+    let disk = Memory::default();
+    let log = open(&disk, settings().overload(Overload::Fail { wait: Duration::ZERO }));
+    let handler = service_fn(|request: Request<_>| async move {
+        assert!(request.uri().path() != "/panics", "on purpose");
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let layer = QueryLogLayer::new(log.clone()).standalone().sample(Sample::Never);
+    let service = layer.or_if(|_| panic!("on purpose, too")).layer(handler);
+    for path in ["/", "/panics"] {
+        let request = Request::get(path).body(Full::<Bytes>::default()).unwrap();
+        let response = tokio::spawn(service.clone().oneshot(request)).await;
+        assert_eq!(response.is_ok(), path == "/");
+    }
+    assert_eq!(log.stats().open, 0);
+    log.close_blocking(SOON).unwrap();
+    let (records, gaps) = disk.lines();
+    assert_eq!((records.len(), gaps), (2, vec![]));
+}

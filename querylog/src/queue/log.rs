@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use crate::model::limits::TextLimits;
 use crate::model::record::Record;
 use crate::queue::ack::Ack;
@@ -204,7 +206,9 @@ impl QueryLog {
     pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
         let log = self.clone();
         let deadline = Instant::now().checked_add(limit);
-        match tokio::task::spawn_blocking(move || log.0.close(deadline)).await {
+        // Outside of tokio, this blocks the thread.
+        let Ok(runtime) = Handle::try_current() else { return self.0.close(deadline) };
+        match runtime.spawn_blocking(move || log.0.close(deadline)).await {
             Ok(closed) => closed,
             // The runtime is being shut down, and does not run the task.
             Err(_) => self.0.close(deadline),

@@ -165,12 +165,17 @@ impl<B: Batch> Queue<B> {
         state.writer = Writer::Busy;
         state.is_urgent = false;
         state.taken_bytes = state.batch.bytes();
-        state.taken = std::mem::take(&mut state.done);
+        let mut done = Arc::default();
+        // Without a batch, what was taken before is still the last that is waited for.
+        if state.batch.len() > 0 {
+            done = std::mem::take(&mut state.done);
+            state.taken = Arc::clone(&done);
+        }
         let taken = Taken {
             came: (state.batch.len() > 0).then_some(state.came),
             batch: std::mem::take(&mut state.batch),
             gaps: std::mem::take(&mut state.gaps),
-            moment: Moment { time: Timestamp::now(), done: Arc::clone(&state.taken) },
+            moment: Moment { time: Timestamp::now(), done },
         };
         Task::Write(Box::new(taken))
     }
@@ -206,11 +211,12 @@ impl<B: Batch> Queue<B> {
             }
             self.gate.filled.store(state.filled(), Relaxed);
         }
-        if is_acknowledged_later {
+        if is_acknowledged_later && result.is_ok() {
             taken.moment.done = Arc::default();
         } else {
-            let (rejected, unwritten) = (rejected.numbers, Some(unwritten.numbers));
-            taken.moment.done.set(Written { result, rejected, unwritten });
+            // What the spool has of it by now is not known to be in the store.
+            let unwritten = (!is_acknowledged_later).then_some(unwritten.numbers);
+            taken.moment.done.set(Written { result, rejected: rejected.numbers, unwritten });
         }
         self.gate.freed.notify_waiters();
     }

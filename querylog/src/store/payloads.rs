@@ -99,19 +99,20 @@ impl Payloads {
     }
 
     async fn take_out_of(&self, row: &mut Row) -> Result<(), StoreError> {
-        let (name, mut members) = row.object.take().unwrap_or_else(|| (Uuid::now_v7().to_string(), Members::default()));
+        // The row has the name while this waits, since it may be cancelled then.
+        let (name, members) = row.object.get_or_insert_with(|| (Uuid::now_v7().to_string(), Members::default()));
         let mut result = Ok(());
-        for (member, value, is_out) in members_of(&mut row.record, &mut members) {
+        for (member, value, is_out) in members_of(&mut row.record, members) {
             if value.as_ref().is_some_and(|text| text.len() >= self.at_least) {
                 // A copy, so that the value is not lost if this fails.
                 let copy = PutPayload::from(value.clone().unwrap_or_default().into_bytes());
-                match self.put(&path(&name, member), copy).await {
+                match self.put(&path(name, member), copy).await {
                     Ok(()) => (*value, *is_out) = (None, true),
                     Err(error) => result = Err(error),
                 }
             }
         }
-        row.object = (members != Members::default()).then_some((name, members));
+        row.object.take_if(|(_, members)| *members == Members::default());
         result
     }
 
@@ -266,4 +267,33 @@ fn name_of(path: &object_store::path::Path) -> Option<String> {
     let (name, member) = path.filename()?.split_once('.')?;
     let is_ours = Uuid::try_parse(name).is_ok() && ["stdout", "stderr", "udf_data"].contains(&member);
     is_ours.then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+    use tagtrail::{Sample, Trail};
+
+    use super::*;
+    use crate::model::record::Record;
+
+    #[tokio::test]
+    async fn no_value_is_lost_if_moving_it_is_cancelled() {
+        let slow = ThrottleConfig { wait_put_per_call: Duration::from_millis(100), ..ThrottleConfig::default() };
+        let objects: Arc<dyn ObjectStore> = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+        let payloads = Payloads::new(objects).at_least(1);
+        let mut record = Record::new(&Trail::start(Sample::Always), "/");
+        let values = ["out", "err", "data"].map(|text| Some(text.to_owned()));
+        [record.notes.stdout, record.notes.stderr, record.notes.payload] = values.clone();
+        let mut rows = [Row::of(record.audit(), true)];
+        // While the second or third is put.
+        for _ in 0..2 {
+            let cancelled = tokio::time::timeout(Duration::from_millis(150), payloads.take_out(&mut rows)).await;
+            assert!(cancelled.is_err());
+        }
+        payloads.take_out(&mut rows).await.unwrap();
+        let [record] = &payloads.put_back(rows.to_vec()).await.unwrap()[..] else { panic!("one record") };
+        assert_eq!([record.stdout.clone(), record.stderr.clone(), record.udf_data.clone()], values);
+    }
 }

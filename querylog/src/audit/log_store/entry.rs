@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::model::audit_record::AuditRecord;
 use crate::model::gap::Gap;
@@ -48,9 +49,16 @@ pub(super) fn write_row(record: &AuditRecord, row: &Row, to: &mut Vec<u8>) -> io
     Ok(())
 }
 
-/// Appends the line of a gap.
-pub(super) fn write_missing(gap: &Gap, to: &mut Vec<u8>) -> io::Result<()> {
+/// Appends the line of a gap: its id, and what files have of it.
+pub(super) fn write_missing(id: Uuid, gap: &Gap, to: &mut Vec<u8>) -> io::Result<()> {
+    to.extend_from_slice(id.to_string().as_bytes());
+    to.push(b' ');
     write_gap(gap, to)
+}
+
+fn read_missing(line: &[u8]) -> Option<(Uuid, Gap)> {
+    let (id, gap) = line.split_at_checked(Hyphenated::LENGTH)?;
+    Some((Uuid::try_parse_ascii(id).ok()?, read_gap(gap).ok()?))
 }
 
 /// Reads the payload of a frame.
@@ -59,8 +67,8 @@ pub(super) fn read(payload: &[u8]) -> Entries {
     for line in payload.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         if let Ok(record) = read_record(line) {
             entries.records.push(record);
-        } else if let Ok(gap) = read_gap(line) {
-            entries.gaps.push((id_of(line), gap));
+        } else if let Some(gap) = read_missing(line) {
+            entries.gaps.push(gap);
         } else {
             entries.unreadable += 1;
         }

@@ -11,6 +11,8 @@ mod set_aside;
 mod shared;
 mod sink;
 mod spooled;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::io;
@@ -167,7 +169,9 @@ fn report(found: Option<&Found>) -> WriterReport {
     let mut report = WriterReport::new(id, Timestamp::now());
     let unclean = found.and_then(|found| found.unclean.first());
     report.kept_through = unclean.map_or(report.started, |unclean| unclean.from);
-    report.written_through = report.kept_through;
+    // What is in the spool is not in the store.
+    let spooled_since = found.and_then(|found| found.since).unwrap_or(Timestamp::MAX);
+    report.written_through = report.kept_through.min(spooled_since);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     report.instance = Some(format!("{host}:{}", std::process::id()));
     report

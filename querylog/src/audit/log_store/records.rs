@@ -35,9 +35,11 @@ pub(super) struct Prepared {
     pub(super) todo: Vec<Range<usize>>,
     pub(super) rejected: HashSet<usize>,
     spooled: u64,
-    /// The columns of rows whose long values are moved to the object store, as they were before.
-    whole: HashMap<usize, AuditRecord>,
     pub(super) is_acknowledged_later: bool,
+    /// The columns of rows whose long values are moved to the object store, with these values, for the spool.
+    pub(super) long: HashMap<usize, AuditRecord>,
+    /// The numbers of records that were spooled, and then rejected, which is counted.
+    rejected_later: Vec<u64>,
 }
 
 impl Records {
@@ -53,6 +55,12 @@ impl Records {
     pub(super) fn prepare(&mut self) -> &mut Prepared {
         let waiting = &mut self.waiting;
         self.prepared.get_or_insert_with(|| Prepared::of(std::mem::take(waiting)))
+    }
+
+    /// What was spooled of them is in the store, but for the records with these numbers, and so is the rest.
+    pub(super) fn stored(&mut self, rejected: Vec<u64>) {
+        let prepared = self.prepare();
+        (prepared.is_acknowledged_later, prepared.rejected_later) = (false, rejected);
     }
 }
 
@@ -90,9 +98,12 @@ impl Batch for Records {
             let unwritten = Items { numbers: (0..self.len()).collect(), requests: self.requests };
             return Progress { unwritten, ..Progress::default() };
         };
+        let mut rejected = prepared.rejected();
+        rejected.numbers.extend(&prepared.rejected_later);
+        rejected.numbers.sort_unstable();
         Progress {
             unwritten: prepared.items(|row| prepared.todo.iter().any(|rows| rows.contains(&row))),
-            rejected: prepared.items(|row| prepared.rejected.contains(&row)),
+            rejected,
             spooled: prepared.spooled,
             is_acknowledged_later: prepared.is_acknowledged_later,
         }
@@ -124,24 +135,20 @@ impl Prepared {
             todo,
             rejected: HashSet::new(),
             spooled: 0,
-            whole: HashMap::new(),
             is_acknowledged_later: false,
+            long: HashMap::new(),
+            rejected_later: Vec::new(),
         }
     }
 
-    /// Returns some rows, whether or not their long values are stored, and their columns with these values.
-    pub(super) fn whole(&self, range: Range<usize>) -> impl Iterator<Item = (&Row, &AuditRecord)> {
-        let rows = if self.making.is_empty() { &self.rows } else { &*self.making };
-        let numbered = range.clone().zip(&rows[range]);
-        numbered.map(|(number, row)| (row, self.whole.get(&number).unwrap_or(&row.record)))
+    /// The items that the store has rejected before the others were spooled.
+    pub(super) fn rejected(&self) -> Items {
+        self.items(|row| self.rejected.contains(&row))
     }
 
-    /// Keeps the columns of rows whose long values are about to be moved.
-    pub(super) fn keep_values(&mut self, moves: impl Fn(&Row) -> bool) {
-        for (number, row) in self.making.iter().enumerate().filter(|(_, row)| moves(row)) {
-            // Some of them may be moved already.
-            self.whole.entry(number).or_insert_with(|| row.record.clone());
-        }
+    /// Returns the rows, whether or not their long values are stored.
+    pub(super) fn all(&self) -> &[Row] {
+        if self.making.is_empty() { &self.rows } else { &self.making }
     }
 
     fn items(&self, is_one: impl Fn(usize) -> bool) -> Items {

@@ -12,7 +12,6 @@ use crate::audit::log_store::shared::{Place, Shared, Spooling};
 use crate::audit::log_store::sink::StoreSink;
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
-use crate::queue::ack::Written;
 use crate::queue::batch::Batch;
 use crate::queue::spool::folder::{Damaged, Position};
 use crate::store::StoreError;
@@ -51,9 +50,9 @@ struct Replay<'a> {
 
 /// Some frames of the spool, and what they have.
 #[derive(Default)]
-struct Part {
+pub(super) struct Part {
     records: Records,
-    gaps: Vec<(Uuid, Gap)>,
+    pub(super) gaps: Vec<(Uuid, Gap)>,
     through: Timestamp,
     /// How many requests the frames have,
     requests: u64,
@@ -61,8 +60,10 @@ struct Part {
     unreadable: u64,
     /// The id of the gap for records that the store rejects.
     rejection: Option<Uuid>,
-    /// Where each frame was, and how many records it has.
-    frames: Vec<(Position, usize)>,
+    /// How many requests were in parts of the spool that are damaged.
+    lost: u64,
+    /// Where each frame was, and how many records it has; `None` for the damaged rest of a segment.
+    frames: Vec<(Position, Option<usize>)>,
 }
 
 impl Replay<'_> {
@@ -116,7 +117,7 @@ impl Replay<'_> {
     }
 
     fn try_write(&mut self, part: &mut Part) -> Result<(), StoreError> {
-        self.store.write_records(&mut part.records, part.through)?;
+        self.store.write_records(&mut part.records, part.through, false)?;
         let rejected = part.records.progress().rejected.requests;
         if rejected > 0 {
             let id = part.rejection.get_or_insert_with(Uuid::new_v4);
@@ -134,23 +135,24 @@ impl Replay<'_> {
         let rejected = part.records.progress().rejected;
         let tally = &self.shared.tally;
         let missing = (rejected.requests + part.unreadable).min(part.requests);
-        tally.spooled.fetch_sub(part.requests, Relaxed);
+        tally.spooled.fetch_sub(part.requests + part.lost, Relaxed);
         tally.written.fetch_add(part.requests - missing, Relaxed);
-        tally.failed.fetch_add(missing, Relaxed);
+        tally.failed.fetch_add(missing + part.lost, Relaxed);
         let mut state = self.shared.lock();
         state.spool.remove_read();
         state.note_known(&self.store);
         let mut first = 0;
         for (position, records) in &part.frames {
+            let Some(records) = *records else {
+                state.settle_damaged(*position);
+                continue;
+            };
             if let Some(waiting) = state.unacknowledged.remove(position) {
                 let rows = (first..).zip(&waiting.numbers).filter(|(row, _)| rejected.numbers.contains(row));
                 state.rejected.extend(rows.flat_map(|(_, numbers)| numbers));
-                if let Some(done) = waiting.done {
-                    let rejected = std::mem::take(&mut state.rejected);
-                    done.set(Written { result: Ok(()), rejected, unwritten: Some(Vec::new()) });
-                }
+                state.settle(waiting);
             }
-            first += *records as u64;
+            first += records as u64;
         }
     }
 
@@ -170,35 +172,45 @@ impl Replay<'_> {
 }
 
 /// Reads some frames; `None` if there are none.
-fn read(state: &mut Spooling) -> io::Result<Option<Part>> {
+pub(super) fn read(state: &mut Spooling) -> io::Result<Option<Part>> {
     let mut part = Part::default();
     let mut bytes = 0;
     let mut records = Vec::new();
     while bytes < PART {
-        match state.spool.read()? {
+        let read = match state.spool.read() {
+            // What was read before must not be lost: this error comes again.
+            Err(_) if !part.is_empty() => break,
+            read => read?,
+        };
+        match read {
             None => break,
             Some(Ok((position, frame))) => {
                 bytes += frame.payload.len();
                 let read = entry::read(&frame.payload);
-                part.frames.push((position, read.records.len()));
+                part.frames.push((position, Some(read.records.len())));
                 part.requests += u64::from(frame.requests);
                 part.through = part.through.max(frame.time);
                 part.add_unreadable(read.unreadable, position, frame.time);
                 records.extend(read.records);
                 part.gaps.extend(read.gaps);
             }
-            Some(Err(Damaged { position, from, to })) => part.gaps.push((
-                entry::id_of(format!("damaged {position:?} {from}").as_bytes()),
-                Gap::damaged_spool(from, to, None),
-            )),
+            Some(Err(Damaged { position, from, to, requests })) => {
+                part.frames.push((position, None));
+                part.lost += requests;
+                let id = entry::id_of(format!("damaged {position:?} {from}").as_bytes());
+                part.gaps.push((id, Gap::damaged_spool(from, to, (requests > 0).then_some(requests))));
+            }
         }
     }
     part.records = Records::of(records);
-    let is_empty = part.frames.is_empty() && part.gaps.is_empty();
-    Ok((!is_empty).then_some(part))
+    Ok((!part.is_empty()).then_some(part))
 }
 
 impl Part {
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.gaps.is_empty()
+    }
+
     /// Some lines cannot be read, in a frame that was written at a time.
     fn add_unreadable(&mut self, lines: u64, position: Position, time: Timestamp) {
         if lines > 0 {

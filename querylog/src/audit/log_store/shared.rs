@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use crate::audit::log_store::entry;
 use crate::audit::log_store::records::Records;
 use crate::audit::log_store::sink::StoreSink;
@@ -34,6 +36,8 @@ pub(super) struct Spooling {
     pub(super) unacknowledged: BTreeMap<Position, Unacknowledged>,
     /// The numbers of the records that the store rejected of the batch that is being replayed.
     pub(super) rejected: Vec<u64>,
+    /// Those of it that cannot be read.
+    pub(super) damaged: Vec<u64>,
     /// Set when the log is closed: until when replaying may take.
     pub(super) closing: Option<Closing>,
 }
@@ -57,6 +61,8 @@ pub(super) enum Place {
 pub(super) struct Unacknowledged {
     /// The numbers of the records of each row.
     pub(super) numbers: Vec<Vec<u64>>,
+    /// The numbers of the records that the store had rejected before.
+    pub(super) rejected: Vec<u64>,
     /// Set for the last frame of a batch.
     pub(super) done: Option<Arc<Done>>,
 }
@@ -69,7 +75,7 @@ impl Shared {
         acknowledge: Acknowledge,
         after: Duration,
     ) -> Self {
-        let state = Spooling { spool, store, unacknowledged: BTreeMap::new(), rejected: Vec::new(), closing: None };
+        let state = Spooling::new(spool, store);
         Self { state: Mutex::new(state), changed: Condvar::new(), tally, acknowledge, after }
     }
 
@@ -94,8 +100,8 @@ impl Shared {
         while let Some(range) = prepared.todo.last().cloned() {
             let mut frame = Frame { time: taken.time, requests: 0, payload: Vec::new() };
             let mut rows = 0;
-            for (row, columns) in prepared.whole(range.clone()) {
-                entry::write_row(columns, row, &mut frame.payload)?;
+            for (number, row) in range.clone().zip(&prepared.all()[range.clone()]) {
+                entry::write_row(prepared.long.get(&number).unwrap_or(&row.record), row, &mut frame.payload)?;
                 frame.requests += u32::from(row.ended);
                 rows += 1;
                 if frame.payload.len() >= state.spool.frame_bytes() {
@@ -109,7 +115,8 @@ impl Shared {
             if self.acknowledge == Acknowledge::Stored {
                 prepared.is_acknowledged_later = true;
                 let done = prepared.todo.is_empty().then(|| Arc::clone(&taken.done));
-                state.unacknowledged.insert(position, Unacknowledged { numbers, done });
+                let rejected = if done.is_some() { prepared.rejected().numbers } else { Vec::new() };
+                state.unacknowledged.insert(position, Unacknowledged { numbers, rejected, done });
             }
         }
         Ok(())
@@ -117,14 +124,19 @@ impl Shared {
 }
 
 impl Spooling {
-    /// Appends a gap to the spool.
-    pub(super) fn spool_gap(&mut self, gap: &Gap) -> io::Result<()> {
+    pub(super) fn new(spool: SpoolFolder, store: Place) -> Self {
+        let unacknowledged = BTreeMap::new();
+        Self { spool, store, unacknowledged, rejected: Vec::new(), damaged: Vec::new(), closing: None }
+    }
+
+    /// Appends a gap to the spool, with its id, since the store may have it already.
+    pub(super) fn spool_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {
         let mut frame = Frame { time: Timestamp::MIN, requests: 0, payload: Vec::new() };
-        entry::write_missing(gap, &mut frame.payload)?;
+        entry::write_missing(id, gap, &mut frame.payload)?;
         self.spool.append(&frame).map(drop)
     }
 
-    /// Gives the store to the writer, unless that is gone.
+    /// Gives the store to the writer, unless the log was closed without it.
     pub(super) fn give_back(&mut self, store: Box<StoreSink>) {
         self.note_known(&store);
         if !matches!(self.store, Place::Gone) {
@@ -144,6 +156,28 @@ impl Spooling {
     /// Whether the log is closed, and its deadline is over.
     pub(super) fn is_late(&self) -> bool {
         self.closing.flatten().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// A frame is in the store, but for what is named: acknowledges its batch, if it is the last one.
+    pub(super) fn settle(&mut self, waiting: Unacknowledged) {
+        self.rejected.extend(waiting.rejected);
+        let Some(done) = waiting.done else { return };
+        let [mut rejected, mut damaged] = [&mut self.rejected, &mut self.damaged].map(std::mem::take);
+        rejected.sort_unstable();
+        damaged.sort_unstable();
+        let failed = AppendError::Failed(io::ErrorKind::InvalidData);
+        let result = if damaged.is_empty() { Ok(()) } else { Err(failed) };
+        done.set(Written { result, rejected, unwritten: Some(damaged) });
+    }
+
+    /// The rest of a segment is damaged, from a position on.
+    pub(super) fn settle_damaged(&mut self, (number, bytes): Position) {
+        let mut later = self.unacknowledged.split_off(&(number, bytes));
+        self.unacknowledged.append(&mut later.split_off(&(number + 1, 0)));
+        for (_, waiting) in later {
+            self.damaged.extend(waiting.numbers.iter().flatten());
+            self.settle(waiting);
+        }
     }
 
     /// Those who wait for the store learn that they wait in vain.

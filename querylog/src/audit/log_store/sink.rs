@@ -1,6 +1,7 @@
 //! Writing rows to a store: [`StoreSink`].
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +22,7 @@ use crate::queue::spool::mark::Unclean;
 use crate::store::{Row, StoreError, WriterReport};
 
 /// How often a writer reports.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// After so long without a failure, a writer looks for others that are lost: they have had the time to report, too.
 const STEADY: Duration = Duration::from_secs(30);
 /// How long the end of a log waits for what runs on its runtime.
@@ -45,8 +46,6 @@ pub(super) struct StoreSink {
     rejected: Option<PathBuf>,
     /// How long a call may take; if it takes longer, it counts as failed. `None` for as long as the store allows.
     pub(super) limit: Option<Duration>,
-    /// Whether the long values of a batch are kept until it is written, so that it can be spooled whole.
-    pub(super) keeps_values: bool,
 }
 
 impl StoreSink {
@@ -75,16 +74,17 @@ impl StoreSink {
             steady_since: Instant::now(),
             rejected,
             limit: None,
-            keeps_values: false,
         }
     }
 
     /// Runs a future to its end, or to the limit.
     fn wait<T>(&self, future: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
-        let Some(limit) = self.limit else { return runtime.block_on(future) };
-        let limited = runtime.block_on(async { tokio::time::timeout(limit, future).await });
-        limited.unwrap_or_else(|_| Err(StoreError::failed(format!("it took longer than {limit:?}"))))
+        caught(|| {
+            let Some(limit) = self.limit else { return runtime.block_on(future) };
+            let limited = runtime.block_on(async { tokio::time::timeout(limit, future).await });
+            limited.unwrap_or_else(|_| Err(StoreError::failed(format!("it took longer than {limit:?}"))))
+        })
     }
 
     /// Reports that everything is in the store that was appended before `through`. The first report says what the run
@@ -104,10 +104,10 @@ impl StoreSink {
 
     fn report_of(&self, through: Timestamp) -> WriterReport {
         let mut report = self.report.clone();
-        // The clock may have been ahead when the spool was written.
-        let through = through.min(Timestamp::now());
-        report.written_through = report.written_through.max(through);
-        report.kept_through = report.kept_through.max(through);
+        // Not after now, if the clock went backwards: what comes now is not written yet.
+        let now = Timestamp::now();
+        report.written_through = report.written_through.max(through).min(now);
+        report.kept_through = report.kept_through.max(through).min(now);
         report.waiting = self.tally.queued.load(Relaxed) + self.tally.spooled.load(Relaxed);
         report
     }
@@ -154,18 +154,27 @@ impl StoreSink {
     fn put_some(&self, rows: &Arc<[Row]>, report: &WriterReport) -> Result<(), StoreError> {
         let (store, report) = (self.log.store(), Some(report));
         match (&self.runtime, self.limit) {
-            (Some(runtime), None) => store.put_blocking(rows, report, runtime.handle()),
+            (Some(runtime), None) => caught(|| store.put_blocking(rows, report, runtime.handle())),
             _ => self.wait(store.put(Arc::clone(rows), report)),
         }
     }
 
-    /// Writes what is unwritten of records, all of which were appended before `through`.
-    pub(super) fn write_records(&mut self, records: &mut Records, through: Timestamp) -> Result<(), StoreError> {
+    /// Writes what is unwritten of records. If it may be spooled, the records keep the long values that are moved to the
+    /// object store meanwhile.
+    pub(super) fn write_records(
+        &mut self,
+        records: &mut Records,
+        through: Timestamp,
+        may_be_spooled: bool,
+    ) -> Result<(), StoreError> {
         let prepared = records.prepare();
         if !prepared.making.is_empty() {
             let backend = self.log.backend();
-            if self.keeps_values {
-                prepared.keep_values(|row| backend.moves(row));
+            if may_be_spooled {
+                for (number, row) in prepared.making.iter().enumerate().filter(|(_, row)| backend.moves(row)) {
+                    // At the first attempt it is whole.
+                    prepared.long.entry(number).or_insert_with(|| row.record.clone());
+                }
             }
             self.wait(backend.take_out(&mut prepared.making))?;
             prepared.rows = std::mem::take(&mut prepared.making).into();
@@ -189,6 +198,11 @@ impl StoreSink {
     }
 }
 
+/// A store that panics has failed. The thread that calls it lives on, since nobody else writes the records.
+fn caught<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(StoreError::failed("the store panicked")))
+}
+
 /// An error that never passes is `Unsupported`.
 pub(super) fn io_error(error: StoreError) -> io::Error {
     match error {
@@ -201,7 +215,7 @@ impl Sink for StoreSink {
     type Batch = Records;
 
     fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
-        self.write_records(records, taken.time).map_err(io_error)
+        self.write_records(records, taken.time, false).map_err(io_error)
     }
 
     fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {

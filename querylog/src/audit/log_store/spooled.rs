@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::audit::log_store::records::Records;
 use crate::audit::log_store::replay::replay;
 use crate::audit::log_store::shared::{Place, Shared, Spooling};
-use crate::audit::log_store::sink::{StoreSink, io_error};
+use crate::audit::log_store::sink::{REPORT_EVERY, StoreSink, io_error};
 use crate::model::gap::Gap;
 use crate::model::time::Timestamp;
 use crate::queue::batch::{Moment, Sink};
@@ -19,9 +19,6 @@ use crate::queue::gate::Tally;
 use crate::queue::spool::Acknowledge;
 use crate::queue::spool::folder::SpoolFolder;
 use crate::store::StoreError;
-
-/// How often the writer looks whether it has the store again, if it has nothing to write.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes to the store while it keeps up, and else to the spool.
 pub(super) struct SpooledSink {
@@ -40,7 +37,7 @@ impl SpooledSink {
         tally: Arc<Tally>,
     ) -> io::Result<Self> {
         tally.spooled.store(requests, Relaxed);
-        (store.limit, store.keeps_values) = (Some(after), true);
+        store.limit = Some(after);
         let store = Box::new(store);
         let place = if spool.is_empty() { Place::Writer(store) } else { Place::Waiting(store) };
         let shared = Arc::new(Shared::new(spool, place, tally, acknowledge, after));
@@ -87,12 +84,14 @@ impl Sink for SpooledSink {
 
     fn write(&mut self, records: &mut Records, taken: &Moment) -> io::Result<()> {
         let Some(mut store) = self.take_store() else {
-            let mut state = self.shared.lock();
-            return self.shared.spool(&mut state, records, taken);
+            return self.shared.spool(&mut self.shared.lock(), records, taken);
         };
-        match store.write_records(records, taken.time) {
+        match store.write_records(records, taken.time, true) {
             Ok(()) => {
-                self.shared.lock().give_back(store);
+                let mut state = self.shared.lock();
+                state.give_back(store);
+                // If an earlier attempt has spooled some of them, these are in the store by now, too.
+                records.stored(std::mem::take(&mut state.rejected));
                 Ok(())
             }
             Err(error) => self.fall_back(&error, store, |state| self.shared.spool(state, records, taken)),
@@ -101,22 +100,22 @@ impl Sink for SpooledSink {
 
     fn write_gap(&mut self, id: Uuid, gap: &Gap) -> io::Result<()> {
         let Some(store) = self.take_store() else {
-            return self.shared.lock().spool_gap(gap);
+            return self.shared.lock().spool_gap(id, gap);
         };
         match store.put_gap(id, gap) {
             Ok(()) => {
                 self.shared.lock().give_back(store);
                 Ok(())
             }
-            Err(error) => self.fall_back(&error, store, |state| state.spool_gap(gap)),
+            Err(error) => self.fall_back(&error, store, |state| state.spool_gap(id, gap)),
         }
     }
 
     fn until_tick(&self, now: Timestamp) -> Option<Duration> {
         match &self.shared.lock().store {
             Place::Writer(store) => store.until_tick(now),
-            // The thread that replays reports meanwhile. It does not say when it is done.
-            _ => Some(LOOK_EVERY),
+            // The thread that replays reports. This one does so again when it has the store back.
+            _ => Some(REPORT_EVERY),
         }
     }
 
@@ -155,5 +154,18 @@ impl Sink for SpooledSink {
             }
         }
         marked
+    }
+}
+
+/// If the writer thread panics, the one that replays ends too, and the spool is free.
+impl Drop for SpooledSink {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closing.get_or_insert_with(|| Some(Instant::now()));
+        state.release_waiting();
+        let store = std::mem::replace(&mut state.store, Place::Gone);
+        drop(state);
+        self.shared.changed.notify_all();
+        drop(store);
     }
 }

@@ -56,6 +56,10 @@ struct Segment {
     path: PathBuf,
     /// How many bytes have whole frames, as far as is known.
     bytes: u64,
+    /// How many requests they have that are not read yet.
+    requests: u64,
+    /// When the first of them was written, or the file was created.
+    since: Timestamp,
     /// Whether what comes after them cannot be read.
     is_damaged: bool,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Found {
     pub(crate) writer: Uuid,
     /// How many requests are in the spool.
     pub(crate) requests: u64,
+    /// When the first frame was written, if there is one: what came before is in the store.
+    pub(crate) since: Option<Timestamp>,
     /// The processes that did not close their logs, and of which the store does not know yet.
     pub(crate) unclean: Vec<Unclean>,
 }
@@ -78,10 +84,12 @@ pub(crate) type Position = (u64, u64);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Damaged {
     pub(crate) position: Position,
-    /// When the last frame before it was written,
+    /// When the last frame before it was written, or the first one in it,
     pub(crate) from: Timestamp,
     /// and when it was found.
     pub(crate) to: Timestamp,
+    /// How many requests it is known to have had. There may be more.
+    pub(crate) requests: u64,
 }
 
 impl SpoolFolder {
@@ -94,7 +102,7 @@ impl SpoolFolder {
         let mut lock = private_file::lock(&spool.folder.join(LOCK), BUSY)?;
         let mut text = String::new();
         lock.read_to_string(&mut text)?;
-        let (segments, requests, last) = list(&spool.folder)?;
+        let Listed { segments, requests, since, last } = list(&spool.folder)?;
         let mark = Mark::read(&text).opened(last, Timestamp::now());
         let mut folder = Self {
             path: spool.folder.clone(),
@@ -108,7 +116,7 @@ impl SpoolFolder {
             mark,
         };
         folder.write_mark()?;
-        let found = Found { writer: folder.mark.writer, requests, unclean: folder.mark.unclean.clone() };
+        let found = Found { writer: folder.mark.writer, requests, since, unclean: folder.mark.unclean.clone() };
         Ok((folder, found))
     }
 
@@ -153,20 +161,22 @@ impl SpoolFolder {
         if used + length + HEADER.len() as u64 > self.max_bytes {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
+        let mut bytes = Vec::new();
+        segment::encode(frame, &mut bytes)?;
         let is_whole = self
             .segments
             .back()
             .is_none_or(|newest| newest.bytes > HEADER.len() as u64 && newest.bytes + length > SEGMENT);
         if is_whole || self.writing.is_none() {
-            self.writing = Some(self.create_segment()?);
+            self.writing = Some(self.create_segment(frame.time)?);
         }
         let (Some(file), Some(newest)) = (&mut self.writing, self.segments.back_mut()) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let mut bytes = Vec::new();
-        segment::encode(frame, &mut bytes)?;
         let synced = self.is_synced;
-        let written = file.write_all(&bytes).and_then(|()| if synced { file.sync_data() } else { Ok(()) });
+        let synced = |file: &File| if synced { file.sync_data() } else { Ok(()) };
+        let written =
+            file.write_all(&bytes).and_then(|()| synced(file)).and_then(|()| private_file::check_linked(file));
         if let Err(error) = written {
             // What the disk has of it is unknown: nothing more is written to this file.
             let _ = file.set_len(newest.bytes);
@@ -179,16 +189,18 @@ impl SpoolFolder {
         }
         let position = (newest.number, newest.bytes);
         newest.bytes += length;
+        newest.requests += u64::from(frame.requests);
         Ok(position)
     }
 
-    fn create_segment(&mut self) -> io::Result<File> {
+    fn create_segment(&mut self, time: Timestamp) -> io::Result<File> {
         // The folder may have been removed since.
         private_file::create_folder(&self.path)?;
         let number = self.next_number;
         let path = self.path.join(format!("{number:020}.spool"));
-        let mut file = private_file::append_new(&path)?;
+        // First, so that a number is not tried again if there is a file that has it.
         self.next_number += 1;
+        let mut file = private_file::append_new(&path)?;
         let created = file
             .write_all(HEADER)
             .and_then(|()| if self.is_synced { private_file::sync_folder(&self.path) } else { Ok(()) });
@@ -196,7 +208,10 @@ impl SpoolFolder {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        self.segments.push_back(Segment { number, path, bytes: HEADER.len() as u64, is_damaged: false });
+        let now = Timestamp::now();
+        let since = if time == Timestamp::MIN { now } else { time.min(now) };
+        let bytes = HEADER.len() as u64;
+        self.segments.push_back(Segment { number, path, bytes, requests: 0, since, is_damaged: false });
         Ok(file)
     }
 
@@ -205,8 +220,9 @@ impl SpoolFolder {
     pub(crate) fn read(&mut self) -> io::Result<Option<Result<(Position, Frame), Damaged>>> {
         loop {
             let Reading { index, file, bytes, .. } = &mut self.reading;
-            let Some(segment) = self.segments.get(*index) else { return Ok(None) };
-            if *bytes >= segment.bytes && *index + 1 < self.segments.len() {
+            let count = self.segments.len();
+            let Some(segment) = self.segments.get_mut(*index) else { return Ok(None) };
+            if *bytes >= segment.bytes && *index + 1 < count {
                 (*index, *file, *bytes) = (*index + 1, None, 0);
                 continue;
             }
@@ -215,7 +231,11 @@ impl SpoolFolder {
             }
             return match segment.read(file, bytes) {
                 Ok((position, frame)) => {
-                    self.reading.last = Some(frame.time);
+                    segment.requests = segment.requests.saturating_sub(frame.requests.into());
+                    // A frame that has only gaps has no time.
+                    if frame.time > Timestamp::MIN {
+                        self.reading.last = Some(frame.time);
+                    }
                     Ok(Some(Ok((position, frame))))
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => {
@@ -232,14 +252,17 @@ impl SpoolFolder {
     fn note_damage(&mut self) -> Damaged {
         let Reading { index, bytes, last, .. } = &mut self.reading;
         let to = Timestamp::now();
-        let mut position = (0, *bytes);
+        let (mut position, mut from, mut requests) = ((0, *bytes), *last, 0);
         if let Some(segment) = self.segments.get_mut(*index) {
             (segment.bytes, segment.is_damaged, position.0) = (*bytes, true, segment.number);
+            requests = std::mem::take(&mut segment.requests);
+            from = from.or(Some(segment.since));
         }
         if *index + 1 == self.segments.len() {
             self.writing = None;
         }
-        Damaged { position, from: last.unwrap_or(to), to }
+        // Never after its end, even if the clock went backwards.
+        Damaged { position, from: from.unwrap_or(to).min(to), to, requests }
     }
 
     /// What was read until now is in the store: removes it.
@@ -304,36 +327,52 @@ impl Segment {
 
 fn read_header(file: &mut File) -> io::Result<()> {
     let mut header = [0; HEADER.len()];
-    file.read_exact(&mut header).map_err(|_| io::ErrorKind::InvalidData)?;
+    file.read_exact(&mut header).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData.into(),
+        _ => error,
+    })?;
     if header == HEADER { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Returns the segments in a folder, how many requests they have, and when their last frame was written.
-fn list(folder: &Path) -> io::Result<(VecDeque<Segment>, u64, Timestamp)> {
+/// The segments in a folder, how many requests they have, and when their first and last frames were written.
+struct Listed {
+    segments: VecDeque<Segment>,
+    requests: u64,
+    since: Option<Timestamp>,
+    last: Timestamp,
+}
+
+fn list(folder: &Path) -> io::Result<Listed> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".spool"));
         if let Some(number) = name.and_then(|name| name.parse().ok()) {
-            segments.push(Segment { number, bytes: path.metadata()?.len(), path, is_damaged: false });
+            let metadata = path.metadata()?;
+            let since =
+                metadata.created().or_else(|_| metadata.modified()).map_or_else(|_| Timestamp::now(), Into::into);
+            segments.push(Segment { number, bytes: metadata.len(), path, requests: 0, since, is_damaged: false });
         }
     }
     segments.sort_unstable_by_key(|segment| segment.number);
-    let (mut requests, mut last) = (0, Timestamp::MIN);
-    for segment in &segments {
+    let (mut requests, mut since, mut last) = (0, None, Timestamp::MIN);
+    for segment in &mut segments {
         let mut file = File::open(&segment.path)?;
         let mut header = [0; HEADER.len()];
         if file.read_exact(&mut header).is_ok() && header != HEADER && header.starts_with(b"tagtrail-spool ") {
             return Err(io::Error::new(io::ErrorKind::Unsupported, LATER));
         }
         while let Ok(Some(frame)) = segment::decode(&mut file) {
-            requests += u64::from(frame.requests);
+            segment.requests += u64::from(frame.requests);
             last = last.max(frame.time);
+            // A frame that has only gaps has no time.
+            since = since.or((frame.time > Timestamp::MIN).then_some(frame.time));
         }
+        requests += segment.requests;
     }
     // A segment without a frame has nothing to read.
     let (segments, empty): (Vec<_>, Vec<_>) =
         segments.into_iter().partition(|segment| segment.bytes > HEADER.len() as u64);
     empty.iter().try_for_each(|segment| fs::remove_file(&segment.path))?;
-    Ok((segments.into(), requests, last))
+    Ok(Listed { segments: segments.into(), requests, since, last })
 }

@@ -6,6 +6,8 @@
 pub(crate) mod folder;
 pub(crate) mod mark;
 pub(crate) mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The audit log: its stores, its API and its client.
 
+mod acknowledged;
 mod api;
 mod callers;
 mod client;
@@ -20,6 +21,7 @@ mod runtimes;
 mod s3;
 mod schema;
 mod spool;
+mod spool_faults;
 mod store_errors;
 mod stored;
 mod traces;

@@ -1,102 +1,14 @@
 //! A log in a store that is away: what waits in the queue and in the spool, and what becomes of it.
 
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tagtrail::{Sample, Trail};
-use tagtrail_querylog::audit::{Questions, RequestFilter, Scan};
-use tagtrail_querylog::store::{Payloads, Sqlite, WriterState};
-use tagtrail_querylog::{Ack, Acknowledge, AppendError, AuditLog, LogStore, Outcome, QueryLog, Record, Spool, Window};
+use tagtrail_querylog::audit::Questions;
+use tagtrail_querylog::store::{Payloads, WriterState};
+use tagtrail_querylog::{Acknowledge, AppendError, LogStore, Spool};
 
-use crate::support::faulty::{Faulty, Mode};
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-struct Fixture {
-    folder: tempfile::TempDir,
-    store: Faulty,
-    audit: AuditLog,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Faulty::new(Sqlite::open(folder.path().join("audit.db")).unwrap());
-        let audit = AuditLog::new(store.clone());
-        Self { folder, store, audit }
-    }
-
-    fn spool_folder(&self) -> std::path::PathBuf {
-        self.folder.path().join("spool")
-    }
-
-    fn spool(&self) -> Spool {
-        Spool::new(self.spool_folder()).after(Duration::from_millis(200))
-    }
-
-    fn open(&self) -> QueryLog {
-        LogStore::new(self.audit.clone()).spool(self.spool()).open().unwrap()
-    }
-
-    async fn found(&self) -> Vec<Record> {
-        let scan = Scan::new(RequestFilter::new(), Window::ALL);
-        self.audit.scoped("env1").requests(&scan, 100_000).await.unwrap().items
-    }
-
-    async fn gaps(&self) -> Vec<(Option<u64>, String)> {
-        let gaps = self.audit.gaps(Window::ALL).await.unwrap();
-        gaps.into_iter().map(|gap| (gap.count, gap.why.into_owned())).collect()
-    }
-
-    fn segments(&self) -> usize {
-        segments(&self.spool_folder())
-    }
-}
-
-fn segments(folder: &Path) -> usize {
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "spool")).count()
-}
-
-fn started(number: usize) -> Record {
-    let mut record = Record::new(&Trail::start(Sample::Always), format!("/{number}"));
-    record.service = Some("shop".into());
-    record.notes.caller.exec_env_id = Some("env1".into());
-    record
-}
-
-fn end(record: &mut Record) {
-    record.end(Duration::from_micros(1_234), Outcome::Complete);
-}
-
-/// Starts and ends some requests.
-fn requests(log: &QueryLog, numbers: std::ops::Range<usize>) -> (Vec<Record>, Vec<Ack>) {
-    let mut acks = Vec::new();
-    let records = numbers.map(|number| {
-        let mut record = started(number);
-        acks.push(log.begin(&record));
-        end(&mut record);
-        acks.push(log.append(&record));
-        record
-    });
-    (records.collect(), acks)
-}
-
-async fn all(acks: Vec<Ack>) -> Result<(), AppendError> {
-    for ack in acks {
-        tokio::time::timeout(LIMIT, ack).await.expect("acknowledged")?;
-    }
-    Ok(())
-}
-
-async fn wait_for(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let end = std::time::Instant::now() + LIMIT;
-    while !is_so().await {
-        assert!(std::time::Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
+use crate::support::faulty::Mode;
+use crate::support::spooled::{Fixture, LIMIT, all, end, requests, started, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_wait_in_the_queue_however_long_the_store_is_away() {

@@ -30,7 +30,17 @@ pub enum Mode {
     Hangs,
     /// As if its tables were of a later version.
     Unusable,
+    /// Each call does what it should, but its response is lost.
+    Mute,
+    /// Rows fail, or are rejected; reports work.
+    Rejects,
+    Panics,
+    /// Rows fail, reports work.
+    Reports,
 }
+
+/// Rows with this text in their details are rejected, however often they are put.
+pub const REJECTED: &str = "/rejected";
 
 impl Faulty {
     pub fn new(inner: Sqlite) -> Self {
@@ -52,21 +62,37 @@ impl Faulty {
                 }
                 Ok(())
             }
-            _ => Err(StoreError::unusable("the tables are of a later version")),
+            3 => Err(StoreError::unusable("the tables are of a later version")),
+            4 => Ok(()),
+            5 | 7 => Err(StoreError::failed("the store is away")),
+            _ => panic!("on purpose"),
         }
+    }
+
+    /// Loses what the store responds, if it does.
+    fn respond<T>(&self, response: T) -> Result<T, StoreError> {
+        let is_mute = self.mode.load(Relaxed) == Mode::Mute as usize;
+        if is_mute { Err(StoreError::failed("the connection was closed")) } else { Ok(response) }
     }
 }
 
 #[async_trait]
 impl Store for Faulty {
     async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError> {
-        self.check().await?;
-        self.inner.put(rows, report).await
+        let checked = self.check().await;
+        let is_rejected = |row: &Row| row.details.as_ref().is_some_and(|details| details.contains(REJECTED));
+        if (checked.is_ok() || self.mode.load(Relaxed) == Mode::Rejects as usize) && rows.iter().any(is_rejected) {
+            return Err(StoreError::rejected("on purpose"));
+        }
+        checked?;
+        self.inner.put(rows, report).await?;
+        self.respond(())
     }
 
     async fn put_gap(&self, id: Uuid, gap: &Gap) -> Result<(), StoreError> {
         self.check().await?;
-        self.inner.put_gap(id, gap).await
+        self.inner.put_gap(id, gap).await?;
+        self.respond(())
     }
 
     async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
@@ -74,7 +100,10 @@ impl Store for Faulty {
     }
 
     async fn report(&self, report: &WriterReport) -> Result<(), StoreError> {
-        self.check().await?;
+        let mode = self.mode.load(Relaxed);
+        if mode != Mode::Reports as usize && mode != Mode::Rejects as usize {
+            self.check().await?;
+        }
         self.inner.report(report).await
     }
 

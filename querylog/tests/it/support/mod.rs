@@ -8,3 +8,4 @@ pub(crate) mod faulty;
 pub(crate) mod gaps;
 #[cfg(unix)]
 pub(crate) mod killed;
+pub(crate) mod spooled;
