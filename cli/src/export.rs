@@ -206,6 +206,9 @@ impl Export {
             }
             Ok(ExportOutcome::DoesNotExist(export)) => {
                 report_missing(&export);
+                out::report(
+                    "no records of this region group or database in the range; services set both in their records",
+                );
                 Ok(ExitCode::from(DOES_NOT_EXIST))
             }
             Ok(ExportOutcome::Failed(_)) => Ok(ExitCode::from(FAILED)),

@@ -109,7 +109,7 @@ impl Missing {
         match gap.count {
             Some(1) => "1 request is missing".to_owned(),
             Some(count) => format!("{count} requests are missing"),
-            None if self.has_counts => "an unknown number of requests is missing".to_owned(),
+            None if self.has_counts => "an unknown number of requests may be missing".to_owned(),
             None => "requests are missing".to_owned(),
         }
     }
@@ -136,8 +136,7 @@ impl Missing {
             line(out, &gap.from, &gap.to, gap.count, &gap.why)?;
         }
         for behind in &coverage.behind {
-            let they_wait = if behind.waiting.is_some_and(|waiting| waiting > 0) { "; they wait there" } else { "" };
-            let why = format!("no news from {}{they_wait}", name(behind));
+            let why = format!("no news from {}{}", name(behind), waiting(behind));
             line(out, &behind.written_through, &"now", behind.waiting, &why)?;
         }
         Ok(())
@@ -156,7 +155,7 @@ fn name(behind: &Behind) -> String {
 fn waiting(behind: &Behind) -> String {
     match behind.waiting {
         None | Some(0) => String::new(),
-        Some(1) => "; 1 request waits there".to_owned(),
-        Some(waiting) => format!("; {waiting} requests wait there"),
+        Some(1) => "; 1 request waited there then".to_owned(),
+        Some(waiting) => format!("; {waiting} requests waited there then"),
     }
 }

@@ -58,8 +58,8 @@ fn what_is_missing_from_the_range_is_reported_by_each_command() {
     let (server, _served) = serve(folder);
     let of_store = messages(
         &missing,
-        ["3 requests are missing", "an unknown number of requests is missing"],
-        [" (host-a:7)", "; 812 requests wait there"],
+        ["3 requests are missing", "an unknown number of requests may be missing"],
+        [" (host-a:7)", "; 812 requests waited there then"],
     );
     let of_server = messages(&missing, ["requests are missing"; 2], ["", ""]);
     let (since, until) = (ago(3_000).to_string(), ago(2_000).to_string());
@@ -153,7 +153,10 @@ fn gaps_lists_what_is_missing() {
         format!("{:27}  {:27}   requests  why\n", "from", "to"),
         format!("{}  {}          3  overload: the queue was full\n", known.from, known.to),
         format!("{}  {}    unknown  {}\n", unknown.from, unknown.to, unknown.why),
-        format!("{}  {:27}        812  no news from shop (host-a:7); they wait there\n", missing.behind, "now"),
+        format!(
+            "{}  {:27}        812  no news from shop (host-a:7); 812 requests waited there then\n",
+            missing.behind, "now"
+        ),
     ];
     assert_eq!(table, expected.concat());
     let none = ask(&[&store[..], &["--until", "2020-01-01"]].concat());

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{CancelToken, Client, Config, Error};
 
 use crate::store::postgres::encryption::Tls;
+use crate::store::postgres::error::message;
 use crate::store::postgres::limits::Limits;
 
 /// Opens connections, each with its limits.
@@ -33,7 +34,7 @@ impl Connect for Connector {
             }
             let connection = tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::warn!(%error, "audit log: a connection to PostgreSQL was lost");
+                    tracing::warn!(error = message(&error), "audit log: a connection to PostgreSQL was lost");
                 }
             });
             Ok((client, connection))
