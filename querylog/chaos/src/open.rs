@@ -14,10 +14,13 @@ const AFTER: Duration = Duration::from_millis(100);
 /// The space of the spool of all services but the first, which fills up if the store is away for long.
 const SMALL_SPOOL: u64 = 1 << 20;
 
+/// How long a commit or a sync may take on a busy machine.
+const SYNC: Duration = Duration::from_millis(30);
+
 /// How much earlier than a kill the gap after it may start: twice the time that a record waits until it is kept.
-pub(crate) const REACH: Duration = GATHER.saturating_mul(2);
+pub(crate) const REACH: Duration = GATHER.saturating_add(SYNC).saturating_mul(2);
 /// The same while the store is away.
-pub(crate) const REACH_WHILE_AWAY: Duration = GATHER.saturating_add(AFTER).saturating_mul(2);
+pub(crate) const REACH_WHILE_AWAY: Duration = GATHER.saturating_add(AFTER).saturating_add(SYNC).saturating_mul(2);
 
 /// Whether the records of a service wait in memory if the store is away for long.
 pub(crate) fn has_small_spool(service: usize) -> bool {

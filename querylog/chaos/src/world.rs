@@ -36,6 +36,8 @@ pub(crate) struct World {
 struct Kills {
     all: Vec<Kill>,
     store: StoreState,
+    /// Whether the spools could not be written either when the store was last away.
+    is_disk_full: bool,
 }
 
 /// Whether the store is away.
@@ -48,16 +50,23 @@ enum StoreState {
     Back(Timestamp, Timestamp),
 }
 
+impl Kills {
+    /// Whether the records of a service wait in memory if the store is away for long.
+    fn waits_in_memory(&self, service: usize) -> bool {
+        self.is_disk_full || open::has_small_spool(service)
+    }
+}
+
 impl StoreState {
     /// Returns how much earlier than the kill of a service the gap may start that it leaves.
-    fn reach(self, service: usize, killed: Timestamp) -> Duration {
+    fn reach(self, waits_in_memory: bool, killed: Timestamp) -> Duration {
         let since = |time: Timestamp| {
             let micros = killed.as_micros().saturating_sub(time.as_micros());
             Duration::from_micros(u64::try_from(micros).unwrap_or_default())
         };
         match self {
             Self::Back(_, back) if since(back) >= RECOVERY => open::REACH,
-            Self::AwaySince(away) | Self::Back(away, _) if open::has_small_spool(service) => {
+            Self::AwaySince(away) | Self::Back(away, _) if waits_in_memory => {
                 since(away) + open::REACH_WHILE_AWAY
             }
             Self::AwaySince(_) | Self::Back(..) => open::REACH_WHILE_AWAY,
@@ -127,7 +136,10 @@ impl World {
             return self.restart(fault, service, lasts).await;
         }
         let away = Timestamp::now();
-        self.lock_kills().store = StoreState::AwaySince(away);
+        {
+            let mut kills = self.lock_kills();
+            (kills.store, kills.is_disk_full) = (StoreState::AwaySince(away), fault == Fault::DiskFull);
+        }
         self.break_store(fault, lasts).await?;
         self.lock_kills().store = StoreState::Back(away, Timestamp::now());
         Ok(())
@@ -135,7 +147,7 @@ impl World {
 
     fn note_kill(&self, service: usize, at: Timestamp) {
         let mut kills = self.lock_kills();
-        let reach = kills.store.reach(service, at);
+        let reach = kills.store.reach(kills.waits_in_memory(service), at);
         kills.all.push(Kill { at, reach });
     }
 

@@ -32,7 +32,11 @@ impl Gap {
     }
 }
 
-/// Why records are missing after a writer of a store ended without closing its log.
+/// Why records may be missing of a writer that no longer reports.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) const NO_REPORTS: &str = "no more reports: the process was killed, or cannot reach the store";
+
+/// Why records may be missing after a writer of a store ended without closing its log.
 #[cfg(feature = "store")]
 pub(crate) const UNCLEAN_STOP: &str = "unclean stop: the process ended without closing the log";
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::model::distinct::Distinct;
-use crate::model::gap::{Gap, UNCLEAN_STOP};
+use crate::model::gap::{Gap, NO_REPORTS};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterStatus};
@@ -138,7 +138,7 @@ impl Store for Postgres {
     async fn gaps(&self, window: Window, limit: usize) -> Result<Vec<Gap>, StoreError> {
         let (start, end) = (window.start.as_micros(), window.end.as_micros());
         let parameters =
-            vec![parameter(start), parameter(end), parameter(many(limit)), parameter(SILENT), bytes(UNCLEAN_STOP)];
+            vec![parameter(start), parameter(end), parameter(many(limit)), parameter(SILENT), bytes(NO_REPORTS)];
         self.query(writers::gaps_text(), parameters).await?.iter().map(read_gap).collect()
     }
 

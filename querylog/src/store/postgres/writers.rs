@@ -4,7 +4,7 @@ use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::model::gap::{Gap, UNCLEAN_STOP};
+use crate::model::gap::{Gap, NO_REPORTS};
 use crate::model::time::Timestamp;
 use crate::model::writer_status::{WriterReport, WriterState, WriterStatus};
 use crate::store::StoreError;
@@ -136,7 +136,7 @@ async fn find_lost(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::
         SELECT id, least(written_through, {NOW}), {NOW}, NULL, $2 FROM lost
         ON CONFLICT (id) DO NOTHING"
     );
-    transaction.execute(&lost, &[&SILENT, &UNCLEAN_STOP.as_bytes()]).await?;
+    transaction.execute(&lost, &[&SILENT, &NO_REPORTS.as_bytes()]).await?;
     // Gaps stay, and are no longer those of a writer that may come back.
     let forget = format!(
         "WITH forgotten AS (

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use crate::model::gap::{Gap, UNCLEAN_STOP};
+use crate::model::gap::{Gap, NO_REPORTS};
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::model::writer_status::{WriterReport, WriterState, WriterStatus};
@@ -82,7 +82,7 @@ pub(super) fn report(connection: &mut Connection, report: &WriterReport) -> rusq
 
 /// Marks writers as lost that are silent, and deletes those that have been closed or lost for long.
 fn find_lost(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
-    transaction.execute(LOST_GAPS, params![now, UNCLEAN_STOP, now - SILENT])?;
+    transaction.execute(LOST_GAPS, params![now, NO_REPORTS, now - SILENT])?;
     transaction.execute(LOST, [now - SILENT])?;
     // Gaps stay, and are no longer those of a writer that may come back.
     let forgotten = "SELECT id FROM writer WHERE state <> 'live' AND seen < ?1";
@@ -109,7 +109,7 @@ pub(super) fn read_gaps(connection: &Connection, window: Window, limit: usize) -
         })
     };
     let (start, end) = (window.start.as_micros(), window.end.as_micros());
-    let parameters = params![start, end, many(limit), now, now - SILENT, UNCLEAN_STOP];
+    let parameters = params![start, end, many(limit), now, now - SILENT, NO_REPORTS];
     connection.prepare_cached(GAPS)?.query_map(parameters, read)?.collect()
 }
 

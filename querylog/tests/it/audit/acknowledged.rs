@@ -24,7 +24,7 @@ fn ended(mut record: Record) -> Record {
     record
 }
 
-/// Two of these make a frame.
+/// Three of these fit into a spool of two megabytes.
 fn long(number: usize) -> Record {
     let mut record = started(number);
     record.notes.stdout = Some("x".repeat(600_000));
@@ -97,14 +97,14 @@ async fn batch_that_is_spooled_in_part_is_not_acknowledged_if_the_log_is_closed(
     fixture.store.set(Mode::Away);
     let acks: Vec<_> = (0..4).map(|number| log.append(&long(number))).collect();
     drop(log.flush());
-    wait_for("spooled in part", async || log.stats().spooled == 2).await;
+    wait_for("spooled in part", async || log.stats().spooled == 3).await;
     assert!(log.close(Duration::from_millis(500)).await.is_err());
     assert!(results(acks).await.iter().all(Result::is_err));
     drop(log);
     // What is in the spool is stored by the next log.
     fixture.store.set(Mode::Works);
     let _log = open(&fixture, 2_000_000);
-    wait_for("replayed", async || fixture.found().await.len() == 2).await;
+    wait_for("replayed", async || fixture.found().await.len() == 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,8 +54,8 @@ impl Faulty {
     async fn check(&self) -> Result<(), StoreError> {
         self.attempts.fetch_add(1, Relaxed);
         match self.mode.load(Relaxed) {
-            0 => Ok(()),
-            1 => Err(StoreError::failed("the store is away")),
+            0 | 4 => Ok(()),
+            1 | 5 | 7 => Err(StoreError::failed("the store is away")),
             2 => {
                 while self.mode.load(Relaxed) == Mode::Hangs as usize {
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -63,8 +63,6 @@ impl Faulty {
                 Ok(())
             }
             3 => Err(StoreError::unusable("the tables are of a later version")),
-            4 => Ok(()),
-            5 | 7 => Err(StoreError::failed("the store is away")),
             _ => panic!("on purpose"),
         }
     }
