@@ -92,30 +92,30 @@ async fn handled_requests_have_their_records_though_they_end_at_once() {
     });
     let service = QueryLogLayer::new(log.clone()).standalone().layer(handler);
     disk.fail(|failures| failures.slow = true);
-    let mut handled = 0;
+    let mut done = 0;
     for round in 0..5 {
         let send = || tokio::spawn(service.clone().oneshot(Request::new(Full::<Bytes>::default())));
         let requests: Vec<_> = (0..50).map(|_| send()).collect();
         let ended = || requests.iter().filter(|request| request.is_finished()).count();
-        while entered.load(Relaxed) - handled + ended() < 50 {
+        while entered.load(Relaxed) - done + ended() < 50 {
             tokio::task::yield_now().await;
         }
         gate.add_permits(1);
-        let before = handled;
+        let before = done;
         for request in requests {
             let status = request.await.unwrap().unwrap().status().as_u16();
             assert!(status == 200 || status == 503, "{status}");
-            handled += usize::from(status == 200);
+            done += usize::from(status == 200);
         }
         gate.forget_permits(1);
-        assert_eq!(entered.load(Relaxed), handled, "no handler of a rejected request ran");
-        assert!(round > 0 || (before + 1..50).contains(&handled), "{handled}");
+        assert_eq!(entered.load(Relaxed), done, "no handler of a rejected request ran");
+        assert!(round > 0 || (before + 1..50).contains(&done), "{done}");
     }
-    assert_eq!((log.stats().shed, log.stats().rejected), (0, 250 - handled as u64));
+    assert_eq!((log.stats().shed, log.stats().rejected), (0, 250 - done as u64));
     disk.fail(|failures| failures.slow = false);
     log.close_blocking(SOON).unwrap();
     let (records, _) = disk.lines();
-    assert_eq!(records.len(), handled);
+    assert_eq!(records.len(), done);
     assert!(records.iter().all(|record| record.cut == ["stdout"] || record.notes.stdout.is_some()));
 }
 
