@@ -1,5 +1,6 @@
 //! Acknowledgements of a log with a spool that waits for the store: none is given too soon, and none never.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tagtrail_querylog::{Ack, Acknowledge, AppendError, LogStore, QueryLog, Record};
@@ -144,7 +145,9 @@ async fn records_in_a_spool_that_is_deleted_are_not_acknowledged_but_missing() {
     drop((log, acks));
 
     fixture.store.set(Mode::Hangs);
+    let attempts = fixture.store.attempts.load(Relaxed);
     let log = open(&fixture, 1 << 30);
+    wait_for("they are read", async || fixture.store.attempts.load(Relaxed) > attempts).await;
     let mut acks = Vec::new();
     for number in 3..5 {
         acks.push(log.append(&ended(started(number))));
