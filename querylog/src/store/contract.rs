@@ -102,7 +102,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the first rows of a range, in one of its two directions.
     async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
-    /// Returns the same rows as [`page`](Self::page), but may omit `stdout`, `stderr` and `udf_data`, and the pointer to their object.
+    /// Returns the same rows as [`page`](Self::page), but may omit `stdout`, `stderr` and `udf_data`, and the pointer to
+    /// their object.
     async fn short_page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.page(range, limit).await
     }
