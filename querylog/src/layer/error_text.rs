@@ -12,11 +12,11 @@ type Boxed = Box<dyn Error + Send + Sync>;
 /// How many sources of an error are written.
 const MAX_SOURCES: usize = 16;
 
-/// Returns an error with its sources, separated by `: `. The text has a little more than `most` bytes if that is too
-/// few for it.
+/// Returns the text of an error and its sources, separated by `: `. A text that is longer than `most` bytes is cut a
+/// little after them.
 ///
-/// The bodies and services of tower may have any type of error. Of those that are not boxed, and not of axum, the
-/// sources are not known.
+/// The bodies and services of tower may have any type of error. Sources are known only of errors that are boxed, or that
+/// are axum's.
 pub(crate) fn error_text<E: Display + 'static>(error: &E, most: usize) -> String {
     let mut text = Bounded { text: String::new(), most };
     // An error that cannot be written has the text until there.

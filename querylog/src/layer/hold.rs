@@ -21,7 +21,7 @@ pub(crate) fn hold(ack: Ack, deadline: Option<Instant>) -> Hold {
 /// Waits for an acknowledgement until a deadline; without an end for `None`.
 pub(crate) async fn acknowledged(ack: Ack, deadline: Option<Instant>) -> Result<(), AppendError> {
     match deadline {
-        // There is no timer outside of tokio.
+        // There is no timer outside tokio.
         Some(deadline) if Handle::try_current().is_ok() => {
             timeout_at(deadline.into(), ack).await.unwrap_or(Err(AppendError::TimedOut))
         }

@@ -18,7 +18,7 @@ use crate::model::grpc::UNKNOWN;
 use crate::model::record::{MAX_SENT, Notes, Outcome, Record};
 use crate::queue::ack::{Ack, AppendError};
 
-/// The record of the request that is being handled: a service adds to it what only it knows.
+/// Adds to the record of the request that is being handled what only the service knows.
 ///
 /// It is in the request's extensions, and with the `axum` feature it is an extractor.
 ///
@@ -51,7 +51,7 @@ struct Shared {
 struct Start {
     /// `None` if the request is not in the sample.
     ack: Option<Ack>,
-    /// Until when it is waited for; `None` for ever.
+    /// Until when callers wait for it; `None` without limit.
     deadline: Option<Instant>,
     /// What the first of those who wait has learned, which is the result for all.
     result: OnceLock<Result<(), AppendError>>,
@@ -86,14 +86,14 @@ impl RecordHandle {
         (!added.ended).then(|| change(&mut added.notes))
     }
 
-    /// Returns the id of the record, to be stored beside what the request caused.
+    /// Returns the id of the record, to be stored with what the request caused.
     pub fn record_id(&self) -> Uuid {
         self.0.id
     }
 
     /// Waits until the start of the record is as safe as its log makes it: for a handler that must not act without a
-    /// record. Files have a record when it ends, so for them there is nothing to wait for. Every call gives the same
-    /// result.
+    /// record. Files have a record only when its request has ended, so with files alone, this returns at once. Every call
+    /// gives the same result.
     ///
     /// With a [`Spool`](crate::Spool), the start is safe when it is in the store or in the spool.
     ///
@@ -110,9 +110,10 @@ impl RecordHandle {
     ///
     /// # Errors
     ///
-    /// If the start is not in the log. [`AppendError::TimedOut`] if that is not known within
-    /// [5 seconds](crate::QueryLogLayer::acknowledged_within) of the start of the request. [`AppendError::NotSampled`] if the layer has a
-    /// [`sample`](crate::QueryLogLayer::sample), and the request is not in it.
+    /// If the start is not in the log: [`AppendError::TimedOut`] if that is not known within
+    /// [5 seconds](crate::QueryLogLayer::acknowledged_within) of the start of the request, and
+    /// [`AppendError::NotSampled`] if the layer has a [`sample`](crate::QueryLogLayer::sample) and the request is not in
+    /// it.
     pub async fn started(&self) -> Result<(), AppendError> {
         self.0.started.wait().await
     }

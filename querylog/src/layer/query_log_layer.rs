@@ -35,7 +35,7 @@ use crate::queue::log::QueryLog;
 ///
 /// # Caveats
 ///
-/// Without an [`InboundLayer`] outside of it, the layer responds to each request with a 500 that says so, unless it is
+/// Without an [`InboundLayer`] outside it, the layer responds to each request with a 500 that says so, unless it is
 /// [`standalone`](Self::standalone).
 ///
 /// A response counts as complete when the server has taken all of it. Whether the client has received it is unknown.
@@ -110,8 +110,8 @@ impl QueryLogLayer {
     /// Puts this layer inside an [`InboundLayer`] with these settings. Requests that are rejected for their tags are
     /// recorded too, with their trace and no tags.
     ///
-    /// This is for a service that has no `InboundLayer` yet. To a service that has one, add this layer alone, inside of
-    /// it: with two, a record would have the trace of the inner one, and the response that of the outer one.
+    /// This is for a service that has no `InboundLayer` yet. To a service that has one, add this layer alone, inside it:
+    /// with two, a record would have the trace of the inner one, and the response that of the outer one.
     pub fn with_inbound(self, inbound: impl Into<Inbound>) -> Stack<Self, InboundLayer> {
         let layer = self.clone();
         let inbound = inbound.into().on_rejection(move |parts, rejection| layer.record_rejection(parts, rejection));
@@ -126,15 +126,15 @@ impl QueryLogLayer {
         self.with(|options| options.headers = names.into_iter().filter(|name| !SECRET.contains(name)).collect())
     }
 
-    /// Records paths with their query string. It may contain data that does not belong in a log, so it is left out by
-    /// default.
+    /// Records paths with their query strings. They may contain data that does not belong in a log, so by default they
+    /// are left out.
     pub fn query_string(self) -> Self {
         self.with(|options| options.query_string = true)
     }
 
-    /// Sets how the caller is found, if it is known before the handler runs: for example by a layer outside of this one
-    /// that leaves it in the request's extensions. The record then has it from its start on, so that a store has it even
-    /// if the request never ends. The handler may still change it.
+    /// Sets how the caller is found if it is known before the handler runs, for example because an outer layer leaves it
+    /// in the request's extensions. The record then has it from its start on, so a store has it even if the request never
+    /// ends. The handler may still change it. By default, the caller is unknown until the handler sets it.
     ///
     /// ```
     /// # use http::request::Parts;
@@ -142,15 +142,15 @@ impl QueryLogLayer {
     /// use tagtrail_querylog::Caller;
     ///
     /// # fn layer(log: QueryLog) -> QueryLogLayer {
-    /// QueryLogLayer::new(log).caller(|head: &Parts| head.extensions.get::<Caller>().cloned().unwrap_or_default())
+    /// QueryLogLayer::new(log).caller(|parts: &Parts| parts.extensions.get::<Caller>().cloned().unwrap_or_default())
     /// # }
     /// ```
     pub fn caller(self, caller: impl Fn(&Parts) -> Caller + Send + Sync + 'static) -> Self {
         self.with(|options| options.caller = Some(Arc::new(caller)))
     }
 
-    /// Sets the region group of the service. Records have it from their start on, so that an export of the region group
-    /// has those of requests that never ended. The handler may still change it.
+    /// Sets the region group of the service. Records have it from their start on, so an export of the region group has
+    /// those of requests that never ended. The handler may still change it. By default there is none.
     pub fn region_group(self, region_group: impl Into<String>) -> Self {
         self.with(|options| options.region_group = Some(region_group.into()))
     }
@@ -184,13 +184,13 @@ impl QueryLogLayer {
         self.with(|options| options.client.forwarded_by = ForwardedBy::Standard)
     }
 
-    /// Sets the name of this machine in records. By default it is the one that the operating system has.
+    /// Sets the name of this machine in records. By default it is the hostname of the operating system.
     pub fn host(self, host: impl Into<Cow<'static, str>>) -> Self {
         self.with(|options| options.host = Some(host.into()))
     }
 
-    /// Sets the name of the service in records, by which those of several services in one store can be told apart. By
-    /// default there is none.
+    /// Sets the name of the service in records, which distinguishes several services in one store. By default there is
+    /// none.
     pub fn service(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|options| options.service = Some(name.into()))
     }
@@ -211,14 +211,14 @@ impl QueryLogLayer {
         self.with(|options| options.limits.output = bytes)
     }
 
-    /// Records only requests whose head passes, to leave out health checks, for example. Others pass this layer as if it
-    /// were not there.
+    /// Records only requests whose parts pass, to leave out health checks, for example. Others go through this layer as if
+    /// it were not there. By default, all are recorded.
     ///
     /// ```
     /// # use http::request::Parts;
     /// # use tagtrail_querylog::{QueryLog, QueryLogLayer};
     /// # fn layer(log: QueryLog) -> QueryLogLayer {
-    /// QueryLogLayer::new(log).filter(|head: &Parts| head.uri.path() != "/health")
+    /// QueryLogLayer::new(log).filter(|parts: &Parts| parts.uri.path() != "/health")
     /// # }
     /// ```
     pub fn filter(self, filter: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
@@ -253,17 +253,17 @@ impl QueryLogLayer {
         self.with(|options| options.standalone = true)
     }
 
-    /// Holds back the end of each response until its record is as safe as [`Durability`](crate::Durability) asks: a
-    /// client that has the whole response knows that it is on record.
+    /// Holds back the end of each response until its record is [acknowledged](crate::Ack): unless that takes too long, a
+    /// client that has the whole response knows that its request is on record. By default, responses are not held back.
     ///
-    /// If the record is not written [in time](Self::acknowledged_within), the response ends all the same. For a client
+    /// If the record is not acknowledged [in time](Self::acknowledged_within), the response ends all the same. For a client
     /// that must be sure, have the handler wait for [`RecordHandle::started`](crate::RecordHandle::started).
     pub fn hold_response_until_written(self) -> Self {
         self.with(|options| options.holds_response = true)
     }
 
     /// Sets for how long [`RecordHandle::started`](crate::RecordHandle::started) waits, from the start of the request, and
-    /// for how long a response is [held back](Self::hold_response_until_written); 5 seconds by default.
+    /// for how long a response is [held back](Self::hold_response_until_written), from its end: 5 seconds by default.
     pub fn acknowledged_within(self, limit: Duration) -> Self {
         self.with(|options| options.acknowledged_within = limit)
     }

@@ -62,7 +62,7 @@ impl<S> QueryLogService<S> {
             let Some(wait) = log.overload().map(Overload::wait).filter(|wait| !wait.is_zero()) else {
                 return Poll::Ready(());
             };
-            // There is no timer outside of tokio.
+            // There is no timer outside tokio.
             if tokio::runtime::Handle::try_current().is_err() {
                 return Poll::Ready(());
             }

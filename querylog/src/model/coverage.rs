@@ -11,8 +11,8 @@ use crate::model::window::Window;
 #[cfg(feature = "store")]
 use crate::model::writer_status::{WriterState, WriterStatus};
 
-/// What is missing from a window of an audit log, as far as the log knows. If nothing is, and there are no records, there
-/// were no requests.
+/// What is missing from a window of an audit log, as far as the log knows. If nothing is missing, and there are no
+/// records, there were no requests.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -38,18 +38,18 @@ use crate::model::writer_status::{WriterState, WriterStatus};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Coverage {
-    /// The gaps that touch the window, in the order of time. If there are more than [`Coverage::MOST`], these are the
+    /// The gaps that overlap the window, in the order of time. If there are more than [`Coverage::MOST`], these are the
     /// last ones, and one more, of unknown count, stands for all others.
     ///
-    /// Counts are for those who hold the store: to an environment, or behind a server, they are `None`.
+    /// Only callers that hold the store see counts: for an environment, or from a server, they are `None`.
     #[serde(with = "gaps")]
     pub gaps: Vec<Gap>,
-    /// The writers that have written less than the window has, those that are furthest behind first.
+    /// The writers that have not written all of the window yet, those that are furthest behind first.
     pub behind: Vec<Behind>,
 }
 
-/// A process that writes into a store and lives, but has not written all of a window yet: it is slow, or cannot reach the
-/// store. For an environment, and behind a server: all such processes of a service.
+/// A process that writes into a store and lives, but is more than 10 seconds short of having written all of a window: it
+/// is slow, or cannot reach the store. For an environment, or from a server: all such processes of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Behind {
@@ -66,11 +66,11 @@ pub struct Behind {
     pub waiting: Option<u64>,
 }
 
-/// How far a writer may be behind, so that it is not named: it reports every five seconds.
+/// How far a writer may be behind without being named: it reports every five seconds.
 const ON_TIME: Duration = Duration::from_secs(10);
 
 impl Coverage {
-    /// How many gaps are listed.
+    /// The maximum number of gaps that are listed.
     pub const MOST: usize = 1_000;
 
     /// Creates a coverage, for implementations of [`Questions`](crate::audit::Questions).

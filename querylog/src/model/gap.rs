@@ -13,11 +13,13 @@ use crate::model::writer_status::WriterReport;
 #[non_exhaustive]
 pub struct Gap {
     /// When the first of them was due: when its request ended, when it was rejected with 503, or when the log was
-    /// closed while it was running. After an unclean stop, when the last record before the stop started.
+    /// closed while it was running. If a process was killed: in files, when the last record before that started; in a
+    /// store, the time up to which it had written everything, at least to its [`Spool`](crate::Spool).
     pub from: Timestamp,
-    /// When the last of them was dropped. After an unclean stop, when the log was reopened.
+    /// When the last of them was dropped. After an unclean stop, when the log was reopened. If a writer no longer
+    /// reports, when that was noticed.
     pub to: Timestamp,
-    /// How many requests are missing; `None` if that is unknown, as after an unclean stop.
+    /// How many requests are missing; `None` if that is unknown, for example after an unclean stop.
     pub count: Option<u64>,
     /// Why they are missing.
     pub why: Cow<'static, str>,

@@ -1,6 +1,6 @@
 //! The statuses of gRPC.
 
-/// The call ended without a status that is known.
+/// The call ended without a known status.
 pub(crate) const UNKNOWN: u16 = 2;
 
 const DEADLINE_EXCEEDED: u16 = 4;

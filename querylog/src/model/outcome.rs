@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub enum Outcome {
     /// The whole response was handed to the server.
     Complete,
-    /// The request or its response was dropped before its end: the client disconnected, or a time limit outside of the
+    /// The request or its response was dropped before its end: the client disconnected, or a time limit outside the
     /// layer passed.
     Aborted,
     /// The service, or the body of the response, returned an error.

@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterReport {
-    /// The id of the writer: of a log that is open, or that continues its spool.
+    /// The id of the writer: new for each log that is opened, except that a log with a spool keeps the id of the spool.
     pub id: Uuid,
     /// The name of the service.
     pub service: Option<String>,
@@ -23,10 +23,10 @@ pub struct WriterReport {
     pub kept_through: Timestamp,
     /// The number of requests that wait in the queue and the spool.
     pub waiting: u64,
-    /// Whether the log was closed: nothing more comes from this run.
+    /// Whether the log is closed, so nothing more comes from this run.
     pub closed: bool,
-    /// Whether the store looks for writers that are lost. Not shortly after this writer could not reach the store
-    /// either, since the others may be about to report, too.
+    /// Whether the store looks for writers that are lost. It does not shortly after this writer could not reach the store
+    /// itself, since the others may be about to report, too.
     pub finds_lost: bool,
 }
 

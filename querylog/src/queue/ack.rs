@@ -84,7 +84,7 @@ impl Ack {
         Self { first: states.next().unwrap_or(State::Known(Ok(()))), others: states.collect() }
     }
 
-    /// Waits without a runtime, for at most this long. Returns `None` if it takes longer.
+    /// Waits without a runtime, for at most this long, and blocks the thread. Returns `None` if it takes longer.
     ///
     /// # Errors
     ///
@@ -109,7 +109,9 @@ impl Future for Ack {
     }
 }
 
-/// Why a record is not known to be in the log. Each such record is counted, and reported in a [`Gap`](crate::Gap).
+/// Why a record is not known to be in the log. Except for [`NotSampled`](Self::NotSampled) and
+/// [`TimedOut`](Self::TimedOut), the record is counted in [`LogStats`](crate::LogStats), and reported in a
+/// [`Gap`](crate::Gap).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -119,13 +121,13 @@ pub enum AppendError {
     /// The record is larger than the whole queue.
     #[error("not written to the query log: the record is larger than the queue (see `queue_bytes`)")]
     TooLarge,
-    /// The store rejects the record, however often it is put. It is set aside in a file, with the reason.
+    /// The store rejects the record, and would do so again. It is set aside in a file, with the reason.
     #[error("not written to the query log: the store rejected the record")]
     Rejected,
     /// The request is not in the sample, so its start is not recorded.
     #[error("not written to the query log: the request is not in the sample")]
     NotSampled,
-    /// The log is closed.
+    /// The log is closed. Once its last batch is written, such a record is counted, but no gap is written any more.
     #[error("not written to the query log: the log is closed")]
     Closed,
     /// It is not known in time whether the record is written. It may be, later.

@@ -8,8 +8,8 @@
 /// | `Flushed` | the last 2 milliseconds | what the operating system had not written |
 /// | `Synced` | the last 2 milliseconds | the last 2 milliseconds, and the time of the sync that was running |
 ///
-/// What is lost was not acknowledged, except for a power cut without `Synced`. When the log is opened again, a
-/// [`Gap`](crate::Gap) says that something may be missing.
+/// While the disk cannot be written, what waits in the queue is lost, too. Only a power cut without `Synced` takes what
+/// was acknowledged. When the log is opened again, a [`Gap`](crate::Gap) says that something may be missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {

@@ -86,7 +86,7 @@ pub struct LogStats {
     pub written: u64,
     /// Requests that have ended, and whose records wait in memory, including those of the batch that is being written.
     pub queued: u64,
-    /// Requests whose records are in the [spool](crate::Spool), and not in the store yet.
+    /// Requests whose records are in the [spool](crate::Spool), but not in the store yet.
     pub spooled: u64,
     /// Requests whose records were not queued, because the queue was full, the record was too large, or the log was
     /// closed.
@@ -98,8 +98,8 @@ pub struct LogStats {
     pub rejected: u64,
     /// Requests that are running.
     pub open: u64,
-    /// Whether the destination cannot be used by this version of the crate, such as a store whose tables are of a later
-    /// version. Nothing is written until the service is updated, so raise an alarm.
+    /// Whether this version of the crate cannot use the destination, for example because the tables of a store are of a
+    /// later version. Nothing gets there until the service is updated, so raise an alarm.
     pub is_unusable: bool,
 }
 

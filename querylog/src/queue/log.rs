@@ -16,15 +16,15 @@ use crate::queue::gate::LogStats;
 use crate::queue::overload::Overload;
 use crate::queue::pending::AnyQueue;
 
-/// The query log of a process: records in, and written to each of its [destinations](Destination). A clone is the same
-/// log.
+/// The query log of a process: takes records, and writes them to each of its [destinations](Destination). A clone is the
+/// same log.
 ///
 /// Each destination has a queue with a limit, and a thread that writes in batches. See
 /// [`Durability`](crate::Durability) for what a crash can take, and [`Overload`] for what happens when a destination
 /// does not keep up.
 ///
-/// [Close](Self::close) it when the service has ended. If the last clone is dropped without that, the drop closes it,
-/// and waits for at most five seconds.
+/// [Close](Self::close) it when the service has ended. Otherwise, dropping the last clone closes it, and waits for at
+/// most five seconds.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -124,8 +124,8 @@ impl QueryLog {
         Ack::of(self.channels().map(|channel| channel.append(Cow::Borrowed(record), 0)))
     }
 
-    /// Queues a record that is within its limits, without a copy if that can be. If room was [reserved](Self::reserve) for it, `start` is the
-    /// weight of its start.
+    /// Queues a record that is within its limits, without a copy if possible. If room was [reserved](Self::reserve) for
+    /// it, `start` is the weight of its start.
     pub(crate) fn append_owned(&self, record: Record, start: Option<usize>) -> Ack {
         match &*self.0.0 {
             [only] => Ack::of([only.append(Cow::Owned(record), reserved(&**only, start))]),
@@ -158,8 +158,8 @@ impl QueryLog {
         self.queues().any(|queue| matches!(queue.gate().overload, Overload::Fail { .. }))
     }
 
-    /// Has what was appended until now written without waiting for a batch to grow. The returned [`Ack`] is ready when
-    /// that is done.
+    /// Writes what was appended until now, without waiting for a batch to grow. The returned [`Ack`] is ready when that
+    /// is done.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -197,16 +197,17 @@ impl QueryLog {
         self.queues().map(|queue| queue.gate().tally.stats()).collect()
     }
 
-    /// Takes no more records, and waits until those that are queued are written. Requests that have not ended by now
-    /// have no record in files, where a [`Gap`](crate::Gap) says how many, and one without an end in a store.
+    /// Takes no more records, and waits until those that are queued are written, to a store or at least to its
+    /// [`Spool`](crate::Spool). Requests that are still running have no record in files, and one without an end in a
+    /// store; in both, a [`Gap`](crate::Gap) counts them.
     ///
     /// # Errors
     ///
-    /// If not all is written in this time: how many records are not.
+    /// If not everything is written in this time. The error has the number of records that are not.
     pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
         let log = self.clone();
         let deadline = Instant::now().checked_add(limit);
-        // Outside of tokio, this blocks the thread.
+        // Outside tokio, this blocks the thread.
         let Ok(runtime) = Handle::try_current() else { return self.0.close(deadline) };
         match runtime.spawn_blocking(move || log.0.close(deadline)).await {
             Ok(closed) => closed,
@@ -215,7 +216,7 @@ impl QueryLog {
         }
     }
 
-    /// As [`close`](Self::close), outside of async functions: blocks the thread.
+    /// Closes the log like [`close`](Self::close), and blocks the thread: for use outside async functions.
     ///
     /// # Errors
     ///

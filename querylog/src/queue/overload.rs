@@ -13,14 +13,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overload {
-    /// The request is handled. If there still is no room when it has ended, its record is dropped: it is counted, and a
+    /// The request is handled. If there is still no room when it has ended, its record is dropped: it is counted, and a
     /// [`Gap`](crate::Gap) in the log reports how many were dropped, and when.
     Shed {
         /// How long a request waits for room.
         wait: Duration,
     },
-    /// The request is rejected with 503 and `Retry-After: 1`, and its handler does not run. For services that must not
-    /// do anything that they cannot record. Such requests are counted too, and reported in a [`Gap`](crate::Gap).
+    /// The request is rejected with 503 and `Retry-After: 1`, and its handler does not run. This is for services that
+    /// must not do anything that they cannot record. Such requests are counted too, and reported in a
+    /// [`Gap`](crate::Gap).
     ///
     /// Room for the record is reserved before the handler runs, so a request that is handled has its record, however
     /// many are handled at the same time. Room for its output (`stdout`, `stderr`, `payload`) is not: if there is
@@ -31,7 +32,7 @@ pub enum Overload {
     },
 }
 
-/// Handles requests after at most 100 milliseconds.
+/// Returns `Shed`, with a wait of 100 milliseconds.
 impl Default for Overload {
     fn default() -> Self {
         Self::Shed { wait: Duration::from_millis(100) }

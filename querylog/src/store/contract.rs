@@ -46,7 +46,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that has not [reported](Self::report) yet has no status to update.
     async fn put(&self, rows: Arc<[Row]>, report: Option<&WriterReport>) -> Result<(), StoreError>;
 
-    /// Like [`put`](Self::put), on a thread that may block: the writer of a query log. `runtime` drives futures.
+    /// Puts rows like [`put`](Self::put), on a thread that may block: the writer of a query log. `runtime` drives futures.
     ///
     /// # Errors
     ///
@@ -60,31 +60,32 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         runtime.block_on(self.put(Arc::clone(rows), report))
     }
 
-    /// Stores that records are missing. A gap that is put again under an id replaces the earlier one. By default, this is only
-    /// logged by `tracing`.
+    /// Stores that records are missing. A gap that is put again under the same id replaces the earlier one. By default,
+    /// this is only logged by `tracing`.
     async fn put_gap(&self, _id: Uuid, gap: &Gap) -> Result<(), StoreError> {
         tracing::error!(from = %gap.from, to = %gap.to, count = gap.count, why = %gap.why, "audit log: records are missing");
         Ok(())
     }
 
-    /// Returns the gaps that overlap a window: at most `limit`, those that end last, in any order. Each writer that is
-    /// lost, and that no other writer has marked as [`report`](Self::report) says, has a gap too: of unknown count, from
-    /// what it has written until now.
+    /// Returns the gaps that overlap a window: at most `limit`, those that end last, in any order. A writer that is lost,
+    /// but not marked yet as [`report`](Self::report) describes, has a gap too: of unknown count, from the time through
+    /// which it has written everything until now. By default, there are none.
     async fn gaps(&self, _window: Window, _limit: usize) -> Result<Vec<Gap>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// Stores what a writer reports of itself, when it starts, regularly, and when it is closed. By default, this is
-    /// dropped.
+    /// Stores what a writer reports of itself: when it starts, every 5 seconds, and when it is closed. By default, this
+    /// does nothing.
     ///
     /// In one transaction, a store
     ///
-    /// - inserts or updates the status of the writer. If this is the first report of a run, and an earlier one was not
-    ///   closed ([`kept_through`](WriterReport::kept_through)), the store puts a [gap](Self::put_gap) of unknown count, from
-    ///   what that run has written or kept until this run started.
-    /// - if the report [asks for it](WriterReport::finds_lost), marks other writers as lost that were not closed, and have not reported for 30 seconds by the clock of the
-    ///   store. For each, it puts a gap of unknown count under the id of the writer, from what it has written until now.
-    ///   If a lost writer reports again, its gap is deleted, and it is live again.
+    /// - inserts or updates the status of the writer. If this is the first report of a run, and an earlier run was not
+    ///   closed ([`kept_through`](WriterReport::kept_through)), it puts a [gap](Self::put_gap) of unknown count, from the
+    ///   time through which that run has written or kept everything until this run started.
+    /// - marks as lost the writers that were not closed, and have not reported for 30 seconds by the clock of the store,
+    ///   if the report [asks for it](WriterReport::finds_lost). For each, it puts a gap of unknown count under the id of
+    ///   the writer, from the time through which it has written everything until now. If a lost writer reports again, its
+    ///   gap is deleted, and it is live again.
     /// - deletes the status of writers that were closed or lost more than 30 days ago.
     async fn report(&self, _report: &WriterReport) -> Result<(), StoreError> {
         Ok(())
@@ -101,7 +102,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the first rows of a range, in one of its two directions.
     async fn page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
-    /// Like [`page`](Self::page), but may omit `stdout`, `stderr` and `udf_data`, and the pointer to their object.
+    /// Returns the same rows as [`page`](Self::page), but may omit `stdout`, `stderr` and `udf_data`, and the pointer to
+    /// their object.
     async fn short_page(&self, range: RowRange<Selection>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.page(range, limit).await
     }

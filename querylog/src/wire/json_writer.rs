@@ -10,7 +10,7 @@ use serde::ser::{self, Impossible, Serialize, SerializeMap, SerializeSeq, Serial
 
 use crate::model::printable::obeyed_by_terminals;
 
-/// Appends JSON to a buffer, without white space. Characters that a terminal obeys are escaped.
+/// Appends JSON to a buffer, without whitespace. Characters that a terminal obeys are escaped.
 pub(crate) struct JsonWriter<'a>(pub(crate) &'a mut Vec<u8>);
 
 /// A value that is not of the kinds that lines are made of.

@@ -1,8 +1,8 @@
 //! A log in an audit log: [`LogStore`].
 //!
-//! While all is well, the writer thread puts batches into the store ([`StoreSink`]). With a spool, [`SpooledSink`] stands
-//! before it: if the store fails, the writer appends batches to the spool, and another thread, [`replay`], writes them to
-//! the store, in order, until nothing is left there.
+//! While all is well, the writer thread puts batches into the store ([`StoreSink`]). With a spool, [`SpooledSink`] wraps
+//! that: if the store fails, the writer appends batches to the spool, and another thread, [`replay`], writes them to the
+//! store, in order, until the spool is empty.
 
 mod entry;
 mod records;
@@ -41,7 +41,7 @@ use crate::queue::writer;
 use crate::store::WriterReport;
 
 /// An audit log that a [`QueryLog`] writes to. A record is there when its request starts, without an end, and is
-/// completed when it ends; if both fall into a batch, it is written once.
+/// completed when the request ends. If both happen within one batch, it is written once.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -60,9 +60,10 @@ use crate::store::WriterReport;
 /// [`RecordHandle::update`](crate::RecordHandle::update). A record without an environment is not found by questions
 /// about an environment, about requests or about a trace.
 ///
-/// While the store is away, records wait in the queue, for as long as it takes; with a [`spool`](Self::spool), they are
-/// written to files, and from there to the store when it is back. What is missing all the same, since the queue was full
-/// or the log was closed too soon, is counted, and kept in the store as a [`Gap`](crate::Gap): see [`AuditLog::gaps`].
+/// While the store is away, records wait in the queue for as long as it takes; with a [`spool`](Self::spool), they are
+/// written to files, and from there to the store when it is back. What is missing all the same, because the queue was
+/// full or the log was closed too soon, is counted, and kept in the store as a [`Gap`](crate::Gap): see
+/// [`AuditLog::gaps`].
 /// An acknowledged record is as safe as the store makes it, or as the [`Spool`] is.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -90,7 +91,7 @@ impl LogStore {
         }
     }
 
-    /// Sets what happens to a request when the queue is full.
+    /// Sets what happens to a request when the queue is full: by default it is handled after 100 milliseconds at most.
     pub fn overload(self, overload: Overload) -> Self {
         Self { overload, ..self }
     }
@@ -108,21 +109,22 @@ impl LogStore {
     }
 
     /// Writes records to files in a folder while the store is away, and from there to the store, in order, when it is
-    /// back, also after a restart. So an outage costs no memory, and what waits survives the end of the process. Use it
-    /// with each store that is not on this machine, such as PostgreSQL.
+    /// back, also after a restart. So an outage costs no memory, and what waits survives the end of the process. By
+    /// default there is no spool. Use one with any store that is not on this machine, such as PostgreSQL.
     pub fn spool(self, spool: Spool) -> Self {
         Self { spool: Some(spool), ..self }
     }
 
-    /// Sets when a record is acknowledged, if there is a [`spool`](Self::spool).
+    /// Sets when a record is acknowledged if there is a [`spool`](Self::spool): by default, when it is in the store or in
+    /// the spool.
     pub fn acknowledge(self, acknowledge: Acknowledge) -> Self {
         Self { acknowledge, ..self }
     }
 
-    /// Sets the file to which records are appended that the store [rejects](crate::store::StoreError::Rejected), however often they are
-    /// put, as `{"rejected":"the reason","record":{…}}`. By default, this is `rejected.jsonl` in the folder of the
-    /// [`spool`](Self::spool), or else a file beside that of SQLite, with `.rejected.jsonl` after its name. Without any
-    /// of these, such records are dropped, which is logged, and counted in a [`Gap`](crate::Gap).
+    /// Sets the file for records that the store [rejects](crate::store::StoreError::Rejected). Each is appended as
+    /// `{"rejected":"the reason","record":{…}}`. By default, this is `rejected.jsonl` in the folder of the
+    /// [`spool`](Self::spool), or else, for SQLite, the name of the database with `.rejected.jsonl` appended. Without any
+    /// of these, such records are dropped, which is logged. Either way, a [`Gap`](crate::Gap) counts them.
     pub fn rejected_file(self, path: impl AsRef<Path>) -> Self {
         Self { rejected: Some(path.as_ref().to_owned()), ..self }
     }
@@ -131,8 +133,8 @@ impl LogStore {
     ///
     /// # Errors
     ///
-    /// If the queue has no room for a record; if the folder of the spool cannot be made or written, or another log has
-    /// it; or if no thread can be started. It is not an error if the store is away.
+    /// If the queue has no room for a record; if the folder of the spool cannot be created or written, or another log has
+    /// it open; or if a thread cannot be started. It is not an error if the store is away.
     pub fn open(self) -> Result<QueryLog, OpenError> {
         QueryLog::builder().to(self).open()
     }

@@ -180,7 +180,7 @@ impl Spooling {
         }
     }
 
-    /// Those who wait for the store learn that they wait in vain.
+    /// Ends the wait of callers for the store, which is not reached any more: with an error.
     pub(super) fn release_waiting(&mut self) {
         for (_, waiting) in std::mem::take(&mut self.unacknowledged) {
             if let Some(done) = waiting.done {

@@ -226,7 +226,7 @@ impl Sink for StoreSink {
         Some(self.next_report.saturating_duration_since(Instant::now()))
     }
 
-    /// Reports that this writer lives. If that fails, the next batch tells.
+    /// Reports that this writer lives. If that fails, the next batch shows it.
     fn tick(&mut self, now: Timestamp) {
         if let Err(error) = self.report(now) {
             tracing::debug!(%error, "query log: failed to report to the store");

@@ -149,7 +149,7 @@ impl SpoolFolder {
         usize::try_from(self.max_bytes / 8).unwrap_or(FRAME).min(FRAME)
     }
 
-    /// Returns the path of a file beside the segments.
+    /// Returns the path of a file alongside the segments.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -1,7 +1,7 @@
 //! Files for records that a store cannot take at the moment: [`Spool`].
 //!
-//! A spool is a folder with segments, which are written and read in the order of their numbers. `segment` has the format
-//! of one, `mark` says who has the folder and who did not close it, and `folder` is where writing and reading are.
+//! A spool is a folder of segments, which are written and read in the order of their numbers. `segment` is their format,
+//! `mark` says which process has the folder and which ones did not close it, and `folder` writes and reads.
 
 pub(crate) mod folder;
 pub(crate) mod mark;
@@ -17,8 +17,8 @@ use crate::queue::durability::Durability;
 /// A folder for records that a store cannot take at the moment, because it is away or slow. See
 /// [`LogStore::spool`](crate::LogStore::spool).
 ///
-/// Records are written to files there, in order, and from there to the store, when it is back, also by a later process
-/// that opens the same folder. While all is well, the folder has no records, and nothing is written to it.
+/// Records are written to files there, in order, and from there to the store when it is back, also by a later process
+/// that opens the same folder. While all is well, no record is written to the folder.
 ///
 /// A folder belongs to one log at a time. Its files have the mode 0640, since records are about people.
 ///
@@ -65,8 +65,8 @@ impl Spool {
         Self { after: limit, ..self }
     }
 
-    /// Sets how safe a record in the spool is when it is acknowledged: [`Synced`](Durability::Synced) by default, so that
-    /// it survives a power cut. [`Buffered`](Durability::Buffered) is the same as [`Flushed`](Durability::Flushed) here.
+    /// Sets how safe a record in the spool is when it is acknowledged: [`Synced`](Durability::Synced) by default, so it
+    /// survives a power cut. [`Buffered`](Durability::Buffered) is the same as [`Flushed`](Durability::Flushed) here.
     pub fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
     }

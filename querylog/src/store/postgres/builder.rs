@@ -65,12 +65,12 @@ impl Postgres {
 /// | --- | --- | --- |
 /// | [`connect_timeout`](Self::connect_timeout) | 5 s | opening a connection |
 /// | [`acquire_timeout`](Self::acquire_timeout) | 2 s | waiting for one of the connections |
-/// | [`query_timeout`](Self::query_timeout) | 4 s | a question |
+/// | [`query_timeout`](Self::query_timeout) | 4 s | a query |
 /// | [`write_timeout`](Self::write_timeout) | 10 s | a batch of records, or another change |
 /// | [`lock_timeout`](Self::lock_timeout) | 5 s | waiting for a lock of the server |
-/// | [`maintenance_timeout`](Self::maintenance_timeout) | 60 s | a step of an export, of a sweep, or of dropping partitions |
+/// | [`maintenance_timeout`](Self::maintenance_timeout) | 60 s | a step of an export or a sweep, or of dropping partitions |
 /// | [`migration_timeout`](Self::migration_timeout) | 1 h | creating or migrating the tables |
-/// | [`tcp_user_timeout`](Self::tcp_user_timeout) | 10 s | an acknowledgement by the system of the server |
+/// | [`tcp_user_timeout`](Self::tcp_user_timeout) | 10 s | waiting until the server's operating system acknowledges what was sent |
 ///
 /// An idle connection is probed every 5 seconds, after 10 seconds.
 #[derive(Clone)]
@@ -100,13 +100,13 @@ impl PostgresBuilder {
     /// A partition is created ahead, by a task in the background, or else when the first record of its month or day is
     /// put. If the tables are in use for longer than a second just then, for example by a backup, records go into the
     /// partition `DEFAULT`, and are moved later. Times that are far from the present
-    /// share one partition, so that wrong times do not create thousands. Records are then unique by time and id instead
-    /// of id: a record that is put with two times is stored twice.
+    /// share one partition, so that wrong times do not create thousands. In partitioned tables, records are unique by time
+    /// and id instead of by id: a record that is put with two times is stored twice.
     pub fn partition_by(self, partition: Partition) -> Self {
         Self { partition: Some(partition), ..self }
     }
 
-    /// Opens only tables that exist: if there are none, connecting fails. For programs that only query.
+    /// Opens only tables that exist: if there are none, connecting fails. This is for programs that only query.
     pub fn existing(self) -> Self {
         Self { existing: true, ..self }
     }
@@ -121,7 +121,7 @@ impl PostgresBuilder {
         Self { limits: Limits { acquire: limit, ..self.limits }, ..self }
     }
 
-    /// Sets how long the server may take to respond to a question; 4 seconds by default.
+    /// Sets how long the server may take for a query; 4 seconds by default.
     pub fn query_timeout(self, limit: Duration) -> Self {
         Self { limits: Limits { query: limit, ..self.limits }, ..self }
     }
@@ -131,7 +131,7 @@ impl PostgresBuilder {
         Self { limits: Limits { write: limit, ..self.limits }, ..self }
     }
 
-    /// Sets how long a statement waits for a lock, for example of an administrator; 5 seconds by default.
+    /// Sets how long a statement waits for a lock, for example one that an administrator holds; 5 seconds by default.
     pub fn lock_timeout(self, limit: Duration) -> Self {
         Self { limits: Limits { lock: limit, ..self.limits }, ..self }
     }
@@ -146,14 +146,14 @@ impl PostgresBuilder {
         Self { limits: Limits { migration: limit, ..self.limits }, ..self }
     }
 
-    /// Sets after how long without an acknowledgement by the system of the server a connection is closed; 10 seconds by
-    /// default, on Linux. `tcp_user_timeout` in the URL takes precedence.
+    /// Sets for how long what was sent may remain unacknowledged by the server's operating system before the connection is
+    /// closed; 10 seconds by default. This applies on Linux. `tcp_user_timeout` in the URL takes precedence.
     pub fn tcp_user_timeout(self, limit: Duration) -> Self {
         Self { limits: Limits { tcp_user: limit, ..self.limits }, ..self }
     }
 
     /// Connects, and creates the tables, or migrates those of an earlier version. Several processes may do so at the
-    /// same time. For a program that must not start without its store.
+    /// same time. Use this for a program that must not start without its store.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl PostgresBuilder {
     }
 
     /// Returns the store without connecting. The first call that needs it connects, and creates or migrates the tables;
-    /// until that succeeds, calls fail. For a service that starts while its database is away.
+    /// until that succeeds, calls fail. Use this for a service that must start even while its database is away.
     ///
     /// ```no_run
     /// use tagtrail_querylog::store::Postgres;

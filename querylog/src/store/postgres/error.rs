@@ -55,7 +55,7 @@ fn is_overload(error: &tokio_postgres::Error) -> bool {
     code.code().starts_with(NO_ROOM) || others.contains(code)
 }
 
-/// Returns an error once more, for another caller.
+/// Returns a copy of an error, for another caller.
 pub(super) fn again(error: &StoreError) -> StoreError {
     match error {
         StoreError::Overloaded => StoreError::Overloaded,

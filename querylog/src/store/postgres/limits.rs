@@ -9,7 +9,7 @@ pub(super) struct Limits {
     pub(super) connect: Duration,
     /// Until a connection is free.
     pub(super) acquire: Duration,
-    /// To respond to a question.
+    /// To respond to a query.
     pub(super) query: Duration,
     /// To write a batch, or another change.
     pub(super) write: Duration,

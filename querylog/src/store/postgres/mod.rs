@@ -4,8 +4,9 @@
 //! WHERE` and `DO NOTHING RETURNING`; `UPDATE … FROM`; comparison of rows; `LATERAL`; prepared statements; a transaction
 //! with `SELECT … FOR UPDATE` to create the tables, and `SKIP LOCKED` to find writers that are lost; one with
 //! `REPEATABLE READ` to find requests; `txid_current` to number commits; and `SET` of `statement_timeout`,
-//! `lock_timeout` and `idle_in_transaction_session_timeout`. It uses no extensions, triggers, sequences, advisory locks or `LISTEN`. If the tables are
-//! [partitioned](Partition), it also uses partitions with `DEFAULT`, `LOCK TABLE` and the catalog.
+//! `lock_timeout` and `idle_in_transaction_session_timeout`. It uses no extensions, triggers, sequences, advisory locks
+//! or `LISTEN`. If the tables are [partitioned](Partition), it also uses partitions with `DEFAULT`, `LOCK TABLE` and the
+//! catalog.
 //!
 //! Texts are `BYTEA`, since `TEXT` cannot contain NUL; `convert_from(udf_name, 'UTF8')` shows one. Indexes contain the
 //! first 200 bytes of a text, since longer values do not fit.

@@ -62,7 +62,7 @@ impl Postgres {
         self.home.run(async move { prune::drop_before(&server, before).await }).await
     }
 
-    /// Runs a statement that reads, within the limit of a question.
+    /// Runs a statement that reads, within the limit of a query.
     pub(super) async fn query(
         &self,
         text: impl Into<String>,
