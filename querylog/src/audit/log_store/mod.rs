@@ -111,6 +111,9 @@ impl LogStore {
     /// Writes records to files in a folder while the store is away, and from there to the store, in order, when it is
     /// back, also after a restart. So an outage costs no memory, and what waits survives the end of the process. By
     /// default there is no spool. Use one with any store that is not on this machine, such as PostgreSQL.
+    ///
+    /// If the store is away when the log is closed, it is tried again for three seconds. What is left then is in the files,
+    /// for the next process.
     pub fn spool(self, spool: Spool) -> Self {
         Self { spool: Some(spool), ..self }
     }

@@ -100,7 +100,8 @@ impl Replay<'_> {
         self.shared.changed.notify_all();
     }
 
-    /// Writes a part, however long it takes. Returns whether it is written: it is not if the log is closed meanwhile.
+    /// Writes a part, however long it takes. Returns whether it is written: it is not if the log is closed meanwhile, and the
+    /// store does not come back soon.
     fn write(&mut self, mut part: Part) -> bool {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.try_write(&mut part) {
@@ -156,16 +157,19 @@ impl Replay<'_> {
         }
     }
 
-    /// Waits before the next attempt. Returns whether there is one: not if the log is closed.
+    /// Waits before the next attempt. Returns whether there is one: not if the log has been closed for some time.
     fn pause(&self, pause: Duration) -> bool {
         let end = Instant::now() + pause;
         let mut state = self.shared.lock();
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match state.closing {
-                Some(_) => return false,
-                None if left.is_zero() => return true,
-                None => state = self.shared.wait(state, Some(left)),
+            let now = Instant::now();
+            match state.attempts_end {
+                Some(last) if last <= now => return false,
+                _ if end <= now => return true,
+                last => {
+                    let until = last.map_or(end, |last| last.min(end));
+                    state = self.shared.wait(state, Some(until - now));
+                }
             }
         }
     }

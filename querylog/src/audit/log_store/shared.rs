@@ -40,6 +40,8 @@ pub(super) struct Spooling {
     pub(super) damaged: Vec<u64>,
     /// Set when the log is closed: until when replaying may take.
     pub(super) closing: Option<Closing>,
+    /// Set when the log is closed: until when a store that is away is tried again.
+    pub(super) attempts_end: Option<Instant>,
 }
 
 /// When replaying must end; `None` for whenever it does.
@@ -126,7 +128,15 @@ impl Shared {
 impl Spooling {
     pub(super) fn new(spool: SpoolFolder, store: Place) -> Self {
         let unacknowledged = BTreeMap::new();
-        Self { spool, store, unacknowledged, rejected: Vec::new(), damaged: Vec::new(), closing: None }
+        Self {
+            spool,
+            store,
+            unacknowledged,
+            rejected: Vec::new(),
+            damaged: Vec::new(),
+            closing: None,
+            attempts_end: None,
+        }
     }
 
     /// Appends a gap to the spool, with its id, since the store may have it already.

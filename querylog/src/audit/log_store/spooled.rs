@@ -20,6 +20,9 @@ use crate::queue::spool::Acknowledge;
 use crate::queue::spool::folder::SpoolFolder;
 use crate::store::StoreError;
 
+/// For how long a store that is away is tried again when the log is closed: it may have come back just now.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(3);
+
 /// Writes to the store while it keeps up, and else to the spool.
 pub(super) struct SpooledSink {
     shared: Arc<Shared>,
@@ -129,6 +132,8 @@ impl Sink for SpooledSink {
     /// Replays until the deadline, as long as the store takes it. What is left is in the spool, for the next process.
     fn close(&mut self, has_all: bool, deadline: Option<Instant>) -> io::Result<()> {
         let mut state = self.shared.lock();
+        let last = Instant::now() + LAST_ATTEMPTS;
+        state.attempts_end = Some(deadline.map_or(last, |deadline| deadline.min(last)));
         state.closing = Some(deadline);
         self.shared.changed.notify_all();
         while matches!(state.store, Place::Waiting(_) | Place::Taken) {
@@ -162,6 +167,7 @@ impl Drop for SpooledSink {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.closing.get_or_insert_with(|| Some(Instant::now()));
+        state.attempts_end.get_or_insert_with(Instant::now);
         state.release_waiting();
         let store = std::mem::replace(&mut state.store, Place::Gone);
         drop(state);
