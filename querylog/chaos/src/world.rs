@@ -66,9 +66,7 @@ impl StoreState {
         };
         match self {
             Self::Back(_, back) if since(back) >= RECOVERY => open::REACH,
-            Self::AwaySince(away) | Self::Back(away, _) if waits_in_memory => {
-                since(away) + open::REACH_WHILE_AWAY
-            }
+            Self::AwaySince(away) | Self::Back(away, _) if waits_in_memory => since(away) + open::REACH_WHILE_AWAY,
             Self::AwaySince(_) | Self::Back(..) => open::REACH_WHILE_AWAY,
             Self::Here => open::REACH,
         }
