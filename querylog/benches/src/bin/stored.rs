@@ -67,12 +67,12 @@ fn run(audit: AuditLog, count: usize, in_flight: usize) -> Result<f64, Failure> 
     for (number, record) in records.into_iter().enumerate() {
         log.begin(&record);
         open.push_back(record);
-        // As fast as a writer can follow: the queue holds some 10,000.
+        // As fast as a writer can follow: the queue holds some 10,000 starts and ends.
         if open.len() > in_flight {
             end(&log, open.pop_front());
         }
         if number % 1_000 == 0 {
-            while log.stats().queued > 10_000 {
+            while log.stats().queued > 5_000 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
